@@ -1,0 +1,261 @@
+//! The arithmetic of a token bucket, with the time as an argument.
+
+use super::RateLimitConfig;
+
+/// A bucket of tokens that refills at a steady rate. It starts full.
+///
+/// In any span of time it grants at most `burst + max_commands * span / window` tokens. The level is counted in
+/// `1 / window_ns` tokens, so each nanosecond adds exactly `max_commands` of them and no fraction is ever lost.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenBucket {
+    max_commands: u64,
+    window_ns: u64,
+    burst: u64,
+    level: u128,
+    last_ns: u64,
+}
+
+impl TokenBucket {
+    pub(crate) fn new(config: &RateLimitConfig, burst: u64, now_ns: u64) -> Self {
+        let (max_commands, window_ns) = config.normalised();
+        let burst = if config.window.is_zero() { 0 } else { burst };
+        Self {
+            max_commands,
+            window_ns,
+            burst,
+            level: u128::from(burst) * u128::from(window_ns),
+            last_ns: now_ns,
+        }
+    }
+
+    /// Takes `cost` tokens, or takes nothing and says from when on it would succeed.
+    ///
+    /// The error is an absolute time in nanoseconds; `u64::MAX` means never, as for a cost above the burst. Time that runs
+    /// backwards counts as standing still.
+    pub(crate) fn try_take(&mut self, cost: u64, now_ns: u64) -> std::result::Result<(), u64> {
+        if self.is_unlimited() {
+            return Ok(());
+        }
+        self.refill(now_ns);
+        let need = u128::from(cost) * u128::from(self.window_ns);
+        if need <= self.level {
+            self.level -= need;
+            return Ok(());
+        }
+        if cost > self.burst || self.max_commands == 0 {
+            return Err(u64::MAX);
+        }
+        let wait_ns = (need - self.level).div_ceil(u128::from(self.max_commands));
+        Err(u64::try_from(wait_ns).map_or(u64::MAX, |wait_ns| self.last_ns.saturating_add(wait_ns)))
+    }
+
+    /// Whole tokens that could be taken now.
+    pub(crate) fn available(&self, now_ns: u64) -> u64 {
+        if self.is_unlimited() {
+            return u64::MAX;
+        }
+        let tokens = self.level_at(now_ns) / u128::from(self.window_ns);
+        u64::try_from(tokens).unwrap_or(u64::MAX)
+    }
+
+    /// The most tokens the bucket holds.
+    pub(crate) fn burst(&self) -> u64 {
+        self.burst
+    }
+
+    /// Tokens added per second.
+    pub(crate) fn refill_rate(&self) -> f64 {
+        self.max_commands as f64 * 1e9 / self.window_ns as f64
+    }
+
+    fn is_unlimited(&self) -> bool {
+        self.max_commands == u64::MAX && self.burst == u64::MAX
+    }
+
+    fn refill(&mut self, now_ns: u64) {
+        self.level = self.level_at(now_ns);
+        self.last_ns = self.last_ns.max(now_ns);
+    }
+
+    fn level_at(&self, now_ns: u64) -> u128 {
+        let elapsed_ns = u128::from(now_ns.saturating_sub(self.last_ns));
+        let full = u128::from(self.burst) * u128::from(self.window_ns);
+        // Neither product can overflow: both factors are 64 bits wide.
+        self.level
+            .saturating_add(elapsed_ns * u128::from(self.max_commands))
+            .min(full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn bucket(max_commands: u64, window_ns: u64, burst: u64) -> TokenBucket {
+        let config = RateLimitConfig::new(max_commands, Duration::from_nanos(window_ns));
+        TokenBucket::new(&config, burst, 0)
+    }
+
+    #[test]
+    fn starts_full_then_refills_at_the_rate() {
+        let mut bucket = bucket(10, SECOND, 3);
+        assert_eq!(bucket.available(0), 3);
+        for _ in 0..3 {
+            assert_eq!(bucket.try_take(1, 0), Ok(()));
+        }
+        assert_eq!(bucket.try_take(1, 0), Err(SECOND / 10));
+        assert_eq!(bucket.try_take(1, SECOND / 10 - 1), Err(SECOND / 10));
+        assert_eq!(bucket.try_take(1, SECOND / 10), Ok(()));
+        assert_eq!(bucket.available(SECOND), 3);
+    }
+
+    #[test]
+    fn a_refusal_takes_nothing() {
+        let mut bucket = bucket(10, SECOND, 5);
+        assert_eq!(bucket.try_take(4, 0), Ok(()));
+        assert_eq!(bucket.try_take(3, 0), Err(SECOND / 5));
+        assert_eq!(bucket.try_take(3, 0), Err(SECOND / 5));
+        assert_eq!(bucket.try_take(1, 0), Ok(()));
+    }
+
+    #[test]
+    fn fractions_of_tokens_are_kept() {
+        // Asked every millisecond, 190 per second must give 190, not the 142 that rounding waits up would give.
+        let mut bucket = bucket(190, SECOND, 1);
+        assert_eq!(bucket.try_take(1, 0), Ok(()));
+        let granted = (1..=10_000)
+            .filter(|ms| bucket.try_take(1, ms * 1_000_000 + ms % 7).is_ok())
+            .count();
+        // A bucket of one token loses what arrives while it is full: at most one step of 1 ms per grant of 5.26 ms.
+        assert!((1_584..=1_900).contains(&granted), "{granted}");
+        let mut deep = super::tests::bucket(190, SECOND, 190);
+        deep.try_take(190, 0).expect("starts full");
+        let granted: u64 = (1..=10_000)
+            .filter(|ms| deep.try_take(1, ms * 1_000_000).is_ok())
+            .count() as u64;
+        assert_eq!(granted, 1_900);
+    }
+
+    #[test]
+    fn time_that_runs_backwards_stands_still() {
+        let mut bucket = bucket(1, SECOND, 1);
+        assert_eq!(bucket.try_take(1, 5 * SECOND), Ok(()));
+        assert_eq!(bucket.try_take(1, SECOND), Err(6 * SECOND));
+        assert_eq!(bucket.available(0), 0);
+        assert_eq!(bucket.try_take(1, 6 * SECOND), Ok(()));
+    }
+
+    #[test]
+    fn what_can_never_succeed_says_never() {
+        assert_eq!(bucket(10, SECOND, 2).try_take(3, 0), Err(u64::MAX));
+        let mut nothing = bucket(0, SECOND, 0);
+        assert_eq!(nothing.try_take(1, 0), Err(u64::MAX));
+        assert_eq!(nothing.try_take(1, u64::MAX), Err(u64::MAX));
+        let mut no_window = bucket(5, 0, 5);
+        assert_eq!(no_window.try_take(1, 0), Err(u64::MAX));
+        assert_eq!((no_window.available(SECOND), no_window.burst()), (0, 0));
+        assert_eq!(no_window.refill_rate(), 0.0);
+        // After its first second this bucket has spent its burst and is never refilled.
+        let mut only_burst = bucket(0, SECOND, 1);
+        assert_eq!(only_burst.try_take(1, 0), Ok(()));
+        assert_eq!(only_burst.try_take(1, u64::MAX), Err(u64::MAX));
+    }
+
+    #[test]
+    fn unlimited_always_grants() {
+        let mut unlimited = TokenBucket::new(&RateLimitConfig::unlimited(), u64::MAX, 0);
+        for now_ns in [0, 0, 1, u64::MAX, u64::MAX] {
+            assert_eq!(unlimited.try_take(u64::MAX, now_ns), Ok(()));
+            assert_eq!(unlimited.available(now_ns), u64::MAX);
+        }
+    }
+
+    #[test]
+    fn extreme_settings_do_not_overflow() {
+        let extremes = [1, u64::MAX - 1, u64::MAX];
+        for max_commands in extremes {
+            for window_ns in extremes {
+                for burst in extremes {
+                    let mut bucket = bucket(max_commands, window_ns, burst);
+                    for now_ns in [0, 1, u64::MAX, 0, u64::MAX] {
+                        let _ = bucket.try_take(1, now_ns);
+                        let _ = bucket.try_take(u64::MAX, now_ns);
+                        let _ = bucket.available(now_ns);
+                    }
+                }
+            }
+        }
+        let longest = RateLimitConfig::new(u64::MAX, Duration::MAX);
+        assert_eq!(TokenBucket::new(&longest, 1, 0).try_take(1, 0), Ok(()));
+    }
+
+    #[test]
+    fn refill_rate_is_per_second() {
+        assert_eq!(bucket(90, 60 * SECOND, 1).refill_rate(), 1.5);
+    }
+
+    proptest! {
+        /// In every span of time: grants <= burst + max_commands * span / window. And a refusal names the exact moment
+        /// from which on the take succeeds.
+        #[test]
+        fn i11_rate_bound_token_bucket(
+            max_commands in 1u64..50,
+            window_ns in 1u64..2_000,
+            burst in 1u64..20,
+            requests in prop::collection::vec((0u64..200, 0u64..25), 1..80),
+        ) {
+            let mut bucket = bucket(max_commands, window_ns, burst);
+            let mut now_ns = 0;
+            let mut grants: Vec<(u64, u64)> = Vec::new();
+            for (gap_ns, cost) in requests {
+                now_ns += gap_ns;
+                match bucket.try_take(cost, now_ns) {
+                    Ok(()) => grants.push((now_ns, cost)),
+                    Err(u64::MAX) => prop_assert!(cost > burst),
+                    Err(due_ns) => {
+                        prop_assert!(due_ns > now_ns);
+                        prop_assert!(bucket.clone().try_take(cost, due_ns - 1).is_err());
+                        prop_assert!(bucket.clone().try_take(cost, due_ns).is_ok());
+                    }
+                }
+            }
+            for first in 0..grants.len() {
+                let mut granted = 0;
+                for &(at_ns, cost) in &grants[first..] {
+                    granted += cost;
+                    let span_ns = at_ns - grants[first].0;
+                    prop_assert!(granted <= burst + max_commands * span_ns / window_ns);
+                }
+            }
+        }
+
+        /// A bucket that is never full grants exactly what the rate gives, however the time is cut into steps.
+        #[test]
+        fn no_fraction_is_lost(
+            max_commands in 1u64..50,
+            window_ns in 1u64..2_000,
+            gaps in prop::collection::vec(0u64..30, 1..200),
+        ) {
+            let burst = 10_000;
+            let mut bucket = bucket(max_commands, window_ns, burst);
+            prop_assert_eq!(bucket.try_take(burst, 0), Ok(()));
+            let (mut now_ns, mut granted) = (0, 0);
+            for gap_ns in gaps {
+                now_ns += gap_ns;
+                while granted < burst && bucket.try_take(1, now_ns).is_ok() {
+                    granted += 1;
+                }
+                prop_assert_eq!(granted, (max_commands * now_ns / window_ns).min(burst));
+                if granted == burst {
+                    break;
+                }
+            }
+        }
+    }
+}
