@@ -115,7 +115,7 @@ impl PriorityBoostConfig {
     }
 
     /// Checks the boost; the error names the field and what would be right.
-    pub(crate) fn validate(&self) -> std::result::Result<(), String> {
+    pub(crate) fn validate(&self) -> Result<(), String> {
         if !self.enabled {
             return Ok(());
         }

@@ -108,7 +108,7 @@ impl RetryPolicy {
     }
 
     /// Checks the policy; the error names the field and what would be right.
-    pub(crate) fn validate(&self) -> std::result::Result<(), String> {
+    pub(crate) fn validate(&self) -> Result<(), String> {
         if !self.multiplier.is_finite() || self.multiplier < 0.0 {
             return Err(format!(
                 "retry_policy.multiplier must be a finite number of at least 0 (got {})",

@@ -80,7 +80,7 @@ impl TokenBucketLimiter {
         lock(&self.bucket).refill_rate()
     }
 
-    fn take(&self) -> std::result::Result<(), u64> {
+    fn take(&self) -> Result<(), u64> {
         lock(&self.bucket).try_take(1, self.clock.now_ns())
     }
 }
@@ -147,7 +147,7 @@ impl SlidingWindowLimiter {
         lock(&self.window).remaining(self.clock.now_ns())
     }
 
-    fn take(&self) -> std::result::Result<(), u64> {
+    fn take(&self) -> Result<(), u64> {
         lock(&self.window).try_take(1, self.clock.now_ns())
     }
 }
@@ -225,7 +225,7 @@ impl Clock {
     async fn acquire(
         &self,
         turn: &tokio::sync::Mutex<()>,
-        take: impl Fn() -> std::result::Result<(), u64>,
+        take: impl Fn() -> Result<(), u64>,
     ) -> Duration {
         let start = Instant::now();
         // One caller at a time waits for the due time, the others wait for their turn: no stampede when it comes.

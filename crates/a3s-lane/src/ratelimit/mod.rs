@@ -73,7 +73,7 @@ impl RateLimitConfig {
     }
 
     /// Checks the limit; the error names the field and what would be right.
-    pub(crate) fn validate(&self) -> std::result::Result<(), String> {
+    pub(crate) fn validate(&self) -> Result<(), String> {
         if self.max_commands == 0 {
             return Err("rate_limit.max_commands must be at least 1 (got 0)".into());
         }

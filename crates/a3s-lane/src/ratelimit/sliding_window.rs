@@ -39,7 +39,7 @@ impl SlidingWindow {
     ///
     /// The error is an absolute time in nanoseconds; `u64::MAX` means never, as for a cost above `max_commands`. Time that
     /// runs backwards counts as standing still.
-    pub(crate) fn try_take(&mut self, cost: u64, now_ns: u64) -> std::result::Result<(), u64> {
+    pub(crate) fn try_take(&mut self, cost: u64, now_ns: u64) -> Result<(), u64> {
         if cost == 0 || self.is_unlimited() {
             return Ok(());
         }

@@ -32,7 +32,7 @@ impl TokenBucket {
     ///
     /// The error is an absolute time in nanoseconds; `u64::MAX` means never, as for a cost above the burst. Time that runs
     /// backwards counts as standing still.
-    pub(crate) fn try_take(&mut self, cost: u64, now_ns: u64) -> std::result::Result<(), u64> {
+    pub(crate) fn try_take(&mut self, cost: u64, now_ns: u64) -> Result<(), u64> {
         if self.is_unlimited() {
             return Ok(());
         }
@@ -126,19 +126,12 @@ mod tests {
 
     #[test]
     fn fractions_of_tokens_are_kept() {
-        // Asked every millisecond, 190 per second must give 190, not the 142 that rounding waits up would give.
-        let mut bucket = bucket(190, SECOND, 1);
-        assert_eq!(bucket.try_take(1, 0), Ok(()));
+        // A token takes 5.26 ms: asked every millisecond, losing the fraction would give 166 per second.
+        let mut bucket = bucket(190, SECOND, 190);
+        assert_eq!(bucket.try_take(190, 0), Ok(()));
         let granted = (1..=10_000)
-            .filter(|ms| bucket.try_take(1, ms * 1_000_000 + ms % 7).is_ok())
+            .filter(|ms| bucket.try_take(1, ms * 1_000_000).is_ok())
             .count();
-        // A bucket of one token loses what arrives while it is full: at most one step of 1 ms per grant of 5.26 ms.
-        assert!((1_584..=1_900).contains(&granted), "{granted}");
-        let mut deep = super::tests::bucket(190, SECOND, 190);
-        deep.try_take(190, 0).expect("starts full");
-        let granted: u64 = (1..=10_000)
-            .filter(|ms| deep.try_take(1, ms * 1_000_000).is_ok())
-            .count() as u64;
         assert_eq!(granted, 1_900);
     }
 
@@ -161,7 +154,7 @@ mod tests {
         assert_eq!(no_window.try_take(1, 0), Err(u64::MAX));
         assert_eq!((no_window.available(SECOND), no_window.burst()), (0, 0));
         assert_eq!(no_window.refill_rate(), 0.0);
-        // After its first second this bucket has spent its burst and is never refilled.
+        // A bucket without a rate spends its burst and is never refilled.
         let mut only_burst = bucket(0, SECOND, 1);
         assert_eq!(only_burst.try_take(1, 0), Ok(()));
         assert_eq!(only_burst.try_take(1, u64::MAX), Err(u64::MAX));

@@ -1,0 +1,196 @@
+//! Keeps a record of commands that failed for good.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::command::{CommandId, LaneId};
+
+/// The record of one command that failed for good.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The command's unique name.
+    pub command_id: CommandId,
+    /// What kind of work it was.
+    pub command_type: String,
+    /// The lane it ran in.
+    pub lane_id: LaneId,
+    /// The error of its last attempt.
+    pub error: String,
+    /// How often it ran: its retries plus one.
+    pub attempts: u32,
+    /// When its last attempt failed.
+    pub failed_at: DateTime<Utc>,
+}
+
+/// A bounded queue of dead letters, oldest first; a full queue drops its oldest letter for a new one.
+///
+/// A clone is another handle to the same queue. Nothing is kept beyond the life of the process.
+///
+/// # Cancel safety
+///
+/// No method waits, so a call that was polled once has done its work.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use a3s_lane::{DeadLetter, DeadLetterQueue};
+///
+/// let queue = DeadLetterQueue::new(100);
+/// queue
+///     .push(DeadLetter {
+///         command_id: "1".into(),
+///         command_type: "mail".into(),
+///         lane_id: "skill".into(),
+///         error: "no route to host".into(),
+///         attempts: 3,
+///         failed_at: chrono::Utc::now(),
+///     })
+///     .await;
+/// assert_eq!(queue.list().await[0].attempts, 3);
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct DeadLetterQueue {
+    max_size: usize,
+    letters: Arc<Mutex<VecDeque<DeadLetter>>>,
+}
+
+impl DeadLetterQueue {
+    /// A queue that keeps the newest `max_size` letters; with 0 it keeps none.
+    pub fn new(max_size: usize) -> Self {
+        Self {
+            max_size,
+            letters: Arc::default(),
+        }
+    }
+
+    /// Adds a letter, dropping the oldest when the queue is full.
+    pub async fn push(&self, letter: DeadLetter) {
+        self.push_now(letter);
+    }
+
+    /// Takes the oldest letter.
+    pub async fn pop(&self) -> Option<DeadLetter> {
+        self.lock().pop_front()
+    }
+
+    /// Copies of all letters, oldest first.
+    pub async fn list(&self) -> Vec<DeadLetter> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// Drops all letters.
+    pub async fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// How many letters the queue holds.
+    pub async fn len(&self) -> usize {
+        self.len_now()
+    }
+
+    /// Whether the queue holds no letter.
+    pub async fn is_empty(&self) -> bool {
+        self.len_now() == 0
+    }
+
+    /// [`push`](Self::push) for code that is not async.
+    pub(crate) fn push_now(&self, letter: DeadLetter) {
+        if self.max_size == 0 {
+            return;
+        }
+        let mut letters = self.lock();
+        // Held until the lock is released: the user's strings are freed outside it.
+        let _oldest = if letters.len() >= self.max_size {
+            letters.pop_front()
+        } else {
+            None
+        };
+        letters.push_back(letter);
+        drop(letters);
+    }
+
+    /// [`len`](Self::len) for code that is not async.
+    pub(crate) fn len_now(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<DeadLetter>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(id: usize) -> DeadLetter {
+        DeadLetter {
+            command_id: id.to_string(),
+            command_type: "type".into(),
+            lane_id: "lane".into(),
+            error: "boom".into(),
+            attempts: 1,
+            failed_at: Utc::now(),
+        }
+    }
+
+    async fn ids(queue: &DeadLetterQueue) -> Vec<String> {
+        let letters = queue.list().await;
+        letters
+            .into_iter()
+            .map(|letter| letter.command_id)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn letters_come_out_oldest_first() {
+        let queue = DeadLetterQueue::new(10);
+        assert!(queue.is_empty().await);
+        for id in 0..3 {
+            queue.push(letter(id)).await;
+        }
+        assert_eq!(ids(&queue).await, ["0", "1", "2"]);
+        assert_eq!((queue.len().await, queue.is_empty().await), (3, false));
+        let oldest = queue.pop().await.expect("three letters");
+        assert_eq!(oldest.command_id, "0");
+        assert_eq!(ids(&queue).await, ["1", "2"]);
+        queue.clear().await;
+        assert!(queue.pop().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_its_oldest() {
+        let queue = DeadLetterQueue::new(2);
+        for id in 0..5 {
+            queue.push(letter(id)).await;
+        }
+        assert_eq!(ids(&queue).await, ["3", "4"]);
+    }
+
+    #[tokio::test]
+    async fn capacity_zero_keeps_nothing() {
+        let queue = DeadLetterQueue::new(0);
+        queue.push(letter(1)).await;
+        assert_eq!((queue.len().await, queue.len_now()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn no_limit_allocates_nothing_up_front() {
+        let queue = DeadLetterQueue::new(usize::MAX);
+        queue.push(letter(1)).await;
+        assert_eq!(queue.len().await, 1);
+    }
+
+    #[tokio::test]
+    async fn clones_share_their_letters() {
+        let queue = DeadLetterQueue::new(2);
+        queue.clone().push_now(letter(1));
+        assert_eq!(queue.len().await, 1);
+    }
+}

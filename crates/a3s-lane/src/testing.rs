@@ -1,0 +1,222 @@
+//! Tools for tests of code that uses lanes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::command::Command;
+use crate::error::{LaneError, Result};
+
+/// One thing that an attempt of a [`ScriptedCommand`] does.
+///
+/// As JSON each step is an object with one key: `{"sleep_ms": 20}`, `{"fail": "boom"}`, `{"panic": "boom"}` or
+/// `{"return": any}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Step {
+    /// Waits that many milliseconds of tokio's time.
+    SleepMs(u64),
+    /// Ends the attempt with [`LaneError::CommandError`] and this text.
+    Fail(String),
+    /// Panics with this text.
+    Panic(String),
+    /// Ends the attempt with this value.
+    Return(Value),
+}
+
+/// A command whose attempts follow a script.
+///
+/// Attempt `k`, counted from 1, runs entry `k` of the script; once the entries have run out the last one repeats. An attempt
+/// whose steps end without a value, a failure or a panic returns null, and so does every attempt of an empty script. Its
+/// payload is the script, so a storage can bring it back.
+///
+/// # Examples
+///
+/// Fails at first, then returns 7:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> a3s_lane::Result<()> {
+/// use a3s_lane::Command;
+/// use a3s_lane::testing::{ScriptedCommand, Step};
+///
+/// let command = ScriptedCommand::new(
+///     "flaky",
+///     vec![vec![Step::Fail("boom".into())], vec![Step::Return(7.into())]],
+/// );
+/// assert!(command.execute().await.is_err());
+/// assert_eq!(command.execute().await?, 7);
+/// assert_eq!(command.attempts(), 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ScriptedCommand {
+    command_type: String,
+    script: Vec<Vec<Step>>,
+    attempts: Arc<AtomicU32>,
+}
+
+impl ScriptedCommand {
+    /// A command of the given type with one list of steps per attempt.
+    pub fn new(command_type: impl Into<String>, attempts: Vec<Vec<Step>>) -> Self {
+        Self {
+            command_type: command_type.into(),
+            script: attempts,
+            attempts: Arc::default(),
+        }
+    }
+
+    /// A command whose script is a JSON list with one list of steps per attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`LaneError::ConfigError`] when the JSON is not such a list.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use a3s_lane::testing::ScriptedCommand;
+    /// use serde_json::json;
+    ///
+    /// let script = json!([[{"sleep_ms": 20}, {"fail": "boom"}], [{"return": {"ok": true}}]]);
+    /// assert!(ScriptedCommand::from_json("flaky", &script).is_ok());
+    /// ```
+    pub fn from_json(command_type: impl Into<String>, script: &Value) -> Result<Self> {
+        Vec::<Vec<Step>>::deserialize(script)
+            .map(|attempts| Self::new(command_type, attempts))
+            .map_err(|error| {
+                LaneError::ConfigError(format!("script must be a list of lists of steps: {error}"))
+            })
+    }
+
+    /// How many attempts have begun.
+    pub fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::SeqCst)
+    }
+
+    /// The counter behind [`attempts`](Self::attempts), to be read after the command was submitted.
+    pub fn attempt_counter(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.attempts)
+    }
+}
+
+#[async_trait]
+impl Command for ScriptedCommand {
+    async fn execute(&self) -> Result<Value> {
+        let index = self.attempts.fetch_add(1, Ordering::SeqCst) as usize;
+        let steps = self.script.get(index).or(self.script.last());
+        for step in steps.into_iter().flatten() {
+            match step {
+                Step::SleepMs(millis) => tokio::time::sleep(Duration::from_millis(*millis)).await,
+                Step::Fail(message) => return Err(LaneError::CommandError(message.clone())),
+                Step::Panic(message) => panic!("{message}"),
+                Step::Return(value) => return Ok(value.clone()),
+            }
+        }
+        Ok(Value::Null)
+    }
+
+    fn command_type(&self) -> &str {
+        &self.command_type
+    }
+
+    fn payload(&self) -> Option<Value> {
+        serde_json::to_value(&self.script).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use serde_json::json;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn scripted(script: Value) -> ScriptedCommand {
+        ScriptedCommand::from_json("scripted", &script).expect("a legal script")
+    }
+
+    #[tokio::test]
+    async fn attempts_follow_the_script_and_the_last_entry_repeats() {
+        let command = scripted(json!([[{"fail": "one"}], [{"return": 2}], [{"return": [3]}]]));
+        assert_eq!(command.attempts(), 0);
+        let error = command
+            .execute()
+            .await
+            .expect_err("the first attempt fails");
+        assert!(matches!(error, LaneError::CommandError(text) if text == "one"));
+        let mut values = Vec::new();
+        for _ in 0..3 {
+            values.push(command.execute().await.expect("later attempts return"));
+        }
+        assert_eq!(values, [json!(2), json!([3]), json!([3])]);
+        assert_eq!(command.attempts(), 4);
+        assert_eq!(command.attempt_counter().load(Ordering::SeqCst), 4);
+        assert_eq!(command.command_type(), "scripted");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steps_run_in_order_until_one_ends_the_attempt() {
+        let command = scripted(
+            json!([[{"sleep_ms": 20}, {"sleep_ms": 30}, {"return": 1}, {"panic": "not reached"}]]),
+        );
+        let start = Instant::now();
+        assert_eq!(command.execute().await.expect("returns"), 1);
+        assert!(start.elapsed() >= Duration::from_millis(50));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_without_an_end_returns_null() {
+        for script in [json!([]), json!([[]]), json!([[{"sleep_ms": 0}]])] {
+            assert_eq!(
+                scripted(script).execute().await.expect("returns"),
+                Value::Null
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn panics_carry_their_text() {
+        let command = scripted(json!([[{"panic": "boom"}]]));
+        let panic = std::panic::AssertUnwindSafe(command.execute())
+            .catch_unwind()
+            .await
+            .expect_err("the attempt panics");
+        assert_eq!(
+            panic.downcast_ref::<String>().map(String::as_str),
+            Some("boom")
+        );
+        assert_eq!(command.attempts(), 1);
+    }
+
+    #[test]
+    fn wrong_scripts_are_refused() {
+        for script in [
+            json!({}),
+            json!([1]),
+            json!([[{"jump": 1}]]),
+            json!([[{"sleep_ms": -1}]]),
+        ] {
+            let error = ScriptedCommand::from_json("x", &script).expect_err("not a script");
+            let text = error.to_string();
+            assert!(
+                text.starts_with("Configuration error: script must be a list of lists of steps: "),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_payload_is_the_script() {
+        let script =
+            json!([[{"sleep_ms": 1}, {"fail": "a"}], [{"panic": "b"}], [{"return": null}]]);
+        assert_eq!(scripted(script.clone()).payload(), Some(script));
+    }
+}
