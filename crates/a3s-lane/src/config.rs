@@ -274,7 +274,7 @@ mod timeout_ms {
         }
     }
 
-    struct Timeout;
+    pub(super) struct Timeout;
 
     impl Visitor<'_> for Timeout {
         type Value = Duration;
