@@ -1,0 +1,126 @@
+//! What a command is, and the names that lanes and priorities go by.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::error::Result;
+
+/// The name of a lane.
+pub type LaneId = String;
+/// The unique name of a command, in UUID form.
+pub type CommandId = String;
+/// How urgent a lane is: 0 is the most urgent, 255 the least.
+pub type Priority = u8;
+
+/// The priorities of the six default lanes.
+pub mod priorities {
+    use super::Priority;
+
+    /// Priority of the `system` lane.
+    pub const SYSTEM: Priority = 0;
+    /// Priority of the `control` lane.
+    pub const CONTROL: Priority = 1;
+    /// Priority of the `query` lane.
+    pub const QUERY: Priority = 2;
+    /// Priority of the `session` lane.
+    pub const SESSION: Priority = 3;
+    /// Priority of the `skill` lane.
+    pub const SKILL: Priority = 4;
+    /// Priority of the `prompt` lane.
+    pub const PROMPT: Priority = 5;
+}
+
+/// The ids of the six default lanes.
+pub mod lane_ids {
+    /// Work of the system itself.
+    pub const SYSTEM: &str = "system";
+    /// Pause, resume, cancel.
+    pub const CONTROL: &str = "control";
+    /// Reads without side effects.
+    pub const QUERY: &str = "query";
+    /// Session life cycle.
+    pub const SESSION: &str = "session";
+    /// Tools and skills.
+    pub const SKILL: &str = "skill";
+    /// Language model calls.
+    pub const PROMPT: &str = "prompt";
+}
+
+/// One unit of work.
+///
+/// A lane runs `execute` once per attempt, never two attempts at the same time unless a timed-out attempt blocks its
+/// thread (see [`LaneConfig::with_timeout`](crate::LaneConfig::with_timeout)).
+///
+/// # Examples
+///
+/// ```
+/// use a3s_lane::{Command, Result};
+/// use async_trait::async_trait;
+///
+/// struct Add(i64, i64);
+///
+/// #[async_trait]
+/// impl Command for Add {
+///     async fn execute(&self) -> Result<serde_json::Value> {
+///         Ok((self.0 + self.1).into())
+///     }
+///     fn command_type(&self) -> &str {
+///         "add"
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Command: Send + Sync {
+    /// Does the work. Called again for each retry.
+    ///
+    /// # Errors
+    ///
+    /// Any error is a failed attempt: the lane's retry policy decides whether another follows.
+    /// [`LaneError::unrecoverable_job`](crate::LaneError::unrecoverable_job) stops retries.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when the lane's timeout passes and when the queue is dropped.
+    async fn execute(&self) -> Result<Value>;
+
+    /// What kind of work this is; appears in events, dead letters and storage.
+    fn command_type(&self) -> &str;
+
+    /// The data that a [`Storage`](crate::Storage) keeps, so that the command can be rebuilt after a restart.
+    ///
+    /// Default: nothing is kept besides the type.
+    fn payload(&self) -> Option<Value> {
+        None
+    }
+}
+
+/// A command that is pure data: it returns its own payload.
+pub struct JsonCommand {
+    command_type: String,
+    payload: Value,
+}
+
+impl JsonCommand {
+    /// A command of the given type that returns `payload`.
+    pub fn new(command_type: impl Into<String>, payload: Value) -> Self {
+        Self {
+            command_type: command_type.into(),
+            payload,
+        }
+    }
+}
+
+#[async_trait]
+impl Command for JsonCommand {
+    async fn execute(&self) -> Result<Value> {
+        Ok(self.payload.clone())
+    }
+
+    fn command_type(&self) -> &str {
+        &self.command_type
+    }
+
+    fn payload(&self) -> Option<Value> {
+        Some(self.payload.clone())
+    }
+}

@@ -1,0 +1,188 @@
+//! How commands come in.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::job::{Job, Reply};
+use super::observer::Sample;
+use super::sync::MutexGuard;
+use super::trace::{self, SubmitSpan};
+use super::{Engine, LaneInfo, State};
+use crate::command::Command;
+use crate::error::{LaneError, Result};
+use crate::event::{CommandName, What};
+use crate::scheduler::LaneKey;
+use crate::storage::StoredCommand;
+
+/// Resolves to a command's result.
+pub(crate) type Receiver = oneshot::Receiver<Result<Value>>;
+
+/// The lane that a command goes to.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) id: &'a str,
+    /// Known to whoever holds the lane; looked up by `id` otherwise.
+    pub(crate) key: Option<LaneKey>,
+}
+
+impl State {
+    fn admit(&self, target: Target<'_>) -> Result<LaneKey> {
+        if let Some(reason) = self.closed {
+            return Err(LaneError::QueueError(reason.to_owned()));
+        }
+        if self.shutting_down {
+            return Err(LaneError::ShutdownInProgress);
+        }
+        target
+            .key
+            .or_else(|| self.names.get(target.id).copied())
+            .ok_or_else(|| LaneError::LaneNotFound(target.id.to_owned()))
+    }
+}
+
+/// An accepted submit that has not entered its lane. Dropping it gives up the place.
+struct Admission<'a> {
+    engine: &'a Engine,
+    entered: bool,
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if !self.entered {
+            self.engine.lock().admitting -= 1;
+            self.engine.check_quiet();
+        }
+    }
+}
+
+impl Engine {
+    /// Puts a command into a lane, after the lane's storage has it.
+    ///
+    /// With a storage: when this future is dropped before it ends, the command does not run, but may stay stored.
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        command: Box<dyn Command>,
+    ) -> Result<Receiver> {
+        let (reply, receiver) = oneshot::channel();
+        match self.place(target, command, Reply::new(reply)).await {
+            Ok(()) => Ok(receiver),
+            Err((error, reply)) => {
+                reply.forget();
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`submit`](Self::submit); a refusal is sent as the reply.
+    pub(crate) async fn submit_with_reply(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        command: Box<dyn Command>,
+        reply: oneshot::Sender<Result<Value>>,
+    ) {
+        if let Err((error, reply)) = self.place(target, command, Reply::new(reply)).await {
+            reply.send(Err(error));
+        }
+    }
+
+    async fn place(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        command: Box<dyn Command>,
+        reply: Reply,
+    ) -> std::result::Result<(), (LaneError, Reply)> {
+        // The user's code is called before the lock is taken, never under it.
+        let span = SubmitSpan::new(target.id, &*command);
+        let listening = self.emitter.is_listening();
+        let now = self.now();
+        let mut state = self.lock();
+        let key = match state.admit(target) {
+            Ok(key) => key,
+            Err(error) => return Err((error, reply)),
+        };
+        let serial = state.scheduler.reserve();
+        if !listening && !state.lanes[key.index()].must_await() {
+            self.enter(state, key, serial, Job::new(command, reply, span), now);
+            trace::submitted(target.id);
+            return Ok(());
+        }
+        state.admitting += 1;
+        let info = Arc::clone(&state.lanes[key.index()]);
+        drop(state);
+        let mut admission = Admission {
+            engine: self,
+            entered: false,
+        };
+        if let Some(storage) = &info.storage {
+            let name = CommandName::new(self.id_space, serial);
+            if let Err(error) = storage.save_command(stored(&info, name, &*command)).await {
+                return Err((error, reply));
+            }
+        }
+        // Before the command enters its lane, where a runner may start it at once.
+        self.emitter.report(|| What::Submitted(Arc::clone(&info.id)));
+        let mut state = self.lock();
+        if let Some(reason) = state.closed {
+            drop(state);
+            return Err((LaneError::QueueError(reason.to_owned()), reply));
+        }
+        state.admitting -= 1;
+        admission.entered = true;
+        self.enter(state, key, serial, Job::new(command, reply, span), self.now());
+        trace::submitted(&info.id);
+        self.record_awaited(&info, key, Sample::Submitted).await;
+        Ok(())
+    }
+
+    /// Puts an admitted command into its lane and starts what can start.
+    fn enter(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        key: LaneKey,
+        serial: u64,
+        job: Job,
+        now: u64,
+    ) {
+        let submitted = state.scheduler.submit(key, serial, job, now);
+        let counts = state.counts(key);
+        let follow_up = self.follow_up(&mut state);
+        let info = &state.lanes[key.index()];
+        info.observer.record(Sample::Submitted, counts);
+        let watching = info.observer.watches_depth() || submitted.pressure;
+        let info = watching.then(|| Arc::clone(info));
+        drop(state);
+        self.act(follow_up);
+        if let Some(info) = info {
+            if submitted.pressure {
+                self.emitter.report(|| What::Pressure(Arc::clone(&info.id)));
+            }
+            info.observer.watch_depth(&info.id, counts.pending);
+        }
+    }
+
+    /// Tells the observers that have to be awaited. The counts are read when it is their turn, so that gauges end on
+    /// the true value.
+    pub(super) async fn record_awaited(&self, info: &LaneInfo, key: LaneKey, sample: Sample) {
+        if info.observer.must_await() {
+            info.observer
+                .record_awaited(&info.id, sample, || self.lock().counts(key))
+                .await;
+        }
+    }
+}
+
+fn stored(info: &LaneInfo, name: CommandName, command: &dyn Command) -> StoredCommand {
+    StoredCommand {
+        id: name.to_string(),
+        command_type: command.command_type().to_owned(),
+        lane_id: info.id.to_string(),
+        payload: command.payload().unwrap_or_else(|| serde_json::json!({})),
+        retry_count: 0,
+        created_at: Utc::now(),
+        last_attempt_at: None,
+    }
+}

@@ -1,0 +1,151 @@
+//! Start, shutdown, drain, and the end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::attempt::Abort;
+use super::sync::Runtime;
+use super::{Engine, State};
+use crate::error::{LaneError, Result};
+use crate::event::What;
+
+impl State {
+    fn is_quiet(&self, engine: &Engine) -> bool {
+        self.scheduler.pending() == 0
+            && self.scheduler.active() == 0
+            && self.admitting == 0
+            && !self.announcing
+            && engine.settling.load(Ordering::SeqCst) == 0
+    }
+}
+
+impl Engine {
+    /// Lets commands run, on the current runtime. Calls after the first change nothing.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub(crate) fn start(self: &Arc<Self>) {
+        let runtime = Runtime::current();
+        let mut state = self.lock();
+        if state.scheduler.is_open() {
+            return;
+        }
+        state.workers = self.runtime.get_or_init(|| runtime).workers;
+        state.scheduler.open();
+        let follow_up = self.follow_up(&mut state);
+        drop(state);
+        self.act(follow_up);
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.lock().scheduler.is_open()
+    }
+
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.lock().shutting_down
+    }
+
+    /// Stops admission. Work that was accepted still runs. Calls after the first change nothing.
+    pub(crate) fn shutdown(&self) {
+        {
+            let mut state = self.lock();
+            if std::mem::replace(&mut state.shutting_down, true) {
+                return;
+            }
+            // Holds back `queue.shutdown.complete` until the event below is out.
+            state.announcing = true;
+        }
+        self.emitter.report(|| What::ShutdownStarted);
+        self.lock().announcing = false;
+        self.check_quiet();
+    }
+
+    /// Waits until no command is pending, delayed, running or being settled.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn drain(&self, timeout: Duration) -> Result<()> {
+        let empty = async {
+            loop {
+                let mut changed = std::pin::pin!(self.quiet.notified());
+                // Registered before the look: no change in between is missed.
+                changed.as_mut().enable();
+                let quiet = self.lock().is_quiet(self);
+                if quiet {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(timeout, empty)
+            .await
+            .map_err(|_| LaneError::Timeout(timeout))
+    }
+
+    /// Sends the last event and wakes those who wait, if the queue is empty. Called after everything that may have
+    /// emptied it.
+    pub(super) fn check_quiet(&self) {
+        let announce = {
+            let mut state = self.lock();
+            if !state.is_quiet(self) {
+                return;
+            }
+            let over = state.shutting_down || state.closed.is_some();
+            let announce = over && !state.announced;
+            state.announced |= announce;
+            state.announcing = announce;
+            announce.then_some(state.shutting_down)
+        };
+        if let Some(complete) = announce {
+            if complete {
+                self.emitter.report(|| What::ShutdownComplete);
+            }
+            self.ended.cancel();
+            self.lock().announcing = false;
+        }
+        self.quiet.notify_waiters();
+    }
+
+    /// Ends the queue at once: what has not started settles with an error, what runs is stopped and does the same.
+    /// Calls after the first change nothing.
+    pub(crate) fn close(&self, reason: &'static str) {
+        let now = self.now();
+        let (waiting, cells, lanes) = {
+            let mut state = self.lock();
+            if state.closed.is_some() {
+                return;
+            }
+            state.closed = Some(reason);
+            let waiting = state.scheduler.take_waiting(now);
+            self.settling.fetch_add(waiting.len(), Ordering::SeqCst);
+            let running: Vec<_> = state.scheduler.running().collect();
+            let cells: Vec<_> = running
+                .into_iter()
+                .filter_map(|key| state.scheduler.job_mut(key)?.cell.take())
+                .collect();
+            (waiting, cells, state.lanes.clone())
+        };
+        if !waiting.is_empty() || !cells.is_empty() {
+            tracing::warn!(
+                pending = waiting.len(),
+                running = cells.len(),
+                reason,
+                "queue ended with work left"
+            );
+        }
+        for cell in cells {
+            cell.abort(Abort::Closed);
+        }
+        for (key, lane, job) in waiting {
+            let error = LaneError::QueueError(reason.to_owned());
+            let lane = Arc::clone(&lanes[lane.index()].id);
+            self.emitter
+                .report(|| What::Failed(lane, self.name(key), error.to_string().into()));
+            job.reply.send(Err(error));
+            self.settling.fetch_sub(1, Ordering::SeqCst);
+        }
+        self.timer_moved.notify_one();
+        self.check_quiet();
+    }
+}

@@ -1,0 +1,244 @@
+//! The tokio shell around the pure scheduler.
+//!
+//! There is no scheduler task. Whoever submits, finishes or configures takes the lock, changes the scheduler and asks
+//! it what may start; a *runner* (a task that runs one command after another) takes starts directly from the
+//! scheduler, the most urgent first. The rule that keeps work moving:
+//!
+//! > when the lock is released, either nothing can start, or a runner has been spawned that has not taken a start yet.
+//!
+//! Such a runner is *armed*. [`arm`](State::arm) keeps the rule and never spawns more runners than can run at once, so
+//! a flood of short commands costs no spawn each.
+//!
+//! No lock is held across an await, a user's callback, an event or a reply.
+
+mod admission;
+mod attempt;
+mod job;
+mod lifecycle;
+mod observer;
+mod runner;
+mod settle;
+mod sync;
+mod timer;
+mod trace;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use hashbrown::HashMap as FastMap;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{LaneConfig, LaneOptions};
+use crate::dlq::DeadLetterQueue;
+use crate::event::{CommandName, EventEmitter};
+use crate::queue::LaneStatus;
+use crate::scheduler::{CommandKey, LaneCounts, LaneKey, LanePolicy, Scheduler};
+use crate::storage::Storage;
+
+use job::Job;
+pub(crate) use admission::{Receiver, Target};
+pub(crate) use observer::Observers;
+use observer::LaneObserver;
+use sync::{AtomicUsize, Mutex, MutexGuard, Runtime, lock};
+use timer::TimerState;
+
+/// What a lane is made of.
+#[derive(Clone)]
+pub(crate) struct LaneSpec {
+    pub(crate) id: String,
+    pub(crate) priority: u8,
+    pub(crate) config: LaneConfig,
+    pub(crate) options: LaneOptions,
+    pub(crate) storage: Option<Arc<dyn Storage>>,
+}
+
+/// What the engine keeps of a lane besides the scheduler's part.
+struct LaneInfo {
+    id: Arc<str>,
+    storage: Option<Arc<dyn Storage>>,
+    observer: LaneObserver,
+}
+
+impl LaneInfo {
+    /// Whether a command of this lane has somebody to wait for at submission and at its end.
+    fn must_await(&self) -> bool {
+        self.storage.is_some() || self.observer.must_await()
+    }
+}
+
+/// Lanes, their commands and the tasks that run them; shared by every public handle.
+pub(crate) struct Engine {
+    state: Mutex<State>,
+    emitter: EventEmitter,
+    dlq: Option<DeadLetterQueue>,
+    observers: Observers,
+    /// Where tasks run; known from the start on.
+    runtime: OnceLock<Runtime>,
+    epoch: Instant,
+    /// The random half of this queue's command ids.
+    id_space: u64,
+    /// Commands that have left the scheduler and whose receivers are being resolved.
+    settling: AtomicUsize,
+    /// Wakes whoever waits for the queue to be empty.
+    quiet: Notify,
+    /// Ends the event streams.
+    ended: CancellationToken,
+    timer_moved: Notify,
+}
+
+struct State {
+    scheduler: Scheduler<Job>,
+    names: FastMap<Arc<str>, LaneKey, foldhash::fast::RandomState>,
+    lanes: Vec<Arc<LaneInfo>>,
+    /// How many tasks the runtime runs at once; 0 before the start.
+    workers: usize,
+    /// Runners that were spawned and have not taken a start yet.
+    armed: usize,
+    /// Submits that were accepted and have not entered their lane yet.
+    admitting: usize,
+    timer: TimerState,
+    shutting_down: bool,
+    /// Why the queue takes no more work at all, once it does not.
+    closed: Option<&'static str>,
+    /// The last event is being sent or was sent.
+    announced: bool,
+    announcing: bool,
+}
+
+impl State {
+    /// Counts the runners that must be spawned after the lock is released to keep the rule of this module.
+    #[must_use]
+    fn arm(&mut self) -> usize {
+        let startable = self.scheduler.startable();
+        if startable <= self.armed {
+            return 0;
+        }
+        // One more than can run at once: a runner spawned by a task that goes on to block its thread may be stuck
+        // behind it, where no other thread can take it.
+        let wanted = startable.min(self.workers + 1).saturating_sub(self.armed);
+        self.armed += wanted;
+        wanted
+    }
+
+    fn counts(&self, lane: LaneKey) -> LaneCounts {
+        self.scheduler.counts(lane)
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(
+        emitter: EventEmitter,
+        dlq: Option<DeadLetterQueue>,
+        observers: Observers,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                scheduler: Scheduler::new(),
+                names: FastMap::default(),
+                lanes: Vec::new(),
+                workers: 0,
+                armed: 0,
+                admitting: 0,
+                timer: TimerState::default(),
+                shutting_down: false,
+                closed: None,
+                announced: false,
+                announcing: false,
+            }),
+            emitter,
+            dlq,
+            observers,
+            runtime: OnceLock::new(),
+            epoch: Instant::now(),
+            id_space: uuid::Uuid::new_v4().as_u64_pair().0,
+            settling: AtomicUsize::new(0),
+            quiet: Notify::new(),
+            ended: CancellationToken::new(),
+            timer_moved: Notify::new(),
+        })
+    }
+
+    pub(crate) fn emitter(&self) -> &EventEmitter {
+        &self.emitter
+    }
+
+    pub(crate) fn dlq(&self) -> Option<&DeadLetterQueue> {
+        self.dlq.as_ref()
+    }
+
+    /// Cancelled when the last event of this queue has been sent.
+    pub(crate) fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
+    /// Nanoseconds since the engine was made.
+    fn now(&self) -> u64 {
+        crate::scheduler::nanos(self.epoch.elapsed())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = self.runtime.get() {
+            runtime.spawn(task);
+        }
+    }
+
+    fn name(&self, key: CommandKey) -> CommandName {
+        CommandName::new(self.id_space, key.serial())
+    }
+
+    /// Adds a lane, or gives an existing lane a new configuration; its commands stay.
+    pub(crate) fn register(self: &Arc<Self>, spec: &LaneSpec) -> LaneKey {
+        let now = self.now();
+        let policy = LanePolicy::new(&spec.config, &spec.options, spec.priority, now);
+        let id: Arc<str> = spec.id.as_str().into();
+        let info = Arc::new(LaneInfo {
+            id: Arc::clone(&id),
+            storage: spec.storage.clone(),
+            observer: self.observers.for_lane(&id),
+        });
+        let mut state = self.lock();
+        let known = state.names.get(&id).copied();
+        let key = match known {
+            Some(key) => {
+                state.scheduler.set_policy(key, policy, now);
+                state.lanes[key.index()] = info;
+                key
+            }
+            None => {
+                let key = state.scheduler.add_lane(policy);
+                state.names.insert(id, key);
+                state.lanes.push(info);
+                key
+            }
+        };
+        let follow_up = self.follow_up(&mut state);
+        drop(state);
+        self.act(follow_up);
+        key
+    }
+
+    pub(crate) fn counts(&self) -> HashMap<String, LaneStatus> {
+        let state = self.lock();
+        let status = |key: LaneKey| LaneStatus::from(state.counts(key));
+        state
+            .names
+            .iter()
+            .map(|(id, key)| (id.to_string(), status(*key)))
+            .collect()
+    }
+
+    pub(crate) fn lane_counts(&self, lane: LaneKey) -> LaneStatus {
+        self.lock().counts(lane).into()
+    }
+
+    pub(crate) fn effective_priority(&self, lane: LaneKey) -> u8 {
+        let now = self.now();
+        self.lock().scheduler.effective_priority(lane, now)
+    }
+}

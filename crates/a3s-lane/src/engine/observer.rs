@@ -1,0 +1,168 @@
+//! Who is told what happens in one lane: metrics and alerts.
+
+use std::sync::Arc;
+
+use crate::scheduler::LaneCounts;
+
+#[cfg(feature = "monitoring")]
+use crate::alerts::{AlertLevel, AlertManager};
+#[cfg(feature = "metrics")]
+use crate::metrics::{LaneRecorder, LaneSample, QueueMetrics};
+
+/// One thing that happened in a lane. Times are in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sample {
+    Submitted,
+    Started { wait_ns: u64 },
+    Completed { run_ns: u64 },
+    Failed { run_ns: u64 },
+    TimedOut { run_ns: u64 },
+    Retried,
+    DeadLettered,
+}
+
+/// What a queue's observers are, before they are bound to a lane.
+#[derive(Clone, Default)]
+pub(crate) struct Observers {
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: Option<QueueMetrics>,
+    #[cfg(feature = "monitoring")]
+    pub(crate) alerts: Option<Arc<AlertManager>>,
+}
+
+impl Observers {
+    pub(super) fn for_lane(&self, id: &Arc<str>) -> LaneObserver {
+        #[cfg(not(feature = "metrics"))]
+        let _ = id;
+        #[cfg(feature = "metrics")]
+        let recorder = self.metrics.as_ref().and_then(|metrics| metrics.lane_recorder(id));
+        LaneObserver {
+            #[cfg(feature = "metrics")]
+            awaited: self.metrics.clone().filter(|_| recorder.is_none()),
+            #[cfg(feature = "metrics")]
+            recorder,
+            #[cfg(feature = "metrics")]
+            turn: tokio::sync::Mutex::new(()),
+            #[cfg(feature = "monitoring")]
+            alerts: self.alerts.clone(),
+            #[cfg(feature = "monitoring")]
+            depth_level: super::sync::Mutex::new(None),
+        }
+    }
+}
+
+/// The observers of one lane.
+#[derive(Default)]
+pub(super) struct LaneObserver {
+    /// Records without waiting; told under the engine's lock, so that gauges end on the true value.
+    #[cfg(feature = "metrics")]
+    recorder: Option<Arc<dyn LaneRecorder>>,
+    /// A backend that has to be awaited.
+    #[cfg(feature = "metrics")]
+    awaited: Option<QueueMetrics>,
+    #[cfg(feature = "metrics")]
+    turn: tokio::sync::Mutex<()>,
+    #[cfg(feature = "monitoring")]
+    alerts: Option<Arc<AlertManager>>,
+    #[cfg(feature = "monitoring")]
+    depth_level: super::sync::Mutex<Option<AlertLevel>>,
+}
+
+impl LaneObserver {
+    /// Whether [`record_awaited`](Self::record_awaited) has somebody to tell.
+    pub(super) fn must_await(&self) -> bool {
+        #[cfg(feature = "metrics")]
+        return self.awaited.is_some();
+        #[cfg(not(feature = "metrics"))]
+        false
+    }
+
+    /// Tells the observer that records at once. Called under the engine's lock.
+    pub(super) fn record(&self, sample: Sample, counts: LaneCounts) {
+        #[cfg(feature = "metrics")]
+        if let Some(recorder) = &self.recorder {
+            let told = super::attempt::guarded(|| {
+                recorder.record(sample.into(), counts.pending, counts.active);
+            });
+            if let Err(panic) = told {
+                tracing::error!(%panic, "a metrics recorder panicked");
+            }
+        }
+        let _ = (sample, counts);
+    }
+
+    /// Tells the observer that has to be awaited, one sample of this lane at a time.
+    pub(super) async fn record_awaited(
+        &self,
+        lane: &str,
+        sample: Sample,
+        counts: impl Fn() -> LaneCounts,
+    ) {
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = &self.awaited {
+            let _turn = self.turn.lock().await;
+            let counts = counts();
+            metrics
+                .record_sample(lane, sample.into(), counts.pending, counts.active)
+                .await;
+        }
+        let _ = (lane, sample, counts);
+    }
+
+    /// Whether [`watch_depth`](Self::watch_depth) has anything to watch for.
+    pub(super) fn watches_depth(&self) -> bool {
+        #[cfg(feature = "monitoring")]
+        return self.alerts.as_ref().is_some_and(|alerts| alerts.is_enabled());
+        #[cfg(not(feature = "monitoring"))]
+        false
+    }
+
+    /// Raises a depth alert when the lane reaches a higher level than before. Called without the lock.
+    pub(super) fn watch_depth(&self, lane: &str, depth: usize) {
+        #[cfg(feature = "monitoring")]
+        if let Some(alerts) = self.alerts.as_ref().filter(|alerts| alerts.is_enabled()) {
+            let level = alerts.depth_level(depth);
+            let before = std::mem::replace(&mut *super::sync::lock(&self.depth_level), level);
+            if level > before {
+                alerts.raise_queue_depth(lane, depth);
+            }
+        }
+        let _ = (lane, depth);
+    }
+
+    /// As [`watch_depth`](Self::watch_depth), asking for the depth only when somebody watches.
+    pub(super) fn watch_depth_of(&self, depth: impl FnOnce() -> usize, lane: &str) {
+        if self.watches_depth() {
+            self.watch_depth(lane, depth());
+        }
+    }
+
+    /// Raises a latency alert when a command took too long. Called without the lock.
+    pub(super) fn watch_latency(&self, lane: &str, run_ns: u64) {
+        #[cfg(feature = "monitoring")]
+        if let Some(alerts) = self.alerts.as_ref().filter(|alerts| alerts.is_enabled()) {
+            alerts.raise_latency(lane, millis(run_ns));
+        }
+        let _ = (lane, run_ns);
+    }
+}
+
+#[cfg(feature = "metrics")]
+fn millis(ns: u64) -> f64 {
+    ns as f64 / 1e6
+}
+
+#[cfg(feature = "metrics")]
+impl From<Sample> for LaneSample {
+    fn from(sample: Sample) -> Self {
+        match sample {
+            Sample::Submitted => Self::Submitted,
+            Sample::Started { wait_ns } => Self::Started { wait_ms: millis(wait_ns) },
+            Sample::Completed { run_ns } => Self::Completed { latency_ms: millis(run_ns) },
+            Sample::Failed { run_ns } => Self::Failed { latency_ms: millis(run_ns) },
+            Sample::TimedOut { run_ns } => Self::TimedOut { latency_ms: millis(run_ns) },
+            Sample::Retried => Self::Retried,
+            Sample::DeadLettered => Self::DeadLettered,
+        }
+    }
+}

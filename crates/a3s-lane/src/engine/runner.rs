@@ -1,0 +1,240 @@
+//! Runners: tasks that run one command after another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempt::{self, Abort, AttemptCell, Ended};
+use super::job::Work;
+use super::observer::Sample;
+use super::settle::Finished;
+use super::sync::yield_now;
+use super::trace::{ExecuteSpan, SubmitSpan};
+use super::{Engine, LaneInfo, State};
+use crate::error::LaneError;
+use crate::event::What;
+use crate::scheduler::{CommandKey, LaneKey};
+
+/// A runner gives way to other tasks after this many commands that never suspended it.
+const STREAK: u32 = 64;
+
+/// A command that a runner has taken and must run: it holds a slot.
+pub(super) struct Taken {
+    pub(super) key: CommandKey,
+    pub(super) lane_key: LaneKey,
+    pub(super) lane: Arc<LaneInfo>,
+    pub(super) attempt: u32,
+    pub(super) work: Work,
+    pub(super) started_at: u64,
+    timeout_ns: Option<u64>,
+    wait_ns: u64,
+    /// The lane has no pending command left, for the first time since it was under pressure.
+    relieved: bool,
+    submitted: SubmitSpan,
+}
+
+impl State {
+    /// Takes the most urgent command that may start now.
+    pub(super) fn take(&mut self, now: u64) -> Option<Taken> {
+        loop {
+            let start = self.scheduler.next(now)?;
+            let job = self.scheduler.job_mut(start.key)?;
+            let work = job.take_work(start.timeout_ns.is_some());
+            let submitted = job.span.take();
+            let Some(work) = work else {
+                debug_assert!(false, "a waiting job has its command");
+                self.scheduler.abandon(start.key, start.attempt, now);
+                continue;
+            };
+            let lane = &self.lanes[start.lane.index()];
+            let wait_ns = start.wait_ns;
+            lane.observer.record(Sample::Started { wait_ns }, self.scheduler.counts(start.lane));
+            return Some(Taken {
+                key: start.key,
+                lane_key: start.lane,
+                lane: Arc::clone(lane),
+                attempt: start.attempt,
+                work,
+                started_at: now,
+                timeout_ns: start.timeout_ns,
+                wait_ns,
+                relieved: start.relieved,
+                submitted,
+            });
+        }
+    }
+}
+
+/// What a runner has to put right when its task is dropped or panics.
+enum Stage {
+    /// Spawned, and has not taken a start.
+    Armed,
+    /// Runs a command.
+    Busy(CommandKey, u32),
+    /// Has left nothing undone.
+    Done,
+}
+
+/// A runner's task. Dropping it before its end, as a runtime does when it shuts down, settles its command and closes
+/// the engine.
+struct Runner {
+    engine: Arc<Engine>,
+    stage: Stage,
+}
+
+impl Engine {
+    /// Spawns runners that [`State::arm`] has counted. Called without the lock: a runtime that was shut down drops
+    /// the task at once.
+    pub(super) fn spawn_runners(self: &Arc<Self>, count: usize) {
+        for _ in 0..count {
+            let runner = Runner {
+                engine: Arc::clone(self),
+                stage: Stage::Armed,
+            };
+            self.spawn(runner.run());
+        }
+    }
+
+    /// Makes a suspended attempt reachable, or says why it must stop at once.
+    fn attach(&self, key: CommandKey, attempt: u32, cell: Arc<AttemptCell>) -> Option<Abort> {
+        let mut state = self.lock();
+        let Some(running) = state.scheduler.running_attempt(key, attempt) else {
+            return Some(Abort::Lost);
+        };
+        if state.closed.is_some() {
+            return Some(Abort::Closed);
+        }
+        if running.overdue {
+            return Some(Abort::Deadline);
+        }
+        if let Some(job) = state.scheduler.job_mut(key) {
+            job.cell = Some(cell);
+        }
+        None
+    }
+}
+
+impl Runner {
+    async fn run(mut self) {
+        let engine = Arc::clone(&self.engine);
+        let mut next = self.first_take();
+        let mut streak = 0;
+        while let Some(taken) = next {
+            self.stage = Stage::Busy(taken.key, taken.attempt);
+            let finished = execute(&engine, taken).await;
+            streak += 1;
+            let give_way = streak >= STREAK || !has_budget();
+            next = if engine.emitter.is_listening() || finished.lane.must_await() {
+                engine.finish_awaited(finished, !give_way).await
+            } else {
+                engine.finish(finished, !give_way)
+            };
+            self.stage = Stage::Done;
+            if give_way {
+                self.stage = Stage::Armed;
+                yield_now().await;
+                next = self.first_take();
+                streak = 0;
+            }
+        }
+    }
+
+    /// Ends being armed.
+    fn first_take(&mut self) -> Option<Taken> {
+        let now = self.engine.now();
+        let mut state = self.engine.lock();
+        self.stage = Stage::Done;
+        state.armed -= 1;
+        let taken = state.take(now);
+        if let Some(taken) = &taken {
+            self.stage = Stage::Busy(taken.key, taken.attempt);
+        }
+        let follow_up = self.engine.follow_up(&mut state);
+        drop(state);
+        self.engine.act(follow_up);
+        taken
+    }
+}
+
+async fn execute(engine: &Arc<Engine>, taken: Taken) -> Finished {
+    let Taken {
+        key,
+        lane_key,
+        lane,
+        attempt,
+        work,
+        started_at,
+        timeout_ns,
+        wait_ns,
+        relieved,
+        submitted,
+    } = taken;
+    engine.emitter.report(|| {
+        let kind = work.command_type().into();
+        What::Started(Arc::clone(&lane.id), engine.name(key), kind)
+    });
+    if relieved {
+        engine.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
+    }
+    lane.observer.watch_depth_of(|| engine.lock().counts(lane_key).pending, &lane.id);
+    engine.record_awaited(&lane, lane_key, Sample::Started { wait_ns }).await;
+    let span = ExecuteSpan::new(&lane.id, engine.name(key), &*work, attempt, submitted);
+    let ended = span.around(attempt::run(&*work, |cell| engine.attach(key, attempt, cell))).await;
+    let (result, abandoned) = match ended {
+        Ended::Returned(result) => (result, false),
+        Ended::Aborted(Abort::Deadline) => {
+            let limit = Duration::from_nanos(timeout_ns.unwrap_or_default());
+            (Err(LaneError::Timeout(limit)), false)
+        }
+        Ended::Aborted(Abort::Closed | Abort::Lost) => {
+            let reason = "the queue was closed while the command ran";
+            (Err(LaneError::QueueError(reason.to_owned())), true)
+        }
+    };
+    span.end(result.is_ok());
+    Finished {
+        key,
+        lane_key,
+        lane,
+        attempt,
+        work,
+        run_ns: engine.now().saturating_sub(started_at),
+        result,
+        abandoned,
+    }
+}
+
+/// Whether a command's first await is likely to get its turn: commands of one runner share its cooperative budget.
+fn has_budget() -> bool {
+    tokio::task::coop::has_budget_remaining()
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        let now = self.engine.now();
+        let job = match self.stage {
+            Stage::Done => return,
+            Stage::Armed => {
+                self.engine.lock().armed -= 1;
+                None
+            }
+            Stage::Busy(key, attempt) => {
+                self.engine.lock().scheduler.abandon(key, attempt, now)
+            }
+        };
+        let panicked = std::thread::panicking();
+        if let Some(job) = job {
+            job.reply.send(Err(if panicked {
+                LaneError::Panicked("the command's destructor or an observer panicked".to_owned())
+            } else {
+                LaneError::QueueError("the runtime was shut down".to_owned())
+            }));
+        }
+        if panicked {
+            let follow_up = self.engine.follow_up(&mut self.engine.lock());
+            self.engine.act(follow_up);
+            self.engine.check_quiet();
+        } else {
+            self.engine.close("the runtime was shut down");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What happens when an attempt has ended.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use chrono::Utc;
+use serde_json::Value;
+
+use super::job::Work;
+use super::observer::Sample;
+use super::runner::Taken;
+use super::sync::MutexGuard;
+use super::trace;
+use super::{Engine, LaneInfo, State};
+use crate::dlq::DeadLetter;
+use crate::error::{LaneError, Result};
+use crate::event::What;
+use crate::scheduler::{CommandKey, Ending, LaneKey, Released, Verdict};
+use crate::storage::{Storage, StoredDeadLetter};
+
+/// An attempt that has ended.
+pub(super) struct Finished {
+    pub(super) key: CommandKey,
+    pub(super) lane_key: LaneKey,
+    pub(super) lane: Arc<LaneInfo>,
+    pub(super) attempt: u32,
+    pub(super) work: Work,
+    pub(super) run_ns: u64,
+    pub(super) result: Result<Value>,
+    /// Stopped because the queue is gone: no retry, no dead letter, and a storage keeps the command.
+    pub(super) abandoned: bool,
+}
+
+impl Finished {
+    fn ending(&self, state: &State) -> Ending {
+        match &self.result {
+            Ok(_) => Ending::Completed,
+            Err(error) if error.is_unrecoverable_job() => Ending::Unrecoverable,
+            Err(_) if self.abandoned || state.closed.is_some() => Ending::Unrecoverable,
+            Err(_) => Ending::Failed,
+        }
+    }
+
+    fn sample(&self, verdict: Verdict) -> Sample {
+        let run_ns = self.run_ns;
+        match (&self.result, verdict) {
+            (_, Verdict::Retry { .. }) => Sample::Retried,
+            (Ok(_), _) => Sample::Completed { run_ns },
+            (Err(LaneError::Timeout(_)), _) => Sample::TimedOut { run_ns },
+            (Err(_), _) => Sample::Failed { run_ns },
+        }
+    }
+
+    /// The error of a command that failed for good.
+    fn failure(&self, verdict: Verdict) -> Option<&LaneError> {
+        match (verdict, &self.result) {
+            (Verdict::Settle, Err(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// What is left to do after the slot is free.
+pub(super) struct Settled<'a> {
+    reply: Option<(super::job::Reply, Result<Value>)>,
+    lane: Arc<LaneInfo>,
+    run_ns: u64,
+    completed: bool,
+    work: Option<Work>,
+    /// The next command for this runner.
+    pub(super) next: Option<Taken>,
+    guard: Option<Settling<'a>>,
+}
+
+/// A command that has left the scheduler and whose receiver is not resolved yet.
+struct Settling<'a> {
+    engine: &'a Engine,
+    /// Nothing follows in this runner: look whether the queue is empty now.
+    last: bool,
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.engine.settling.fetch_sub(1, Ordering::SeqCst);
+        if self.last {
+            self.engine.check_quiet();
+        }
+    }
+}
+
+impl Settled<'_> {
+    /// Resolves the receiver and hands over the next command.
+    fn resolve(mut self) -> Option<Taken> {
+        if self.completed {
+            self.lane.observer.watch_latency(&self.lane.id, self.run_ns);
+        }
+        if let Some((reply, result)) = self.reply.take() {
+            reply.send(result);
+        }
+        if let Err(panic) = super::attempt::guarded(|| drop(self.work.take())) {
+            tracing::error!(lane_id = %self.lane.id, %panic, "a command's destructor panicked");
+        }
+        drop(self.guard);
+        self.next
+    }
+}
+
+impl Engine {
+    /// Ends an attempt of a lane whose observers need no waiting, with nobody listening. With `take` the next command
+    /// for this runner comes back; without it the runner counts as armed again.
+    pub(super) fn finish(self: &Arc<Self>, finished: Finished, take: bool) -> Option<Taken> {
+        let now = self.now();
+        let mut state = self.lock();
+        let ending = finished.ending(&state);
+        let Some(verdict) = state.scheduler.conclude(finished.key, finished.attempt, ending) else {
+            return self.carry_on(state, take, now);
+        };
+        // Nothing but a dead letter comes before the reply here, and dead letters are rare.
+        if finished.failure(verdict).is_some() {
+            drop(state);
+            self.bury(&finished, verdict);
+            state = self.lock();
+        }
+        self.release(state, finished, verdict, take, now).resolve()
+    }
+
+    /// As [`finish`](Self::finish), telling subscribers, the storage and observers in the order that they rely on:
+    /// the outcome's event and the storage before the slot is free, the receiver last.
+    pub(super) async fn finish_awaited(
+        self: &Arc<Self>,
+        finished: Finished,
+        take: bool,
+    ) -> Option<Taken> {
+        let concluded = {
+            let mut state = self.lock();
+            let ending = finished.ending(&state);
+            state.scheduler.conclude(finished.key, finished.attempt, ending)
+        };
+        let Some(verdict) = concluded else {
+            return self.carry_on(self.lock(), take, self.now());
+        };
+        let letter = self.bury(&finished, verdict);
+        self.tell(&finished, verdict);
+        if let (Some(storage), Verdict::Settle, false) =
+            (&finished.lane.storage, verdict, finished.abandoned)
+        {
+            self.unstore(&**storage, &finished, letter.as_ref()).await;
+        }
+        let (lane, key, sample) = (
+            Arc::clone(&finished.lane),
+            finished.lane_key,
+            finished.sample(verdict),
+        );
+        let settled = self.release(self.lock(), finished, verdict, take, self.now());
+        self.record_awaited(&lane, key, sample).await;
+        if letter.is_some() {
+            self.record_awaited(&lane, key, Sample::DeadLettered).await;
+        }
+        settled.resolve()
+    }
+
+    /// Keeps a dead letter of a command that failed for good.
+    fn bury(&self, finished: &Finished, verdict: Verdict) -> Option<DeadLetter> {
+        let error = finished.failure(verdict)?;
+        let dlq = self.dlq.as_ref().filter(|_| !finished.abandoned)?;
+        let letter = DeadLetter {
+            command_id: self.name(finished.key).to_string(),
+            command_type: finished.work.command_type().to_owned(),
+            lane_id: finished.lane.id.to_string(),
+            error: error.to_string(),
+            attempts: finished.attempt,
+            failed_at: Utc::now(),
+        };
+        dlq.push_now(letter.clone());
+        self.emitter.report(|| {
+            let kind = letter.command_type.as_str().into();
+            What::DeadLettered(Arc::clone(&finished.lane.id), self.name(finished.key), kind)
+        });
+        Some(letter)
+    }
+
+    fn tell(&self, finished: &Finished, verdict: Verdict) {
+        let lane = || Arc::clone(&finished.lane.id);
+        let name = self.name(finished.key);
+        self.emitter.report(|| match (verdict, &finished.result) {
+            (Verdict::Retry { attempt }, _) => What::Retry(lane(), name, attempt),
+            (Verdict::Settle, Ok(_)) => What::Completed(lane(), name),
+            (Verdict::Settle, Err(error @ LaneError::Timeout(_))) => {
+                What::Timeout(lane(), name, error.to_string().into())
+            }
+            (Verdict::Settle, Err(error)) => What::Failed(lane(), name, error.to_string().into()),
+        });
+    }
+
+    /// Takes a settled command out of its lane's storage. The result goes to the submitter whatever the storage
+    /// says: a command that stays stored runs once more after a restart.
+    async fn unstore(&self, storage: &dyn Storage, finished: &Finished, letter: Option<&DeadLetter>) {
+        let id = self.name(finished.key).to_string();
+        if let Some(letter) = letter {
+            let letter = StoredDeadLetter {
+                command_id: letter.command_id.clone(),
+                command_type: letter.command_type.clone(),
+                lane_id: letter.lane_id.clone(),
+                error: letter.error.clone(),
+                attempts: letter.attempts,
+                failed_at: letter.failed_at,
+            };
+            if let Err(error) = storage.save_dead_letter(letter).await {
+                tracing::error!(command_id = %id, %error, "failed to store a dead letter");
+            }
+        }
+        if let Err(error) = storage.remove_command(&id).await {
+            tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
+        }
+    }
+
+    /// Frees the slot, carries out the verdict and takes the next command.
+    fn release<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        finished: Finished,
+        verdict: Verdict,
+        take: bool,
+        now: u64,
+    ) -> Settled<'a> {
+        let sample = finished.sample(verdict);
+        let buried = finished.failure(verdict).is_some() && self.dlq.is_some() && !finished.abandoned;
+        let Finished {
+            key,
+            lane_key,
+            lane,
+            work,
+            run_ns,
+            result,
+            ..
+        } = finished;
+        let completed = result.is_ok();
+        let mut work = Some(work);
+        if let (Verdict::Retry { .. }, Some(job)) = (verdict, state.scheduler.job_mut(key)) {
+            job.return_work(work.take());
+        }
+        let reply = match state.scheduler.release(key, now) {
+            Released::Settled(job) => Some((job.reply, result)),
+            Released::Requeued => None,
+        };
+        let counts = state.counts(lane_key);
+        lane.observer.record(sample, counts);
+        if buried {
+            lane.observer.record(Sample::DeadLettered, counts);
+        }
+        if reply.is_some() {
+            self.settling.fetch_add(1, Ordering::SeqCst);
+        }
+        let next = self.carry_on(state, take, now);
+        match verdict {
+            Verdict::Retry { attempt } => trace::retried(&lane.id, self.name(key), attempt),
+            Verdict::Settle => trace::settled(&lane.id, completed, run_ns),
+        }
+        let guard = reply.is_some().then(|| Settling {
+            engine: self,
+            last: next.is_none(),
+        });
+        Settled {
+            reply,
+            lane,
+            run_ns,
+            completed,
+            work,
+            next,
+            guard,
+        }
+    }
+
+    /// Takes the next command for a runner, or arms the runner again, and releases the lock.
+    fn carry_on(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        take: bool,
+        now: u64,
+    ) -> Option<Taken> {
+        let next = if take { state.take(now) } else { None };
+        if !take {
+            state.armed += 1;
+        }
+        let follow_up = self.follow_up(&mut state);
+        drop(state);
+        self.act(follow_up);
+        next
+    }
+}

@@ -1,0 +1,167 @@
+//! The task that waits for back-offs, time limits and rate limits. It exists only while there is something to wait for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempt::Abort;
+use super::settle::Finished;
+use super::{Engine, State};
+use crate::error::LaneError;
+use crate::scheduler::{CommandKey, Due};
+
+/// Whether the timer task runs, and what it waits for.
+#[derive(Debug, Default)]
+pub(super) struct TimerState {
+    running: bool,
+    target: u64,
+}
+
+/// What must be done about the timer after the lock is released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TimerChange {
+    None,
+    Spawn,
+    /// It waits for too late a time.
+    Move,
+}
+
+/// What must be done after the lock is released.
+#[must_use]
+pub(super) struct FollowUp {
+    runners: usize,
+    timer: TimerChange,
+}
+
+impl Engine {
+    /// Counts the tasks that the present state calls for.
+    pub(super) fn follow_up(&self, state: &mut State) -> FollowUp {
+        let timer = match state.scheduler.next_wake() {
+            Some(wake) if !state.timer.running && state.workers > 0 => {
+                state.timer.running = true;
+                state.timer.target = wake;
+                TimerChange::Spawn
+            }
+            Some(wake) if state.timer.running && wake < state.timer.target => {
+                state.timer.target = wake;
+                TimerChange::Move
+            }
+            _ => TimerChange::None,
+        };
+        FollowUp {
+            runners: state.arm(),
+            timer,
+        }
+    }
+
+    /// Does what [`follow_up`](Self::follow_up) found. Called without the lock.
+    pub(super) fn act(self: &Arc<Self>, follow_up: FollowUp) {
+        self.spawn_runners(follow_up.runners);
+        match follow_up.timer {
+            TimerChange::None => {}
+            TimerChange::Move => self.timer_moved.notify_one(),
+            TimerChange::Spawn => {
+                let timer = Timer {
+                    engine: Arc::clone(self),
+                    done: false,
+                };
+                self.spawn(timer.run());
+            }
+        }
+    }
+
+    /// Handles everything that is due. Returns when the timer must call again, or `None` after which it must end.
+    pub(super) fn tick(self: &Arc<Self>, now: u64) -> Option<u64> {
+        let mut stop = Vec::new();
+        let mut overrun = Vec::new();
+        let mut state = self.lock();
+        while let Some(due) = state.scheduler.tick(now) {
+            match due {
+                Due::Deadline(key) => {
+                    stop.extend(state.scheduler.job_mut(key).and_then(|job| job.cell.clone()));
+                }
+                Due::Overrun(key, attempt) => overrun.extend(state.overrun(key, attempt)),
+            }
+        }
+        let wake = state.scheduler.next_wake();
+        state.timer.running = wake.is_some();
+        state.timer.target = wake.unwrap_or_default();
+        let follow_up = FollowUp {
+            runners: state.arm(),
+            timer: TimerChange::None,
+        };
+        drop(state);
+        self.act(follow_up);
+        for cell in stop {
+            cell.abort(Abort::Deadline);
+        }
+        for finished in overrun {
+            self.finish_overrun(finished);
+        }
+        wake
+    }
+
+    fn finish_overrun(self: &Arc<Self>, finished: Finished) {
+        let engine = Arc::clone(self);
+        self.spawn(async move {
+            // Takes no next command: this task is no runner. It counts as armed until the next line.
+            engine.finish_awaited(finished, false).await;
+            engine.disarm();
+        });
+    }
+
+    /// Ends being armed without taking a command.
+    fn disarm(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.armed -= 1;
+        let follow_up = self.follow_up(&mut state);
+        drop(state);
+        self.act(follow_up);
+    }
+}
+
+impl State {
+    /// An attempt that blocks its thread past its time limit: it ends without its help.
+    fn overrun(&mut self, key: CommandKey, attempt: u32) -> Option<Finished> {
+        let running = self.scheduler.running_attempt(key, attempt)?;
+        let work = self.scheduler.job_mut(key)?.take_work(true)?;
+        let limit = running.timeout_ns.unwrap_or_default();
+        Some(Finished {
+            key,
+            lane_key: running.lane,
+            lane: Arc::clone(&self.lanes[running.lane.index()]),
+            attempt,
+            work,
+            run_ns: limit,
+            result: Err(LaneError::Timeout(Duration::from_nanos(limit))),
+            abandoned: false,
+        })
+    }
+}
+
+struct Timer {
+    engine: Arc<Engine>,
+    done: bool,
+}
+
+impl Timer {
+    async fn run(mut self) {
+        while let Some(wake) = self.engine.tick(self.engine.now()) {
+            let moved = self.engine.timer_moved.notified();
+            let at = self.engine.epoch + Duration::from_nanos(wake);
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                () = moved => {}
+            }
+        }
+        self.done = true;
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if !self.done {
+            self.engine.lock().timer.running = false;
+            self.engine.close("the runtime was shut down");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The spans of the `telemetry` feature; nothing without it.
+
+#[cfg(feature = "telemetry")]
+mod enabled {
+    use tracing::instrument::{Instrument, Instrumented};
+    use tracing::Span;
+
+    use crate::command::Command;
+    use crate::event::CommandName;
+    use crate::telemetry;
+
+    /// The span of a submit, kept until the command starts so that its execution can be linked to it.
+    /// Boxed, and absent when nobody traces: pending commands stay small.
+    pub(crate) struct SubmitSpan(Option<Box<Span>>);
+
+    impl SubmitSpan {
+        pub(crate) fn new(lane: &str, command: &dyn Command) -> Self {
+            let span = telemetry::submit_span(lane, command.command_type());
+            Self((!span.is_disabled()).then(|| Box::new(span)))
+        }
+
+        /// Takes the span; later attempts of the command have no link to follow.
+        pub(crate) fn take(&mut self) -> Self {
+            Self(self.0.take())
+        }
+
+    }
+
+    /// The span of one execution.
+    pub(crate) struct ExecuteSpan(Span);
+
+    impl ExecuteSpan {
+        pub(crate) fn new(
+            lane: &str,
+            name: CommandName,
+            command: &dyn Command,
+            attempt: u32,
+            submitted: SubmitSpan,
+        ) -> Self {
+            let none = Span::none();
+            let submitted = submitted.0.as_deref().unwrap_or(&none);
+            Self(telemetry::execute_span(lane, name, command.command_type(), attempt, submitted))
+        }
+
+        pub(crate) fn around<F: Future>(&self, body: F) -> Instrumented<F> {
+            body.instrument(self.0.clone())
+        }
+
+        pub(crate) fn end(self, success: bool) {
+            telemetry::record_success(&self.0, success);
+        }
+    }
+
+    pub(crate) fn submitted(lane: &str) {
+        telemetry::record_submit(lane);
+    }
+
+    pub(crate) fn retried(lane: &str, name: CommandName, attempt: u32) {
+        telemetry::retry_span(lane, name, attempt).in_scope(|| {});
+    }
+
+    pub(crate) fn settled(lane: &str, completed: bool, run_ns: u64) {
+        if completed {
+            telemetry::record_complete(lane, run_ns as f64 / 1e9);
+        } else {
+            telemetry::record_failure(lane);
+        }
+    }
+}
+
+#[cfg(not(feature = "telemetry"))]
+mod enabled {
+    use crate::command::Command;
+    use crate::event::CommandName;
+
+    pub(crate) struct SubmitSpan;
+
+    impl SubmitSpan {
+        pub(crate) fn new(_lane: &str, _command: &dyn Command) -> Self {
+            Self
+        }
+
+        pub(crate) fn take(&mut self) -> Self {
+            Self
+        }
+    }
+
+    pub(crate) struct ExecuteSpan;
+
+    impl ExecuteSpan {
+        pub(crate) fn new(
+            _lane: &str,
+            _name: CommandName,
+            _command: &dyn Command,
+            _attempt: u32,
+            _submitted: SubmitSpan,
+        ) -> Self {
+            Self
+        }
+
+        pub(crate) fn around<F: Future>(&self, body: F) -> F {
+            body
+        }
+
+        pub(crate) fn end(self, _success: bool) {}
+    }
+
+    pub(crate) fn submitted(_lane: &str) {}
+
+    pub(crate) fn retried(_lane: &str, _name: CommandName, _attempt: u32) {}
+
+    pub(crate) fn settled(_lane: &str, _completed: bool, _run_ns: u64) {}
+}
+
+pub(crate) use enabled::{ExecuteSpan, SubmitSpan, retried, settled, submitted};

@@ -1,0 +1,177 @@
+//! The object that users hold.
+
+mod builder;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+pub use builder::QueueManagerBuilder;
+
+use crate::QueueStats;
+use crate::command::Command;
+use crate::error::Result;
+use crate::event::{EventStream, LaneEvent};
+use crate::queue::CommandQueue;
+
+#[cfg(feature = "monitoring")]
+use crate::alerts::AlertManager;
+#[cfg(feature = "metrics")]
+use crate::metrics::QueueMetrics;
+
+/// Lanes, their scheduler and what observes them.
+///
+/// Made by [`QueueManagerBuilder`]. Dropping it (and every handle from [`queue`](Self::queue)) ends the queue: pending
+/// commands settle with an error, running ones are stopped.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use a3s_lane::{EventEmitter, JsonCommand, QueueManagerBuilder};
+///
+/// # #[tokio::main]
+/// # async fn main() -> a3s_lane::Result<()> {
+/// let manager = QueueManagerBuilder::new(EventEmitter::new(100))
+///     .with_default_lanes()
+///     .build()
+///     .await?;
+/// manager.start().await?;
+/// let receiver = manager
+///     .submit("query", Box::new(JsonCommand::new("greet", "hello".into())))
+///     .await?;
+/// assert_eq!(receiver.await.expect("the queue is alive")?, "hello");
+/// manager.shutdown().await;
+/// manager.drain(Duration::from_secs(30)).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct QueueManager {
+    queue: Arc<CommandQueue>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<QueueMetrics>,
+    #[cfg(feature = "monitoring")]
+    alerts: Option<Arc<AlertManager>>,
+}
+
+impl QueueManager {
+    /// Lets commands run, on the current tokio runtime. Calls after the first change nothing.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: never waits.
+    pub async fn start(&self) -> Result<()> {
+        Arc::clone(&self.queue).start_scheduler().await;
+        Ok(())
+    }
+
+    /// Puts a command at the back of a lane; see [`CommandQueue::submit`].
+    ///
+    /// # Errors
+    ///
+    /// As [`CommandQueue::submit`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`CommandQueue::submit`].
+    pub async fn submit(
+        &self,
+        lane_id: &str,
+        command: Box<dyn Command>,
+    ) -> Result<oneshot::Receiver<Result<Value>>> {
+        self.queue.submit(lane_id, command).await
+    }
+
+    /// How full the lanes are, and how many dead letters are kept.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: never waits.
+    pub async fn stats(&self) -> Result<QueueStats> {
+        Ok(QueueStats::of(&self.queue).await)
+    }
+
+    /// The queue itself.
+    pub fn queue(&self) -> Arc<CommandQueue> {
+        Arc::clone(&self.queue)
+    }
+
+    /// The queue's events from now on; see [`CommandQueue::subscribe_stream`].
+    pub fn subscribe(&self) -> EventStream {
+        self.queue.subscribe_stream()
+    }
+
+    /// The queue's events from now on that `filter` accepts.
+    pub fn subscribe_filtered(
+        &self,
+        filter: impl Fn(&LaneEvent) -> bool + Send + Sync + 'static,
+    ) -> EventStream {
+        self.queue.subscribe_filtered(filter)
+    }
+
+    /// Stops admission; see [`CommandQueue::shutdown`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: never waits.
+    pub async fn shutdown(&self) {
+        self.queue.shutdown().await;
+    }
+
+    /// Waits until the queue is empty; see [`CommandQueue::drain`].
+    ///
+    /// # Errors
+    ///
+    /// [`LaneError::Timeout`](crate::LaneError::Timeout) with the given `timeout` when it is not empty by then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn drain(&self, timeout: Duration) -> Result<()> {
+        self.queue.drain(timeout).await
+    }
+
+    /// Whether [`shutdown`](Self::shutdown) was called.
+    pub fn is_shutting_down(&self) -> bool {
+        self.queue.is_shutting_down()
+    }
+
+    /// Whether [`start`](Self::start) was called.
+    pub fn is_started(&self) -> bool {
+        self.queue.is_started()
+    }
+
+    /// The metrics that this manager was built with.
+    #[cfg(feature = "metrics")]
+    pub fn metrics(&self) -> Option<&QueueMetrics> {
+        self.metrics.as_ref()
+    }
+
+    /// The alerts that this manager was built with.
+    #[cfg(feature = "monitoring")]
+    pub fn alerts(&self) -> Option<&Arc<AlertManager>> {
+        self.alerts.as_ref()
+    }
+}
+
+impl fmt::Debug for QueueManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueManager").finish_non_exhaustive()
+    }
+}

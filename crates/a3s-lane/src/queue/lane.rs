@@ -1,0 +1,190 @@
+//! A lane as its owner holds it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::LaneStatus;
+use crate::command::{Command, Priority};
+use crate::config::{LaneConfig, LaneOptions};
+use crate::engine::{Engine, LaneSpec, Target};
+use crate::error::Result;
+use crate::scheduler::LaneKey;
+use crate::storage::Storage;
+
+/// A named queue with a priority, a concurrency limit and policies.
+///
+/// A lane starts to run its commands when it is registered with a [`CommandQueue`](super::CommandQueue) that is
+/// started; commands that are enqueued before wait.
+pub struct Lane {
+    spec: LaneSpec,
+    place: Mutex<Place>,
+}
+
+/// Where a lane's commands are.
+enum Place {
+    /// In no queue yet: they wait here.
+    Outside(Vec<Waiting>),
+    Inside(Arc<Engine>, LaneKey),
+}
+
+struct Waiting {
+    command: Box<dyn Command>,
+    reply: oneshot::Sender<Result<Value>>,
+}
+
+impl Lane {
+    /// A lane that keeps its commands in memory.
+    ///
+    /// The configuration is not validated here: a `max_concurrency` of 0 acts as 1, a minimum above the maximum as the
+    /// maximum. [`QueueManagerBuilder::build`](crate::QueueManagerBuilder::build) refuses such lanes instead.
+    pub fn new(id: impl Into<String>, config: LaneConfig, priority: Priority) -> Self {
+        Self::from_spec(LaneSpec {
+            id: id.into(),
+            priority,
+            config,
+            options: LaneOptions::default(),
+            storage: None,
+        })
+    }
+
+    /// A lane that also keeps its commands in `storage` until they settle.
+    pub fn with_storage(
+        id: impl Into<String>,
+        config: LaneConfig,
+        priority: Priority,
+        storage: Arc<dyn Storage>,
+    ) -> Self {
+        let mut lane = Self::new(id, config, priority);
+        lane.spec.storage = Some(storage);
+        lane
+    }
+
+    pub(crate) fn from_spec(spec: LaneSpec) -> Self {
+        Self {
+            spec,
+            place: Mutex::new(Place::Outside(Vec::new())),
+        }
+    }
+
+    /// The lane's name.
+    pub fn id(&self) -> &str {
+        &self.spec.id
+    }
+
+    /// The priority that the lane was made with.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: never waits.
+    pub async fn priority(&self) -> Priority {
+        self.spec.priority
+    }
+
+    /// The priority at this moment: raised by the age of the first pending command when a boost is configured.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: never waits.
+    pub async fn effective_priority(&self) -> Priority {
+        match self.inside() {
+            Some((engine, key)) => engine.effective_priority(key),
+            None => self.spec.priority,
+        }
+    }
+
+    /// Adds a command at the back of the lane. The receiver resolves to its result.
+    ///
+    /// Dropping the receiver does not cancel the command. When the lane's queue is shut down or the lane's storage
+    /// fails, the receiver resolves to that error at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// With a storage: when the future is dropped, the command does not run, but may stay stored.
+    pub async fn enqueue(&self, command: Box<dyn Command>) -> oneshot::Receiver<Result<Value>> {
+        let (reply, receiver) = oneshot::channel();
+        let mut waiting = Waiting { command, reply };
+        let (engine, key) = match self.keep_outside(waiting) {
+            Ok(()) => return receiver,
+            Err((returned, engine, key)) => {
+                waiting = returned;
+                (engine, key)
+            }
+        };
+        engine
+            .submit_with_reply(self.target(key), waiting.command, waiting.reply)
+            .await;
+        receiver
+    }
+
+    /// How full the lane is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: never waits.
+    pub async fn status(&self) -> LaneStatus {
+        match &*self.lock() {
+            Place::Inside(engine, key) => engine.lane_counts(*key),
+            Place::Outside(waiting) => LaneStatus {
+                pending: waiting.len(),
+                active: 0,
+                min: self.spec.config.min_concurrency,
+                max: self.spec.config.max_concurrency,
+            },
+        }
+    }
+
+    /// Makes the lane part of `engine` and moves its waiting commands there, in their order.
+    pub(crate) async fn attach(&self, engine: &Arc<Engine>) {
+        let key = engine.register(&self.spec);
+        let before = std::mem::replace(&mut *self.lock(), Place::Inside(Arc::clone(engine), key));
+        if let Place::Outside(waiting) = before {
+            for Waiting { command, reply } in waiting {
+                engine.submit_with_reply(self.target(key), command, reply).await;
+            }
+        }
+    }
+
+    fn target(&self, key: LaneKey) -> Target<'_> {
+        Target {
+            id: &self.spec.id,
+            key: Some(key),
+        }
+    }
+
+    fn inside(&self) -> Option<(Arc<Engine>, LaneKey)> {
+        match &*self.lock() {
+            Place::Inside(engine, key) => Some((Arc::clone(engine), *key)),
+            Place::Outside(_) => None,
+        }
+    }
+
+    #[expect(clippy::result_large_err, reason = "the refused command goes back to the caller")]
+    fn keep_outside(
+        &self,
+        command: Waiting,
+    ) -> std::result::Result<(), (Waiting, Arc<Engine>, LaneKey)> {
+        match &mut *self.lock() {
+            Place::Outside(waiting) => {
+                waiting.push(command);
+                Ok(())
+            }
+            Place::Inside(engine, key) => Err((command, Arc::clone(engine), *key)),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("id", &self.spec.id)
+            .field("priority", &self.spec.priority)
+            .finish_non_exhaustive()
+    }
+}

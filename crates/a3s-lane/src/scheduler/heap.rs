@@ -1,0 +1,170 @@
+//! A binary heap whose members are known by a slot number, so that each can be moved or removed in O(log n).
+
+/// Where a slot that is not in the heap stands.
+const ABSENT: u32 = u32::MAX;
+
+/// A min-heap of `(key, slot)`. A slot is in it at most once; equal keys leave in slot order.
+///
+/// Memory grows with the highest slot ever used and is never given back: at rest nothing is allocated.
+#[derive(Debug)]
+pub(crate) struct IndexedHeap<K> {
+    heap: Vec<(K, u32)>,
+    position: Vec<u32>,
+}
+
+impl<K: Ord + Copy> IndexedHeap<K> {
+    pub(crate) fn new() -> Self {
+        Self {
+            heap: Vec::new(),
+            position: Vec::new(),
+        }
+    }
+
+    /// The smallest key and its slot.
+    pub(crate) fn peek(&self) -> Option<(K, u32)> {
+        self.heap.first().copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    /// Puts `slot` in with `key`, or changes its key.
+    pub(crate) fn set(&mut self, slot: u32, key: K) {
+        let at = slot as usize;
+        if at >= self.position.len() {
+            self.position.resize(at + 1, ABSENT);
+        }
+        let position = self.position[at];
+        if position == ABSENT {
+            let end = self.heap.len();
+            self.heap.push((key, slot));
+            self.position[at] = end as u32;
+            self.sift_up(end);
+        } else {
+            let position = position as usize;
+            let old = self.heap[position].0;
+            self.heap[position].0 = key;
+            if key < old {
+                self.sift_up(position);
+            } else if key > old {
+                self.sift_down(position);
+            }
+        }
+    }
+
+    /// Takes `slot` out; does nothing when it is not in.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        let Some(&position) = self.position.get(slot as usize) else {
+            return;
+        };
+        if position == ABSENT {
+            return;
+        }
+        self.position[slot as usize] = ABSENT;
+        let position = position as usize;
+        self.heap.swap_remove(position);
+        if let Some(&(_, moved)) = self.heap.get(position) {
+            self.position[moved as usize] = position as u32;
+            self.sift_up(position);
+            self.sift_down(self.position[moved as usize] as usize);
+        }
+    }
+
+    /// Takes out the slot with the smallest key if `due` accepts that key.
+    pub(crate) fn pop_if(&mut self, due: impl FnOnce(K) -> bool) -> Option<u32> {
+        let (key, slot) = self.peek()?;
+        if !due(key) {
+            return None;
+        }
+        self.remove(slot);
+        Some(slot)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        for (_, slot) in self.heap.drain(..) {
+            self.position[slot as usize] = ABSENT;
+        }
+    }
+
+    fn sift_up(&mut self, mut at: usize) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if self.heap[parent] <= self.heap[at] {
+                break;
+            }
+            self.swap(at, parent);
+            at = parent;
+        }
+    }
+
+    fn sift_down(&mut self, mut at: usize) {
+        loop {
+            let left = 2 * at + 1;
+            if left >= self.heap.len() {
+                break;
+            }
+            let right = left + 1;
+            let child = if right < self.heap.len() && self.heap[right] < self.heap[left] {
+                right
+            } else {
+                left
+            };
+            if self.heap[at] <= self.heap[child] {
+                break;
+            }
+            self.swap(at, child);
+            at = child;
+        }
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        self.position[self.heap[a].1 as usize] = a as u32;
+        self.position[self.heap[b].1 as usize] = b as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_sorted_map(operations in prop::collection::vec((0u8..4, 0u32..40, 0u64..30), 1..300)) {
+            let mut heap = IndexedHeap::new();
+            let mut model: BTreeMap<u32, u64> = BTreeMap::new();
+            let smallest = |model: &BTreeMap<u32, u64>| model.iter().map(|(slot, key)| (*key, *slot)).min();
+            for (operation, slot, key) in operations {
+                match operation {
+                    0 | 1 => {
+                        heap.set(slot, key);
+                        model.insert(slot, key);
+                    }
+                    2 => {
+                        heap.remove(slot);
+                        model.remove(&slot);
+                    }
+                    _ => {
+                        let expected = smallest(&model).filter(|(least, _)| *least <= key);
+                        let popped = heap.pop_if(|least| least <= key);
+                        prop_assert_eq!(popped, expected.map(|(_, slot)| slot));
+                        if let Some(slot) = popped {
+                            model.remove(&slot);
+                        }
+                    }
+                }
+                prop_assert_eq!(heap.peek(), smallest(&model));
+                prop_assert_eq!(heap.is_empty(), model.is_empty());
+            }
+            heap.clear();
+            prop_assert!(heap.is_empty());
+            heap.set(3, 7);
+            prop_assert_eq!(heap.peek(), Some((7, 3)));
+        }
+    }
+}
