@@ -1,0 +1,16 @@
+//! Node bindings of a3s-lane: the native half of the npm package `@a3s-lab/lane`.
+//!
+//! The JavaScript half (`npm/`) checks the *types* of arguments and turns errors into `LaneError`; this half checks
+//! *ranges* and runs the queue. All lanes of a process, in all its JavaScript threads, share one tokio runtime.
+
+mod config;
+mod event;
+mod fault;
+mod lane;
+mod outcome;
+mod payload;
+mod queue;
+mod range;
+mod runtime;
+mod scripted;
+mod subscription;

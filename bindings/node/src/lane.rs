@@ -1,0 +1,125 @@
+//! The native object behind the JavaScript class `Lane`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use a3s_lane::JsonCommand;
+use napi::bindgen_prelude::{Function, Object};
+use napi::{Env, Result};
+use napi_derive::napi;
+
+use crate::config::NativeLaneConfig;
+use crate::event::{NativeLaneStatus, NativeStats, number};
+use crate::fault::{Code, Fault, guard};
+use crate::outcome::promise;
+use crate::payload;
+use crate::queue::Queue;
+use crate::range::{MAX, millis, whole};
+use crate::runtime::runtime;
+use crate::subscription::NativeSubscription;
+
+/// A set of lanes. The typed entry wraps it in `Lane`.
+#[napi]
+pub struct NativeLane {
+    pub(crate) queue: Arc<Queue>,
+}
+
+#[napi]
+impl NativeLane {
+    /// The given lanes, or the six default lanes when `configs` is left out.
+    #[napi(constructor)]
+    pub fn new(configs: Option<Vec<NativeLaneConfig>>, dlq_size: Option<f64>) -> Result<Self, Code> {
+        guard(|| {
+            let dlq_size = dlq_size
+                .map(|size| whole("dlqSize", size, 1, MAX))
+                .transpose()
+                .map_err(a3s_lane::LaneError::ConfigError)?;
+            let queue = Queue::new(configs.as_deref(), dlq_size)?;
+            Ok(Self { queue: Arc::new(queue) })
+        })
+    }
+
+    /// Begins to run what was submitted.
+    #[napi]
+    pub fn start(&self) -> Result<(), Code> {
+        guard(|| self.queue.start())
+    }
+
+    /// Runs a command that returns its payload, and blocks until its result is there.
+    #[napi]
+    pub fn submit(&self, lane_id: String, command_type: String, payload: Option<String>) -> Result<String, Code> {
+        guard(|| {
+            let payload = payload::parse(payload.as_deref())?;
+            self.queue.refuse_endless_wait()?;
+            let command = JsonCommand::new(command_type, payload);
+            let receipt = self.queue.submit(&lane_id, Box::new(command))?;
+            runtime()?.block_on(receipt.text())
+        })
+    }
+
+    /// Calls `wake` on this JavaScript thread whenever events can be taken from the subscription.
+    #[napi]
+    pub fn subscribe(&self, wake: Function<'_, (), ()>, keys: Option<Vec<String>>) -> Result<NativeSubscription, Code> {
+        guard(|| {
+            let manager = self.queue.manager()?;
+            let stream = match keys {
+                None => manager.subscribe(),
+                Some(keys) => {
+                    let keys: HashSet<String> = keys.into_iter().collect();
+                    manager.subscribe_filtered(move |event| keys.contains(&event.key))
+                }
+            };
+            NativeSubscription::new(stream, &wake)
+        })
+    }
+
+    /// The state of all lanes, most urgent first.
+    #[napi]
+    pub fn stats(&self) -> Result<NativeStats, Code> {
+        guard(|| {
+            let stats = runtime()?.block_on(self.queue.manager()?.stats())?;
+            let lanes = self.queue.lane_ids.iter().filter_map(|id| {
+                let status = stats.lanes.get(id)?;
+                Some(NativeLaneStatus::new(id.clone(), status))
+            });
+            Ok(NativeStats {
+                total_pending: number(stats.total_pending),
+                total_active: number(stats.total_active),
+                dead_letter_count: number(stats.dead_letter_count),
+                lanes: lanes.collect(),
+            })
+        })
+    }
+
+    /// Stops admission; what was accepted still runs.
+    #[napi]
+    pub fn shutdown(&self) -> Result<(), Code> {
+        guard(|| {
+            runtime()?.block_on(self.queue.manager()?.shutdown());
+            Ok(())
+        })
+    }
+
+    /// Blocks until nothing is pending or active, or fails when the time is up.
+    #[napi]
+    pub fn drain(&self, timeout_ms: f64) -> Result<(), Code> {
+        guard(|| {
+            let limit = millis("timeoutMs", timeout_ms).map_err(Fault::invalid_argument)?;
+            runtime()?.block_on(self.queue.manager()?.drain(limit))?;
+            Ok(())
+        })
+    }
+
+    /// As `drain`, without blocking.
+    #[napi(ts_return_type = "Promise<NativeOutcome>")]
+    pub fn drain_async<'env>(&self, env: &'env Env, timeout_ms: f64) -> Result<Object<'env>, Code> {
+        guard(|| {
+            let limit = millis("timeoutMs", timeout_ms).map_err(Fault::invalid_argument)?;
+            let queue = Arc::clone(&self.queue);
+            promise(env, runtime()?, async move {
+                queue.manager()?.drain(limit).await?;
+                Ok(None)
+            })
+        })
+    }
+}

@@ -1,0 +1,4 @@
+import * as lane from './index.js';
+
+export * from './index.js';
+export default lane;
