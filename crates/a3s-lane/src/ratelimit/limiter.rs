@@ -347,6 +347,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_newcomer_does_not_overtake_a_waiting_caller() {
+        for limiter in all_kinds(&RateLimitConfig::new(1, ms(10))) {
+            limiter.acquire().await;
+            let mut first = Box::pin(limiter.acquire());
+            assert!(first.as_mut().now_or_never().is_none());
+            // The place is free now, but the first caller has not run yet.
+            advance(ms(20)).await;
+            assert!(limiter.acquire().now_or_never().is_none());
+            assert!(first.now_or_never().is_some());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn waiting_callers_are_served_in_order() {
         for limiter in all_kinds(&RateLimitConfig::new(1, ms(10))) {
             limiter.acquire().await;
