@@ -17,9 +17,6 @@ use crate::event::{CommandName, What};
 use crate::scheduler::LaneKey;
 use crate::storage::StoredCommand;
 
-/// Resolves to a command's result.
-pub(crate) type Receiver = oneshot::Receiver<Result<Value>>;
-
 /// The lane that a command goes to.
 #[derive(Clone, Copy)]
 pub(crate) struct Target<'a> {
@@ -41,6 +38,19 @@ impl State {
             .or_else(|| self.names.get(target.id).copied())
             .ok_or_else(|| LaneError::LaneNotFound(target.id.to_owned()))
     }
+}
+
+/// Why a command was not accepted, and who has to be told.
+type Refusal = (LaneError, Reply);
+
+/// A command that was accepted and is on its way into its lane.
+struct Admitted {
+    info: Arc<LaneInfo>,
+    key: LaneKey,
+    serial: u64,
+    command: Box<dyn Command>,
+    reply: Reply,
+    span: SubmitSpan,
 }
 
 /// An accepted submit that has not entered its lane. Dropping it gives up the place.
@@ -66,7 +76,7 @@ impl Engine {
         self: &Arc<Self>,
         target: Target<'_>,
         command: Box<dyn Command>,
-    ) -> Result<Receiver> {
+    ) -> Result<oneshot::Receiver<Result<Value>>> {
         let (reply, receiver) = oneshot::channel();
         match self.place(target, command, Reply::new(reply)).await {
             Ok(()) => Ok(receiver),
@@ -94,7 +104,37 @@ impl Engine {
         target: Target<'_>,
         command: Box<dyn Command>,
         reply: Reply,
-    ) -> std::result::Result<(), (LaneError, Reply)> {
+    ) -> std::result::Result<(), Refusal> {
+        let Some(admitted) = self.place_at_once(target, command, reply)? else {
+            return Ok(());
+        };
+        let mut admission = Admission {
+            engine: self,
+            entered: false,
+        };
+        let info = Arc::clone(&admitted.info);
+        if let Some(storage) = &info.storage {
+            let name = CommandName::new(self.id_space, admitted.serial);
+            let stored = stored(&info, name, &*admitted.command);
+            if let Err(error) = storage.save_command(stored).await {
+                return Err((error, admitted.reply));
+            }
+        }
+        // Before the command enters its lane, where a runner may start it at once.
+        self.emitter.report(|| What::Submitted(Arc::clone(&info.id)));
+        let key = admitted.key;
+        self.enter_admitted(&mut admission, admitted)?;
+        self.record_awaited(&info, key, Sample::Submitted).await;
+        Ok(())
+    }
+
+    /// Admits a command, and puts it into its lane if nobody has to be told or waited for before that.
+    fn place_at_once(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        command: Box<dyn Command>,
+        reply: Reply,
+    ) -> std::result::Result<Option<Admitted>, Refusal> {
         // The user's code is called before the lock is taken, never under it.
         let span = SubmitSpan::new(target.id, &*command);
         let listening = self.emitter.is_listening();
@@ -105,26 +145,38 @@ impl Engine {
             Err(error) => return Err((error, reply)),
         };
         let serial = state.scheduler.reserve();
-        if !listening && !state.lanes[key.index()].must_await() {
-            self.enter(state, key, serial, Job::new(command, reply, span), now);
-            trace::submitted(target.id);
-            return Ok(());
+        let info = &state.lanes[key.index()];
+        if listening || info.must_await() {
+            let info = Arc::clone(info);
+            state.admitting += 1;
+            return Ok(Some(Admitted {
+                info,
+                key,
+                serial,
+                command,
+                reply,
+                span,
+            }));
         }
-        state.admitting += 1;
-        let info = Arc::clone(&state.lanes[key.index()]);
-        drop(state);
-        let mut admission = Admission {
-            engine: self,
-            entered: false,
-        };
-        if let Some(storage) = &info.storage {
-            let name = CommandName::new(self.id_space, serial);
-            if let Err(error) = storage.save_command(stored(&info, name, &*command)).await {
-                return Err((error, reply));
-            }
-        }
-        // Before the command enters its lane, where a runner may start it at once.
-        self.emitter.report(|| What::Submitted(Arc::clone(&info.id)));
+        self.enter(state, key, serial, Job::new(command, reply, span), now);
+        trace::submitted(target.id);
+        Ok(None)
+    }
+
+    fn enter_admitted(
+        self: &Arc<Self>,
+        admission: &mut Admission<'_>,
+        admitted: Admitted,
+    ) -> std::result::Result<(), Refusal> {
+        let Admitted {
+            info,
+            key,
+            serial,
+            command,
+            reply,
+            span,
+        } = admitted;
+        let now = self.now();
         let mut state = self.lock();
         if let Some(reason) = state.closed {
             drop(state);
@@ -132,9 +184,8 @@ impl Engine {
         }
         state.admitting -= 1;
         admission.entered = true;
-        self.enter(state, key, serial, Job::new(command, reply, span), self.now());
+        self.enter(state, key, serial, Job::new(command, reply, span), now);
         trace::submitted(&info.id);
-        self.record_awaited(&info, key, Sample::Submitted).await;
         Ok(())
     }
 

@@ -38,7 +38,7 @@ use crate::scheduler::{CommandKey, LaneCounts, LaneKey, LanePolicy, Scheduler};
 use crate::storage::Storage;
 
 use job::Job;
-pub(crate) use admission::{Receiver, Target};
+pub(crate) use admission::Target;
 pub(crate) use observer::Observers;
 use observer::LaneObserver;
 use sync::{AtomicUsize, Mutex, MutexGuard, Runtime, lock};
