@@ -1,0 +1,134 @@
+//! The Python package: built once, always tested as installed.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::Run;
+use crate::house::House;
+use crate::pythons::{self, Python};
+use crate::venv::Venv;
+
+/// Says where the package was imported from.
+const WHERE: &str = "import a3s_lane; print(a3s_lane.__file__)";
+
+/// The wheel installs into an empty environment and runs the quick start, under the documented name.
+pub(super) fn wheel(house: &House) -> Result<()> {
+    for python in pythons::oldest_and_newest()? {
+        let venv = Venv::empty(house, &format!("empty-{}", python.version), &python)?;
+        venv.install(built(house)?)?;
+        quick_start(house, &venv)?;
+    }
+    Ok(())
+}
+
+fn quick_start(house: &House, venv: &Venv) -> Result<()> {
+    let dir = house.empty_dir("python-quick-start")?;
+    Run::new(venv.python())
+        .arg(house.root.join("xtask/smoke/quick_start.py"))
+        .dir(&dir)
+        .run()
+}
+
+pub(super) fn tests(house: &House) -> Result<()> {
+    for python in pythons::oldest_and_newest()? {
+        let venv = installed(house, "test", &python)?;
+        println!("CPython {}", python.version);
+        Run::new(venv.python())
+            .args([
+                "-m",
+                "pytest",
+                "--import-mode=importlib",
+                "-p",
+                "no:cacheprovider",
+            ])
+            .args(["--timeout=120", "-c"])
+            .arg(house.root.join("pyproject.toml"))
+            .arg("--rootdir")
+            .arg(&house.root)
+            .arg(house.root.join("python/tests"))
+            .dir(&house.empty_dir("python-tests")?)
+            .run()?;
+    }
+    Ok(())
+}
+
+/// The annotations hold under `--strict`, and the stubs say what the module has.
+pub(super) fn types(house: &House) -> Result<()> {
+    let python = pythons::newest()?;
+    let venv = installed(house, "types", &python)?;
+    let dir = house.empty_dir("python-types")?;
+    let cache = house.work.join("mypy");
+    Run::new(venv.python())
+        .args(["-m", "mypy", "--strict", "--cache-dir"])
+        .arg(&cache)
+        .args(["--package", "a3s_lane"])
+        .dir(&dir)
+        .run()?;
+    Run::new(venv.python())
+        .args(["-m", "mypy", "--strict", "--cache-dir"])
+        .arg(&cache)
+        .arg(house.root.join("python/tests"))
+        .dir(&dir)
+        .run()?;
+    Run::new(venv.python())
+        .args(["-m", "mypy.stubtest", "a3s_lane"])
+        .dir(&dir)
+        .run()
+}
+
+/// An environment for the tests in which `a3s_lane` is the built wheel, and nothing else.
+pub(super) fn installed(house: &House, requirements: &str, python: &Python) -> Result<Venv> {
+    let venv = Venv::with(
+        house,
+        &format!("{requirements}-{}", python.version),
+        python,
+        requirements,
+    )?;
+    venv.install(built(house)?)?;
+    let module = Run::new(venv.python())
+        .args(["-c", WHERE])
+        .dir(&house.empty_dir("python-where")?)
+        .read()?;
+    if !module.contains("site-packages") {
+        bail!("a3s_lane is imported from {module}, not from the installed wheel");
+    }
+    Ok(venv)
+}
+
+/// The release wheel of this checkout.
+fn built(house: &House) -> Result<&Path> {
+    if house.wheel.get().is_none() {
+        let wheel = build(house)?;
+        let _ = house.wheel.set(wheel);
+    }
+    house
+        .wheel
+        .get()
+        .map(PathBuf::as_path)
+        .context("the wheel was not built")
+}
+
+fn build(house: &House) -> Result<PathBuf> {
+    let python = pythons::newest()?;
+    let tools = Venv::with(house, "build", &python, "build")?;
+    let out = house.empty_dir("wheels")?;
+    Run::new(tools.tool("maturin"))
+        .args(["build", "--release", "--locked", "--interpreter"])
+        .arg(&python.path)
+        .arg("--out")
+        .arg(&out)
+        .dir(&house.root)
+        .run()?;
+    let wheels: Vec<PathBuf> = std::fs::read_dir(&out)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    match wheels.as_slice() {
+        [wheel] => Ok(wheel.clone()),
+        _ => bail!(
+            "maturin left {} files in {}, not one wheel",
+            wheels.len(),
+            out.display()
+        ),
+    }
+}
