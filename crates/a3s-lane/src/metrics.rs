@@ -7,7 +7,7 @@
 //! # Which names are written
 //!
 //! Every counter and histogram is kept twice: under its plain name (all lanes together) and under `"{name}.{lane_id}"`.
-//! The two gauges exist only per lane. Times are in **milliseconds**.
+//! The two gauges exist only per lane. OpenTelemetry has the attribute `lane` instead. Times are in **milliseconds**.
 //!
 //! The latency histogram holds completed attempts only: a command that fails or times out is counted, but its duration
 //! would hide how long useful work takes.
@@ -15,6 +15,7 @@
 mod distribution;
 mod lane_cell;
 mod local;
+pub(crate) mod names;
 mod queue_metrics;
 mod sample;
 mod snapshot;
@@ -93,5 +94,13 @@ pub trait MetricsBackend: Send + Sync {
     fn lane_recorder(&self, lane_id: &str) -> Option<Arc<dyn LaneRecorder>> {
         let _ = lane_id;
         None
+    }
+
+    /// Whether this backend keeps lanes apart by itself and can add them up, as one with labels does.
+    ///
+    /// Default: `false`. Where it is `true`, [`QueueMetrics`] writes the per-lane names only, because a total written
+    /// beside the lanes would count everything twice.
+    fn splits_by_lane(&self) -> bool {
+        false
     }
 }

@@ -4,37 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::distribution::Distribution;
-use super::metric_names::{
-    COMMAND_LATENCY, COMMAND_WAIT_TIME, COMMANDS_COMPLETED, COMMANDS_DEAD_LETTERED,
-    COMMANDS_FAILED, COMMANDS_RETRIED, COMMANDS_SUBMITTED, COMMANDS_TIMEOUT, QUEUE_ACTIVE,
-    QUEUE_DEPTH,
-};
+use super::names::{ACTIVE, COUNTERS, DEPTH, GAUGES, HISTOGRAMS};
 use super::{LaneRecorder, LaneSample};
-
-/// The counters of a lane, in the order of [`LaneCell::counters`].
-pub(super) const COUNTERS: [&str; 6] = [
-    COMMANDS_SUBMITTED,
-    COMMANDS_COMPLETED,
-    COMMANDS_FAILED,
-    COMMANDS_TIMEOUT,
-    COMMANDS_RETRIED,
-    COMMANDS_DEAD_LETTERED,
-];
-/// The gauges of a lane, in the order of [`LaneCell::gauges`].
-pub(super) const GAUGES: [&str; 2] = [QUEUE_DEPTH, QUEUE_ACTIVE];
-/// The histograms of a lane, in the order of [`LaneCell::histograms`].
-pub(super) const HISTOGRAMS: [&str; 2] = [COMMAND_LATENCY, COMMAND_WAIT_TIME];
-
-const SUBMITTED: usize = 0;
-const COMPLETED: usize = 1;
-const FAILED: usize = 2;
-const TIMED_OUT: usize = 3;
-const RETRIED: usize = 4;
-const DEAD_LETTERED: usize = 5;
-const DEPTH: usize = 0;
-const ACTIVE: usize = 1;
-const LATENCY: usize = 0;
-const WAIT: usize = 1;
 
 /// The bits of a gauge that was never set: a NaN that no arithmetic produces.
 const UNSET: u64 = u64::MAX;
@@ -42,9 +13,9 @@ const UNSET: u64 = u64::MAX;
 /// Counters and gauges are atomics, so that many submitting threads never wait for each other; the histograms have a
 /// lock each. Figures read together may be some samples apart.
 pub(super) struct LaneCell {
-    counters: [AtomicU64; 6],
-    gauges: [AtomicU64; 2],
-    histograms: [Mutex<Distribution>; 2],
+    counters: [AtomicU64; COUNTERS.len()],
+    gauges: [AtomicU64; GAUGES.len()],
+    histograms: [Mutex<Distribution>; HISTOGRAMS.len()],
 }
 
 impl LaneCell {
@@ -93,25 +64,15 @@ impl LaneCell {
             *self.histogram(index) = Distribution::new();
         }
     }
-
-    fn count(&self, index: usize) {
-        self.counters[index].fetch_add(1, Relaxed);
-    }
 }
 
 impl LaneRecorder for LaneCell {
     fn record(&self, sample: LaneSample, depth: usize, active: usize) {
-        match sample {
-            LaneSample::Submitted => self.count(SUBMITTED),
-            LaneSample::Started { wait_ms } => self.histogram(WAIT).record(wait_ms),
-            LaneSample::Completed { latency_ms } => {
-                self.count(COMPLETED);
-                self.histogram(LATENCY).record(latency_ms);
-            }
-            LaneSample::Failed { .. } => self.count(FAILED),
-            LaneSample::TimedOut { .. } => self.count(TIMED_OUT),
-            LaneSample::Retried => self.count(RETRIED),
-            LaneSample::DeadLettered => self.count(DEAD_LETTERED),
+        if let Some(index) = sample.counter() {
+            self.counters[index].fetch_add(1, Relaxed);
+        }
+        if let Some((index, value)) = sample.observation() {
+            self.histogram(index).record(value);
         }
         self.set_gauge(DEPTH, depth as f64);
         self.set_gauge(ACTIVE, active as f64);

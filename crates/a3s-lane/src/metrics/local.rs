@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::distribution::Distribution;
-use super::lane_cell::{COUNTERS, GAUGES, HISTOGRAMS, LaneCell};
+use super::lane_cell::LaneCell;
+use super::names::{COUNTERS, GAUGES, HISTOGRAMS, base_index, split_lane};
 use super::{HistogramStats, LaneRecorder, MetricsBackend, MetricsSnapshot};
 
 /// Keeps metrics in memory, for reading them in the same process.
@@ -80,18 +81,6 @@ impl Named {
         }
         map.get_mut(name)
     }
-}
-
-/// Splits `"{base}.{lane}"` into the base's index and the lane.
-fn split_lane<'a>(bases: &[&str], name: &'a str) -> Option<(usize, &'a str)> {
-    bases.iter().enumerate().find_map(|(index, base)| {
-        let lane = name.strip_prefix(base)?.strip_prefix('.')?;
-        Some((index, lane))
-    })
-}
-
-fn base_index(bases: &[&str], name: &str) -> Option<usize> {
-    bases.iter().position(|base| *base == name)
 }
 
 impl LocalMetrics {

@@ -142,14 +142,18 @@ impl QueueMetrics {
     }
 
     async fn count(&self, name: &str, lane_id: &str) {
-        self.backend.increment_counter(name, 1).await;
+        if !self.backend.splits_by_lane() {
+            self.backend.increment_counter(name, 1).await;
+        }
         self.backend
             .increment_counter(&per_lane(name, lane_id), 1)
             .await;
     }
 
     async fn observe(&self, name: &str, lane_id: &str, value: f64) {
-        self.backend.record_histogram(name, value).await;
+        if !self.backend.splits_by_lane() {
+            self.backend.record_histogram(name, value).await;
+        }
         self.backend
             .record_histogram(&per_lane(name, lane_id), value)
             .await;
