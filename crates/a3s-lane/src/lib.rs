@@ -99,7 +99,7 @@ pub use storage::{LocalStorage, Storage, StoredCommand, StoredDeadLetter};
 pub use alerts::{Alert, AlertLevel, AlertManager, LatencyAlertConfig, QueueDepthAlertConfig};
 #[cfg(feature = "distributed")]
 pub use boost::{PriorityBoostConfig, PriorityBooster};
-#[cfg(any())]
+#[cfg(feature = "distributed")]
 pub use distributed::{
     CommandEnvelope, CommandResult, DistributedQueue, LocalDistributedQueue, WorkerId, WorkerPool,
 };
@@ -110,7 +110,7 @@ pub use metrics::{
 };
 #[cfg(feature = "monitoring")]
 pub use monitor::{MonitorConfig, QueueMonitor};
-#[cfg(any())]
+#[cfg(feature = "distributed")]
 pub use partition::{
     CustomPartitioner, HashPartitioner, PartitionConfig, PartitionId, PartitionStrategy,
     Partitioner, RoundRobinPartitioner,

@@ -95,6 +95,14 @@ impl Job {
         Some(Work::Shared(shared))
     }
 
+    /// Takes the job apart. A command in it goes to `work`, to be dropped without the lock.
+    pub(super) fn into_reply(mut self, work: &mut Option<Work>) -> Reply {
+        if let Some(own) = self.work.take() {
+            *work = Some(own);
+        }
+        self.reply
+    }
+
     /// Takes the command back for its next attempt.
     pub(super) fn return_work(&mut self, work: Option<Work>) {
         self.work = work;

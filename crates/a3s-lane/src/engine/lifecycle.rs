@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::attempt::Abort;
+use super::observer::Sample;
+use super::settle::drop_command;
 use super::sync::Runtime;
 use super::{Engine, State};
 use crate::error::{LaneError, Result};
@@ -119,30 +121,34 @@ impl Engine {
             state.closed = Some(reason);
             let waiting = state.scheduler.take_waiting(now);
             self.settling.fetch_add(waiting.len(), Ordering::SeqCst);
+            for (_, lane, _) in &waiting {
+                let observer = &state.lanes[lane.index()].observer;
+                observer.record(Sample::Failed { run_ns: 0 }, state.counts(*lane));
+            }
             let running: Vec<_> = state.scheduler.running().collect();
             let cells: Vec<_> = running
-                .into_iter()
-                .filter_map(|key| state.scheduler.job_mut(key)?.cell.take())
+                .iter()
+                .filter_map(|key| state.scheduler.job_mut(*key)?.cell.take())
                 .collect();
-            (waiting, cells, state.lanes.clone())
+            let (pending, running) = (waiting.len(), running.len());
+            let lanes = state.lanes.clone();
+            drop(state);
+            if pending + running > 0 {
+                tracing::warn!(pending, running, reason, "queue ended with work left");
+            }
+            (waiting, cells, lanes)
         };
-        if !waiting.is_empty() || !cells.is_empty() {
-            tracing::warn!(
-                pending = waiting.len(),
-                running = cells.len(),
-                reason,
-                "queue ended with work left"
-            );
-        }
         for cell in cells {
             cell.abort(Abort::Closed);
         }
-        for (key, lane, job) in waiting {
+        for (key, lane_key, job) in waiting {
             let error = LaneError::QueueError(reason.to_owned());
-            let lane = Arc::clone(&lanes[lane.index()].id);
+            let lane = Arc::clone(&lanes[lane_key.index()].id);
             self.emitter
                 .report(|| What::Failed(lane, self.name(key), error.to_string().into()));
-            job.reply.send(Err(error));
+            let mut work = None;
+            job.into_reply(&mut work).send(Err(error));
+            drop_command(work, &lanes[lane_key.index()].id);
             self.settling.fetch_sub(1, Ordering::SeqCst);
         }
         self.timer_moved.notify_one();

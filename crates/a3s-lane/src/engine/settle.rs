@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use chrono::Utc;
 use serde_json::Value;
 
-use super::job::Work;
+use super::attempt;
+use super::job::{Reply, Work};
 use super::observer::Sample;
 use super::runner::Taken;
 use super::sync::MutexGuard;
@@ -41,6 +42,11 @@ impl Finished {
         }
     }
 
+    /// Drops an attempt that somebody else has concluded.
+    fn discard(self) {
+        drop_command(self.work, &self.lane.id);
+    }
+
     fn sample(&self, verdict: Verdict) -> Sample {
         let run_ns = self.run_ns;
         match (&self.result, verdict) {
@@ -60,9 +66,16 @@ impl Finished {
     }
 }
 
+/// Drops a command, or whatever holds one. Its destructor is the user's code: a panic there is logged.
+pub(super) fn drop_command<T>(command: T, lane: &str) {
+    if let Err(panic) = attempt::guarded(|| drop(command)) {
+        tracing::error!(lane_id = lane, %panic, "a command's destructor panicked");
+    }
+}
+
 /// What is left to do after the slot is free.
 pub(super) struct Settled<'a> {
-    reply: Option<(super::job::Reply, Result<Value>)>,
+    reply: Option<(Reply, Result<Value>)>,
     lane: Arc<LaneInfo>,
     run_ns: u64,
     completed: bool,
@@ -97,9 +110,7 @@ impl Settled<'_> {
         if let Some((reply, result)) = self.reply.take() {
             reply.send(result);
         }
-        if let Err(panic) = super::attempt::guarded(|| drop(self.work.take())) {
-            tracing::error!(lane_id = %self.lane.id, %panic, "a command's destructor panicked");
-        }
+        drop_command(self.work.take(), &self.lane.id);
         drop(self.guard);
         self.next
     }
@@ -113,7 +124,9 @@ impl Engine {
         let mut state = self.lock();
         let ending = finished.ending(&state);
         let Some(verdict) = state.scheduler.conclude(finished.key, finished.attempt, ending) else {
-            return self.carry_on(state, take, now);
+            drop(state);
+            finished.discard();
+            return self.carry_on(self.lock(), take, now);
         };
         // Nothing but a dead letter comes before the reply here, and dead letters are rare.
         if finished.failure(verdict).is_some() {
@@ -137,6 +150,7 @@ impl Engine {
             state.scheduler.conclude(finished.key, finished.attempt, ending)
         };
         let Some(verdict) = concluded else {
+            finished.discard();
             return self.carry_on(self.lock(), take, self.now());
         };
         let letter = self.bury(&finished, verdict);
@@ -229,19 +243,29 @@ impl Engine {
             key,
             lane_key,
             lane,
+            attempt,
             work,
             run_ns,
             result,
-            ..
+            abandoned: _,
         } = finished;
         let completed = result.is_ok();
         let mut work = Some(work);
         if let (Verdict::Retry { .. }, Some(job)) = (verdict, state.scheduler.job_mut(key)) {
             job.return_work(work.take());
         }
-        let reply = match state.scheduler.release(key, now) {
-            Released::Settled(job) => Some((job.reply, result)),
-            Released::Requeued => None,
+        // A queue that was closed since the verdict keeps nothing for a retry.
+        let closed = state.closed.filter(|_| verdict != Verdict::Settle);
+        let reply = match closed {
+            Some(reason) => {
+                let job = state.scheduler.abandon(key, attempt, now);
+                let error = LaneError::QueueError(reason.to_owned());
+                job.map(|job| (job.into_reply(&mut work), Err(error)))
+            }
+            None => match state.scheduler.release(key, now) {
+                Released::Settled(job) => Some((job.reply, result)),
+                Released::Requeued => None,
+            },
         };
         let counts = state.counts(lane_key);
         lane.observer.record(sample, counts);

@@ -139,12 +139,28 @@ impl Lane {
     /// Makes the lane part of `engine` and moves its waiting commands there, in their order.
     pub(crate) async fn attach(&self, engine: &Arc<Engine>) {
         let key = engine.register(&self.spec);
-        let before = std::mem::replace(&mut *self.lock(), Place::Inside(Arc::clone(engine), key));
-        if let Place::Outside(waiting) = before {
+        loop {
+            let waiting = self.take_waiting_or_enter(engine, key);
+            if waiting.is_empty() {
+                return;
+            }
             for Waiting { command, reply } in waiting {
                 engine.submit_with_reply(self.target(key), command, reply).await;
             }
         }
+    }
+
+    /// The commands to move next; when there are none the lane is part of `engine` from now on. Commands enqueued in
+    /// between queue up behind those that are moved.
+    fn take_waiting_or_enter(&self, engine: &Arc<Engine>, key: LaneKey) -> Vec<Waiting> {
+        let mut place = self.lock();
+        if let Place::Outside(waiting) = &mut *place
+            && !waiting.is_empty()
+        {
+            return std::mem::take(waiting);
+        }
+        *place = Place::Inside(Arc::clone(engine), key);
+        Vec::new()
     }
 
     fn target(&self, key: LaneKey) -> Target<'_> {

@@ -25,10 +25,6 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         self.heap.first().copied()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.heap.is_empty()
-    }
-
     /// Puts `slot` in with `key`, or changes its key.
     pub(crate) fn set(&mut self, slot: u32, key: K) {
         let at = slot as usize;
@@ -79,12 +75,6 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         }
         self.remove(slot);
         Some(slot)
-    }
-
-    pub(crate) fn clear(&mut self) {
-        for (_, slot) in self.heap.drain(..) {
-            self.position[slot as usize] = ABSENT;
-        }
     }
 
     fn sift_up(&mut self, mut at: usize) {
@@ -159,12 +149,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(heap.peek(), smallest(&model));
-                prop_assert_eq!(heap.is_empty(), model.is_empty());
             }
-            heap.clear();
-            prop_assert!(heap.is_empty());
-            heap.set(3, 7);
-            prop_assert_eq!(heap.peek(), Some((7, 3)));
         }
     }
 }

@@ -35,7 +35,10 @@ impl LanePolicy {
             priority,
             min: config.min_concurrency.min(max),
             max,
-            timeout_ns: config.default_timeout.map(super::nanos),
+            timeout_ns: config
+                .default_timeout
+                .map(super::nanos)
+                .filter(|timeout| *timeout != u64::MAX),
             retry: config.retry_policy.clone(),
             pressure_threshold: config.pressure_threshold,
             #[cfg(feature = "distributed")]
@@ -45,6 +48,17 @@ impl LanePolicy {
             #[cfg(feature = "distributed")]
             boost: config.priority_boost.clone().filter(|boost| boost.enabled),
         }
+    }
+
+    /// A new rate limit does not grant at once what the limit before it has used up.
+    pub(super) fn inherit_tokens(&mut self, before: &Self, now: u64) {
+        #[cfg(feature = "distributed")]
+        if let (Some(bucket), Some(before)) = (&mut self.bucket, &before.bucket) {
+            let used = bucket.burst().saturating_sub(before.available(now));
+            let taken = bucket.try_take(used, now);
+            debug_assert!(taken.is_ok(), "a full bucket holds its burst");
+        }
+        let _ = (before, now);
     }
 
     /// The priority of the lane when its oldest command has waited for `waited` ns.

@@ -102,6 +102,7 @@ impl<T> Entry<T> {
 /// A command was accepted.
 #[derive(Debug)]
 pub(crate) struct Submitted {
+    #[cfg_attr(not(test), expect(dead_code, reason = "the handle of a command, for cancel and explain"))]
     pub(crate) key: CommandKey,
     /// The lane just reached its pressure threshold.
     pub(crate) pressure: bool,
@@ -230,8 +231,9 @@ impl<T> Scheduler<T> {
     }
 
     /// Gives a lane a new policy; its pending and running commands stay.
-    pub(crate) fn set_policy(&mut self, lane: LaneKey, policy: LanePolicy, now: u64) {
+    pub(crate) fn set_policy(&mut self, lane: LaneKey, mut policy: LanePolicy, now: u64) {
         let state = &mut self.lanes[lane.index()];
+        policy.inherit_tokens(&state.policy, now);
         state.policy = policy;
         state.blocked_until = None;
         self.limiters.remove(lane.0);
