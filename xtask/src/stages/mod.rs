@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused() {
-        assert!(select(tests(), &["rsut".to_owned()]).is_err());
+        assert!(select(tests(), &["no-such-stage".to_owned()]).is_err());
     }
 
     #[test]
