@@ -121,7 +121,8 @@ impl Engine {
             }
         }
         // Before the command enters its lane, where a runner may start it at once.
-        self.emitter.report(|| What::Submitted(Arc::clone(&info.id)));
+        self.emitter
+            .report(|| What::Submitted(Arc::clone(&info.id)));
         let key = admitted.key;
         self.enter_admitted(&mut admission, admitted)?;
         self.record_awaited(&info, key, Sample::Submitted).await;

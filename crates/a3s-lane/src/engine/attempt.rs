@@ -58,7 +58,12 @@ impl AttemptCell {
     /// The reason to stop, if any; otherwise `waker` will be woken when there is one.
     fn check(&self, waker: &Waker) -> Option<Abort> {
         let mut state = lock(&self.inner);
-        if state.abort.is_none() && !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        if state.abort.is_none()
+            && !state
+                .waker
+                .as_ref()
+                .is_some_and(|known| known.will_wake(waker))
+        {
             state.waker = Some(waker.clone());
         }
         state.abort

@@ -37,10 +37,10 @@ use crate::queue::LaneStatus;
 use crate::scheduler::{CommandKey, LaneCounts, LaneKey, LanePolicy, Scheduler};
 use crate::storage::Storage;
 
-use job::Job;
 pub(crate) use admission::Target;
-pub(crate) use observer::Observers;
+use job::Job;
 use observer::LaneObserver;
+pub(crate) use observer::Observers;
 use sync::{AtomicUsize, Mutex, MutexGuard, Runtime, lock};
 use timer::TimerState;
 

@@ -35,7 +35,10 @@ impl Observers {
         #[cfg(not(feature = "metrics"))]
         let _ = id;
         #[cfg(feature = "metrics")]
-        let recorder = self.metrics.as_ref().and_then(|metrics| metrics.lane_recorder(id));
+        let recorder = self
+            .metrics
+            .as_ref()
+            .and_then(|metrics| metrics.lane_recorder(id));
         LaneObserver {
             #[cfg(feature = "metrics")]
             awaited: self.metrics.clone().filter(|_| recorder.is_none()),
@@ -112,7 +115,10 @@ impl LaneObserver {
     /// Whether [`watch_depth`](Self::watch_depth) has anything to watch for.
     pub(super) fn watches_depth(&self) -> bool {
         #[cfg(feature = "monitoring")]
-        return self.alerts.as_ref().is_some_and(|alerts| alerts.is_enabled());
+        return self
+            .alerts
+            .as_ref()
+            .is_some_and(|alerts| alerts.is_enabled());
         #[cfg(not(feature = "monitoring"))]
         false
     }
@@ -157,10 +163,18 @@ impl From<Sample> for LaneSample {
     fn from(sample: Sample) -> Self {
         match sample {
             Sample::Submitted => Self::Submitted,
-            Sample::Started { wait_ns } => Self::Started { wait_ms: millis(wait_ns) },
-            Sample::Completed { run_ns } => Self::Completed { latency_ms: millis(run_ns) },
-            Sample::Failed { run_ns } => Self::Failed { latency_ms: millis(run_ns) },
-            Sample::TimedOut { run_ns } => Self::TimedOut { latency_ms: millis(run_ns) },
+            Sample::Started { wait_ns } => Self::Started {
+                wait_ms: millis(wait_ns),
+            },
+            Sample::Completed { run_ns } => Self::Completed {
+                latency_ms: millis(run_ns),
+            },
+            Sample::Failed { run_ns } => Self::Failed {
+                latency_ms: millis(run_ns),
+            },
+            Sample::TimedOut { run_ns } => Self::TimedOut {
+                latency_ms: millis(run_ns),
+            },
             Sample::Retried => Self::Retried,
             Sample::DeadLettered => Self::DeadLettered,
         }

@@ -47,7 +47,10 @@ impl State {
             };
             let lane = &self.lanes[start.lane.index()];
             let wait_ns = start.wait_ns;
-            lane.observer.record(Sample::Started { wait_ns }, self.scheduler.counts(start.lane));
+            lane.observer.record(
+                Sample::Started { wait_ns },
+                self.scheduler.counts(start.lane),
+            );
             return Some(Taken {
                 key: start.key,
                 lane_key: start.lane,
@@ -175,10 +178,17 @@ async fn execute(engine: &Arc<Engine>, taken: Taken) -> Finished {
     if relieved {
         engine.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
     }
-    lane.observer.watch_depth_of(|| engine.lock().counts(lane_key).pending, &lane.id);
-    engine.record_awaited(&lane, lane_key, Sample::Started { wait_ns }).await;
+    lane.observer
+        .watch_depth_of(|| engine.lock().counts(lane_key).pending, &lane.id);
+    engine
+        .record_awaited(&lane, lane_key, Sample::Started { wait_ns })
+        .await;
     let span = ExecuteSpan::new(&lane.id, engine.name(key), &*work, attempt, submitted);
-    let ended = span.around(attempt::run(&*work, |cell| engine.attach(key, attempt, cell))).await;
+    let ended = span
+        .around(attempt::run(&*work, |cell| {
+            engine.attach(key, attempt, cell)
+        }))
+        .await;
     let (result, abandoned) = match ended {
         Ended::Returned(result) => (result, false),
         Ended::Aborted(Abort::Deadline) => {
@@ -217,9 +227,7 @@ impl Drop for Runner {
                 self.engine.lock().armed -= 1;
                 None
             }
-            Stage::Busy(key, attempt) => {
-                self.engine.lock().scheduler.abandon(key, attempt, now)
-            }
+            Stage::Busy(key, attempt) => self.engine.lock().scheduler.abandon(key, attempt, now),
         };
         let panicked = std::thread::panicking();
         if let Some(job) = job {

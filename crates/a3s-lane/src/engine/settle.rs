@@ -123,7 +123,10 @@ impl Engine {
         let now = self.now();
         let mut state = self.lock();
         let ending = finished.ending(&state);
-        let Some(verdict) = state.scheduler.conclude(finished.key, finished.attempt, ending) else {
+        let Some(verdict) = state
+            .scheduler
+            .conclude(finished.key, finished.attempt, ending)
+        else {
             drop(state);
             finished.discard();
             return self.carry_on(self.lock(), take, now);
@@ -147,7 +150,9 @@ impl Engine {
         let concluded = {
             let mut state = self.lock();
             let ending = finished.ending(&state);
-            state.scheduler.conclude(finished.key, finished.attempt, ending)
+            state
+                .scheduler
+                .conclude(finished.key, finished.attempt, ending)
         };
         let Some(verdict) = concluded else {
             finished.discard();
@@ -208,7 +213,12 @@ impl Engine {
 
     /// Takes a settled command out of its lane's storage. The result goes to the submitter whatever the storage
     /// says: a command that stays stored runs once more after a restart.
-    async fn unstore(&self, storage: &dyn Storage, finished: &Finished, letter: Option<&DeadLetter>) {
+    async fn unstore(
+        &self,
+        storage: &dyn Storage,
+        finished: &Finished,
+        letter: Option<&DeadLetter>,
+    ) {
         let id = self.name(finished.key).to_string();
         if let Some(letter) = letter {
             let letter = StoredDeadLetter {
@@ -238,7 +248,8 @@ impl Engine {
         now: u64,
     ) -> Settled<'a> {
         let sample = finished.sample(verdict);
-        let buried = finished.failure(verdict).is_some() && self.dlq.is_some() && !finished.abandoned;
+        let buried =
+            finished.failure(verdict).is_some() && self.dlq.is_some() && !finished.abandoned;
         let Finished {
             key,
             lane_key,

@@ -77,7 +77,12 @@ impl Engine {
         while let Some(due) = state.scheduler.tick(now) {
             match due {
                 Due::Deadline(key) => {
-                    stop.extend(state.scheduler.job_mut(key).and_then(|job| job.cell.clone()));
+                    stop.extend(
+                        state
+                            .scheduler
+                            .job_mut(key)
+                            .and_then(|job| job.cell.clone()),
+                    );
                 }
                 Due::Overrun(key, attempt) => overrun.extend(state.overrun(key, attempt)),
             }

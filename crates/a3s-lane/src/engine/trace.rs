@@ -2,8 +2,8 @@
 
 #[cfg(feature = "telemetry")]
 mod enabled {
-    use tracing::instrument::{Instrument, Instrumented};
     use tracing::Span;
+    use tracing::instrument::{Instrument, Instrumented};
 
     use crate::command::Command;
     use crate::event::CommandName;
@@ -23,7 +23,6 @@ mod enabled {
         pub(crate) fn take(&mut self) -> Self {
             Self(self.0.take())
         }
-
     }
 
     /// The span of one execution.
@@ -39,7 +38,13 @@ mod enabled {
         ) -> Self {
             let none = Span::none();
             let submitted = submitted.0.as_deref().unwrap_or(&none);
-            Self(telemetry::execute_span(lane, name, command.command_type(), attempt, submitted))
+            Self(telemetry::execute_span(
+                lane,
+                name,
+                command.command_type(),
+                attempt,
+                submitted,
+            ))
         }
 
         pub(crate) fn around<F: Future>(&self, body: F) -> Instrumented<F> {

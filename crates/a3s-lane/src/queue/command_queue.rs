@@ -54,7 +54,12 @@ impl CommandQueue {
         storage: Arc<dyn Storage>,
     ) -> Self {
         let dlq = DeadLetterQueue::new(dlq_size);
-        Self::with_parts(event_emitter, Some(dlq), Some(storage), Observers::default())
+        Self::with_parts(
+            event_emitter,
+            Some(dlq),
+            Some(storage),
+            Observers::default(),
+        )
     }
 
     pub(crate) fn with_parts(
@@ -182,7 +187,11 @@ impl CommandQueue {
         &self,
         filter: impl Fn(&LaneEvent) -> bool + Send + Sync + 'static,
     ) -> EventStream {
-        EventStream::until(self.engine.emitter(), self.engine.ended(), Some(Box::new(filter)))
+        EventStream::until(
+            self.engine.emitter(),
+            self.engine.ended(),
+            Some(Box::new(filter)),
+        )
     }
 
     /// How full each lane is.

@@ -105,17 +105,13 @@ impl Lane {
     /// With a storage: when the future is dropped, the command does not run, but may stay stored.
     pub async fn enqueue(&self, command: Box<dyn Command>) -> oneshot::Receiver<Result<Value>> {
         let (reply, receiver) = oneshot::channel();
-        let mut waiting = Waiting { command, reply };
-        let (engine, key) = match self.keep_outside(waiting) {
-            Ok(()) => return receiver,
-            Err((returned, engine, key)) => {
-                waiting = returned;
-                (engine, key)
-            }
-        };
-        engine
-            .submit_with_reply(self.target(key), waiting.command, waiting.reply)
-            .await;
+        if let Some((engine, key, Waiting { command, reply })) =
+            self.enter_or_wait(Waiting { command, reply })
+        {
+            engine
+                .submit_with_reply(self.target(key), command, reply)
+                .await;
+        }
         receiver
     }
 
@@ -145,7 +141,9 @@ impl Lane {
                 return;
             }
             for Waiting { command, reply } in waiting {
-                engine.submit_with_reply(self.target(key), command, reply).await;
+                engine
+                    .submit_with_reply(self.target(key), command, reply)
+                    .await;
             }
         }
     }
@@ -177,17 +175,14 @@ impl Lane {
         }
     }
 
-    #[expect(clippy::result_large_err, reason = "the refused command goes back to the caller")]
-    fn keep_outside(
-        &self,
-        command: Waiting,
-    ) -> std::result::Result<(), (Waiting, Arc<Engine>, LaneKey)> {
+    /// Keeps a command while the lane is in no queue; otherwise hands it back with the queue it belongs to.
+    fn enter_or_wait(&self, command: Waiting) -> Option<(Arc<Engine>, LaneKey, Waiting)> {
         match &mut *self.lock() {
             Place::Outside(waiting) => {
                 waiting.push(command);
-                Ok(())
+                None
             }
-            Place::Inside(engine, key) => Err((command, Arc::clone(engine), *key)),
+            Place::Inside(engine, key) => Some((Arc::clone(engine), *key, command)),
         }
     }
 

@@ -102,7 +102,10 @@ impl<T> Entry<T> {
 /// A command was accepted.
 #[derive(Debug)]
 pub(crate) struct Submitted {
-    #[cfg_attr(not(test), expect(dead_code, reason = "the handle of a command, for cancel and explain"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the handle of a command, for cancel and explain")
+    )]
     pub(crate) key: CommandKey,
     /// The lane just reached its pressure threshold.
     pub(crate) pressure: bool,
@@ -293,7 +296,10 @@ impl<T> Scheduler<T> {
             let (_, lane) = self.ready.peek()?;
             let lane = LaneKey(lane);
             let state = &mut self.lanes[lane.index()];
-            debug_assert!(state.could_start() > 0, "a lane in the ready set can start a command");
+            debug_assert!(
+                state.could_start() > 0,
+                "a lane in the ready set can start a command"
+            );
             if let Err(due) = state.policy.take_token(now) {
                 state.blocked_until = Some(due);
                 if due != u64::MAX {
@@ -332,7 +338,8 @@ impl<T> Scheduler<T> {
             relieved,
         };
         if let Some(timeout) = timeout_ns {
-            self.timers.set(slot, (now.saturating_add(timeout), start.key.serial));
+            self.timers
+                .set(slot, (now.saturating_add(timeout), start.key.serial));
         }
         self.refresh(lane, now);
         start
@@ -389,7 +396,8 @@ impl<T> Scheduler<T> {
                 } else {
                     entry.state = State::Delayed;
                     self.lanes[lane.index()].delayed += 1;
-                    self.timers.set(key.slot, (now.saturating_add(delay), key.serial));
+                    self.timers
+                        .set(key.slot, (now.saturating_add(delay), key.serial));
                 }
                 Released::Requeued
             }
