@@ -26,7 +26,8 @@ class Subscription {
   /** `open` makes the native subscription from a function that it calls when there are events to take. */
   constructor(open, callback) {
     this.#callback = callback;
-    this.#native = native(() => open(() => this.#take()));
+    const wake = this.#wake();
+    this.#native = native(() => open(wake));
     live.add(this);
     if (!flushesAtExit) {
       flushesAtExit = true;
@@ -56,6 +57,11 @@ class Subscription {
   _flush() {
     // Another turn of the event loop, and with it another look, as long as there is something to tell.
     if (this.#take()) setImmediate(() => {});
+  }
+
+  /** A function of its own: one that shared a scope with `open` would keep the lane from being collected. */
+  #wake() {
+    return () => this.#take();
   }
 
   /** Delivers the next batch; returns whether there was one. */

@@ -2,6 +2,10 @@
 //!
 //! The JavaScript half (`npm/`) checks the *types* of arguments and turns errors into `LaneError`; this half checks
 //! *ranges* and runs the queue. All lanes of a process, in all its JavaScript threads, share one tokio runtime.
+#![expect(
+    unreachable_pub,
+    reason = "napi exports only items that are pub, also those of private modules"
+)]
 
 mod config;
 mod event;

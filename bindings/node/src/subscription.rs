@@ -24,7 +24,7 @@ use crate::outcome::promise;
 use crate::runtime::runtime;
 
 /// Events that one subscription holds for a busy event loop. Beyond that the queue's own buffer fills and reports losses.
-const READY_LIMIT: usize = 65_536;
+const READY_LIMIT: usize = 32_768;
 /// Events that JavaScript takes at once.
 const BATCH: usize = 256;
 
