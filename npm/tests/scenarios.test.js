@@ -1,0 +1,49 @@
+'use strict';
+
+const assert = require('node:assert/strict');
+const fs = require('fs');
+const path = require('path');
+const test = require('node:test');
+
+const { play } = require('./scenario.js');
+const { root } = require('./support.js');
+
+const folder = path.join(root, 'tests', 'scenarios');
+const files = fs.readdirSync(folder).filter((name) => name.endsWith('.json'));
+
+const drains = {
+  drain: (lane, timeoutMs) => lane.drain(timeoutMs),
+  drainAsync: (lane, timeoutMs) => lane.drainAsync(timeoutMs),
+};
+
+test('there are scenarios', () => {
+  assert.ok(files.length > 0);
+});
+
+for (const file of files) {
+  for (const scenario of JSON.parse(fs.readFileSync(path.join(folder, file), 'utf8'))) {
+    const ways = scenario.steps.some((step) => 'drain' in step) ? Object.keys(drains) : ['drainAsync'];
+    for (const way of ways) {
+      test(`${path.basename(file, '.json')}: ${scenario.name} (${way})`, () => play(scenario, drains[way]));
+    }
+  }
+}
+
+const right = { name: 'n', about: 'a', steps: [{ start: {} }, { echo: { lane: 'query', type: 't', payload: 1 } }] };
+const wrong = {
+  'an unknown step': { steps: [{ dance: {} }] },
+  'an unknown field of a step': { steps: [{ start: { slowly: true } }] },
+  'an unknown field of a scenario': { tempo: 1 },
+  'an unknown field of a lane': { lanes: [{ id: 'query', priority: 0, colour: 'red' }] },
+  'a wrong result': { steps: [{ start: {} }, { submit: { as: 'a', lane: 'query' } }, { await: { as: 'a', ok: 1 } }] },
+  'a wrong error': { steps: [{ start: {} }, { submit: { as: 'a', lane: 'query', error: 'TIMEOUT' } }] },
+  'a missing event': { events: { keys: ['queue.command.started'], order: ['started t', 'started t'] } },
+  'an event too many': { events: { keys: ['queue.command.started'], order: [] } },
+  'a wrong story of one command': { events: { each: { t: ['started', 'failed'] } } },
+  'a wrong number of commands at once': { events: { max_active: { query: 2 } } },
+};
+
+test('the player plays a right scenario', () => play(right, drains.drain));
+for (const [what, change] of Object.entries(wrong)) {
+  test(`the player refuses ${what}`, () => assert.rejects(play({ ...right, ...change }, drains.drain)));
+}
