@@ -207,7 +207,8 @@ async fn execute(engine: &Arc<Engine>, taken: Taken) -> Finished {
         lane,
         attempt,
         work,
-        run_ns: engine.now().saturating_sub(started_at),
+        started_at,
+        ended_at: engine.now(),
         result,
         abandoned,
     }

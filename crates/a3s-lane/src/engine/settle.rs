@@ -26,7 +26,8 @@ pub(super) struct Finished {
     pub(super) lane: Arc<LaneInfo>,
     pub(super) attempt: u32,
     pub(super) work: Work,
-    pub(super) run_ns: u64,
+    pub(super) started_at: u64,
+    pub(super) ended_at: u64,
     pub(super) result: Result<Value>,
     /// Stopped because the queue is gone: no retry, no dead letter, and a storage keeps the command.
     pub(super) abandoned: bool,
@@ -42,13 +43,17 @@ impl Finished {
         }
     }
 
+    fn run_ns(&self) -> u64 {
+        self.ended_at.saturating_sub(self.started_at)
+    }
+
     /// Drops an attempt that somebody else has concluded.
     fn discard(self) {
         drop_command(self.work, &self.lane.id);
     }
 
     fn sample(&self, verdict: Verdict) -> Sample {
-        let run_ns = self.run_ns;
+        let run_ns = self.run_ns();
         match (&self.result, verdict) {
             (_, Verdict::Retry { .. }) => Sample::Retried,
             (Ok(_), _) => Sample::Completed { run_ns },
@@ -120,7 +125,7 @@ impl Engine {
     /// Ends an attempt of a lane whose observers need no waiting, with nobody listening. With `take` the next command
     /// for this runner comes back; without it the runner counts as armed again.
     pub(super) fn finish(self: &Arc<Self>, finished: Finished, take: bool) -> Option<Taken> {
-        let now = self.now();
+        let now = finished.ended_at;
         let mut state = self.lock();
         let ending = finished.ending(&state);
         let Some(verdict) = state
@@ -248,6 +253,7 @@ impl Engine {
         now: u64,
     ) -> Settled<'a> {
         let sample = finished.sample(verdict);
+        let run_ns = finished.run_ns();
         let buried =
             finished.failure(verdict).is_some() && self.dlq.is_some() && !finished.abandoned;
         let Finished {
@@ -256,9 +262,8 @@ impl Engine {
             lane,
             attempt,
             work,
-            run_ns,
             result,
-            abandoned: _,
+            ..
         } = finished;
         let completed = result.is_ok();
         let mut work = Some(work);

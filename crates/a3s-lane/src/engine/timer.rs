@@ -84,7 +84,7 @@ impl Engine {
                             .and_then(|job| job.cell.clone()),
                     );
                 }
-                Due::Overrun(key, attempt) => overrun.extend(state.overrun(key, attempt)),
+                Due::Overrun(key, attempt) => overrun.extend(state.overrun(key, attempt, now)),
             }
         }
         let wake = state.scheduler.next_wake();
@@ -126,7 +126,7 @@ impl Engine {
 
 impl State {
     /// An attempt that blocks its thread past its time limit: it ends without its help.
-    fn overrun(&mut self, key: CommandKey, attempt: u32) -> Option<Finished> {
+    fn overrun(&mut self, key: CommandKey, attempt: u32, now: u64) -> Option<Finished> {
         let running = self.scheduler.running_attempt(key, attempt)?;
         let work = self.scheduler.job_mut(key)?.take_work(true)?;
         let limit = running.timeout_ns.unwrap_or_default();
@@ -136,7 +136,8 @@ impl State {
             lane: Arc::clone(&self.lanes[running.lane.index()]),
             attempt,
             work,
-            run_ns: limit,
+            started_at: now.saturating_sub(limit),
+            ended_at: now,
             result: Err(LaneError::Timeout(Duration::from_nanos(limit))),
             abandoned: false,
         })

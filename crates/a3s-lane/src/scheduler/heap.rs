@@ -25,6 +25,18 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         self.heap.first().copied()
     }
 
+    /// How many slots are in.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// How many slots the heap has made room for.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.position.len()
+    }
+
     /// Puts `slot` in with `key`, or changes its key.
     pub(crate) fn set(&mut self, slot: u32, key: K) {
         let at = slot as usize;

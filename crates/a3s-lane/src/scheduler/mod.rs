@@ -16,6 +16,7 @@
 //! A slot is held from `next` to `release`. `conclude` decides the outcome and is refused for an entry that is not
 //! running, which is what makes every command settle once.
 
+mod arena;
 mod heap;
 mod lane;
 #[cfg(test)]
@@ -25,8 +26,7 @@ mod properties;
 
 use std::time::Duration;
 
-use slab::Slab;
-
+use arena::Arena;
 use heap::IndexedHeap;
 pub(crate) use lane::LanePolicy;
 use lane::{LaneState, NONE};
@@ -183,7 +183,7 @@ pub(crate) struct LaneCounts {
 #[derive(Debug)]
 pub(crate) struct Scheduler<T> {
     lanes: Vec<LaneState>,
-    entries: Slab<Entry<T>>,
+    entries: Arena<Entry<T>>,
     /// Lanes that have a command to start and a slot for it, by effective priority, then longest unserved.
     ready: IndexedHeap<(u8, u64)>,
     /// Lanes by the time when their effective priority changes.
@@ -204,7 +204,7 @@ impl<T> Scheduler<T> {
     pub(crate) fn new() -> Self {
         Self {
             lanes: Vec::new(),
-            entries: Slab::new(),
+            entries: Arena::new(),
             ready: IndexedHeap::new(),
             boosts: IndexedHeap::new(),
             limiters: IndexedHeap::new(),
@@ -262,7 +262,6 @@ impl<T> Scheduler<T> {
             attempt: 0,
             state: State::Ready,
         });
-        let slot = u32::try_from(slot).expect("fewer than 2^32 commands");
         self.pending += 1;
         self.push_back(slot, lane);
         self.refresh(lane, now);
@@ -323,7 +322,7 @@ impl<T> Scheduler<T> {
         let timeout_ns = state.policy.timeout_ns;
         let relieved = state.pressed && state.pending() == 0;
         state.pressed &= !relieved;
-        let entry = &mut self.entries[slot as usize];
+        let entry = &mut self.entries[slot];
         entry.state = State::Running;
         entry.attempt = entry.attempt.saturating_add(1);
         let start = Start {
@@ -353,7 +352,7 @@ impl<T> Scheduler<T> {
         attempt: u32,
         ending: Ending,
     ) -> Option<Verdict> {
-        let entry = self.entries.get_mut(key.slot as usize)?;
+        let entry = self.entries.get_mut(key.slot)?;
         if !entry.is_running(key, attempt) {
             return None;
         }
@@ -377,7 +376,7 @@ impl<T> Scheduler<T> {
     ///
     /// When the command was not concluded.
     pub(crate) fn release(&mut self, key: CommandKey, now: u64) -> Released<T> {
-        let entry = &mut self.entries[key.slot as usize];
+        let entry = &mut self.entries[key.slot];
         assert!(
             entry.serial == key.serial && entry.state == State::Concluded,
             "only a concluded command is released"
@@ -386,7 +385,7 @@ impl<T> Scheduler<T> {
         self.active -= 1;
         self.lanes[lane.index()].active -= 1;
         let released = match entry.retry_delay {
-            u64::MAX => Released::Settled(self.entries.remove(key.slot as usize).job),
+            u64::MAX => Released::Settled(self.remove(key)),
             delay => {
                 self.pending += 1;
                 if delay == 0 {
@@ -408,7 +407,7 @@ impl<T> Scheduler<T> {
 
     /// Gives up a command whose attempt holds a slot, concluded or not, and frees the slot.
     pub(crate) fn abandon(&mut self, key: CommandKey, attempt: u32, now: u64) -> Option<T> {
-        let entry = self.entries.get(key.slot as usize)?;
+        let entry = self.entries.get(key.slot)?;
         let concluded = entry.serial == key.serial
             && entry.attempt == attempt
             && entry.state == State::Concluded;
@@ -419,7 +418,7 @@ impl<T> Scheduler<T> {
         self.timers.remove(key.slot);
         self.active -= 1;
         self.lanes[lane.index()].active -= 1;
-        let job = self.entries.remove(key.slot as usize).job;
+        let job = self.remove(key);
         self.refresh(lane, now);
         Some(job)
     }
@@ -432,7 +431,7 @@ impl<T> Scheduler<T> {
             self.refresh(lane, now);
         }
         while let Some(slot) = self.timers.pop_if(|(at, _)| at <= now) {
-            let entry = &mut self.entries[slot as usize];
+            let entry = &mut self.entries[slot];
             let key = CommandKey {
                 slot,
                 serial: entry.serial,
@@ -478,7 +477,7 @@ impl<T> Scheduler<T> {
             .iter()
             .filter(|(_, entry)| matches!(entry.state, State::Ready | State::Delayed))
             .map(|(slot, entry)| CommandKey {
-                slot: slot as u32,
+                slot,
                 serial: entry.serial,
             })
             .collect();
@@ -494,8 +493,8 @@ impl<T> Scheduler<T> {
             .into_iter()
             .map(|key| {
                 self.timers.remove(key.slot);
-                let entry = self.entries.remove(key.slot as usize);
-                (key, entry.lane, entry.job)
+                let lane = self.entries[key.slot].lane;
+                (key, lane, self.remove(key))
             })
             .collect();
         for lane in 0..self.lanes.len() as u32 {
@@ -512,20 +511,20 @@ impl<T> Scheduler<T> {
             .iter()
             .filter(|(_, entry)| !matches!(entry.state, State::Ready | State::Delayed))
             .map(|(slot, entry)| CommandKey {
-                slot: slot as u32,
+                slot,
                 serial: entry.serial,
             })
     }
 
     /// What the caller keeps with a command; `None` once it is gone.
     pub(crate) fn job_mut(&mut self, key: CommandKey) -> Option<&mut T> {
-        let entry = self.entries.get_mut(key.slot as usize)?;
+        let entry = self.entries.get_mut(key.slot)?;
         (entry.serial == key.serial).then_some(&mut entry.job)
     }
 
     /// A running attempt; `None` when it is not running any more.
     pub(crate) fn running_attempt(&self, key: CommandKey, attempt: u32) -> Option<RunningAttempt> {
-        let entry = self.entries.get(key.slot as usize)?;
+        let entry = self.entries.get(key.slot)?;
         entry.is_running(key, attempt).then(|| RunningAttempt {
             lane: entry.lane,
             overdue: entry.state == State::Overdue,
@@ -557,6 +556,11 @@ impl<T> Scheduler<T> {
         self.lanes[lane.index()].effective_priority(now)
     }
 
+    fn remove(&mut self, key: CommandKey) -> T {
+        let entry = self.entries.remove(key.slot);
+        entry.expect("the command is there").job
+    }
+
     fn push_back(&mut self, slot: u32, lane: LaneKey) {
         let state = &mut self.lanes[lane.index()];
         state.ready += 1;
@@ -564,23 +568,23 @@ impl<T> Scheduler<T> {
         state.tail = slot;
         if tail == NONE {
             state.head = slot;
-            state.head_submitted_at = self.entries[slot as usize].submitted_at;
+            state.head_submitted_at = self.entries[slot].submitted_at;
         } else {
-            self.entries[tail as usize].next = slot;
+            self.entries[tail].next = slot;
         }
-        self.entries[slot as usize].next = NONE;
+        self.entries[slot].next = NONE;
     }
 
     fn pop_front(&mut self, lane: LaneKey) -> u32 {
         let state = &mut self.lanes[lane.index()];
         let slot = state.head;
-        let next = self.entries[slot as usize].next;
+        let next = self.entries[slot].next;
         state.ready -= 1;
         state.head = next;
         if next == NONE {
             state.tail = NONE;
         } else {
-            state.head_submitted_at = self.entries[next as usize].submitted_at;
+            state.head_submitted_at = self.entries[next].submitted_at;
         }
         slot
     }
