@@ -1,0 +1,77 @@
+//! The rows of the table. Each file measures one thing and says in its first lines how.
+
+mod cpu;
+mod depth;
+mod drive;
+mod events;
+mod idle;
+mod memory;
+mod observed;
+mod round_trip;
+mod sleeps;
+mod throughput;
+mod urgent;
+
+use crate::harness::line::Line;
+use crate::harness::options::Options;
+
+/// A row that can be asked for by name.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) run: fn(&Options) -> Vec<Line>,
+}
+
+/// All rows, in the order in which they run.
+pub(crate) const ROWS: [Row; 10] = [
+    Row {
+        name: "throughput",
+        about: "no-op commands through 1, 10, 100 and 1000 lanes of ten",
+        run: throughput::run,
+    },
+    Row {
+        name: "depth",
+        about: "filling and emptying a lane with 1k to 1M commands pending",
+        run: depth::run,
+    },
+    Row {
+        name: "cpu",
+        about: "processor time per command on one pinned core",
+        run: cpu::run,
+    },
+    Row {
+        name: "sleeps",
+        about: "lanes filled with async sleeps, against a semaphore",
+        run: sleeps::run,
+    },
+    Row {
+        name: "observed",
+        about: "no-op commands with metrics and a subscriber",
+        run: observed::run,
+    },
+    Row {
+        name: "round-trip",
+        about: "submit to result of an idle queue, p50 and p99",
+        run: round_trip::run,
+    },
+    Row {
+        name: "urgent",
+        about: "start of a control command under a saturated prompt lane, p99",
+        run: urgent::run,
+    },
+    Row {
+        name: "memory",
+        about: "bytes per pending command",
+        run: memory::run,
+    },
+    Row {
+        name: "events",
+        about: "events and allocations with nobody listening",
+        run: events::run,
+    },
+    Row {
+        name: "idle",
+        about: "processor time and wake-ups of 1000 idle lanes",
+        run: idle::run,
+    },
+];
