@@ -1,0 +1,67 @@
+//! Knowing which process a value belongs to: `fork` copies memory but not threads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use a3s_lane::LaneError;
+use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict};
+
+/// How many forks lie between this process and the one that imported the module.
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+/// The number that tells this process from its ancestors.
+pub(crate) fn generation() -> u64 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Counts every fork from now on, in the child and before any other Python code runs there.
+pub(crate) fn watch_forks(py: Python<'_>) -> PyResult<()> {
+    let os = py.import("os")?;
+    // Windows has neither `fork` nor this function.
+    if !os.hasattr("register_at_fork")? {
+        return Ok(());
+    }
+    let count = PyCFunction::new_closure(py, None, None, |_args, _kwargs| {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    })?;
+    let hooks = PyDict::new(py);
+    hooks.set_item("after_in_child", count)?;
+    os.call_method("register_at_fork", (), Some(&hooks))?;
+    Ok(())
+}
+
+/// A value that works only in the process that made it.
+///
+/// In a forked child its locks may be held by threads that do not exist there, so the child neither uses nor drops it.
+pub(crate) struct ProcessLocal<T> {
+    value: Option<T>,
+    generation: u64,
+}
+
+impl<T> ProcessLocal<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            value: Some(value),
+            generation: generation(),
+        }
+    }
+
+    /// The value, or the error that a child of `fork` deserves; `what` is the name of the class.
+    pub(crate) fn get(&self, what: &str) -> Result<&T, LaneError> {
+        match &self.value {
+            Some(value) if self.generation == generation() => Ok(value),
+            _ => Err(LaneError::QueueError(format!(
+                "this {what} was created before fork and its threads exist only in the parent process; \
+                 create a new Lane in the child"
+            ))),
+        }
+    }
+}
+
+impl<T> Drop for ProcessLocal<T> {
+    fn drop(&mut self) {
+        if self.generation != generation() {
+            std::mem::forget(self.value.take());
+        }
+    }
+}

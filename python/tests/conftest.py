@@ -1,0 +1,59 @@
+"""What the tests share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from a3s_lane import Lane, LaneConfig
+
+# Long enough for the slowest machine; a test that needs all of it has failed.
+LIMIT_SECS = 30.0
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def lane() -> Iterator[Lane]:
+    """The default lanes, started."""
+    with Lane() as started:
+        yield started
+
+
+def single(**settings: int | float | None) -> Lane:
+    """One lane named ``one`` that runs one command at a time."""
+    config = LaneConfig("one", 0, 1, 1)
+    for name, value in settings.items():
+        setattr(config, name, value)
+    return Lane.with_lanes([config])
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Returns as soon as ``holds()`` is true; fails after a generous limit."""
+    deadline = time.monotonic() + LIMIT_SECS
+    while not holds():
+        if time.monotonic() > deadline:
+            pytest.fail("the awaited condition never held")
+        time.sleep(0.002)
+
+
+def run_python(script: str, *, cwd: Path | None = None) -> str:
+    """Runs ``script`` in an interpreter of its own and returns what it printed; a hang is a failure."""
+    # Python 3.12 warns about `os.fork` in a process with threads, which is what these scripts are about.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd
+    ) as child:
+        try:
+            output, errors = child.communicate(timeout=2 * LIMIT_SECS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            output, errors = child.communicate()
+            pytest.fail(f"the script did not end\n{output}\n{errors}")
+    assert child.returncode == 0, f"exit code {child.returncode}\n{output}\n{errors}"
+    return output
