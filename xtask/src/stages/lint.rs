@@ -132,7 +132,13 @@ pub(super) fn dependencies(house: &House) -> Result<()> {
 
 pub(super) fn workflows(house: &House) -> Result<()> {
     Run::new(tools(house)?.tool("zizmor"))
-        .args(["--offline", "--strict-collection", "--persona", "pedantic", ".github"])
+        .args([
+            "--offline",
+            "--strict-collection",
+            "--persona",
+            "pedantic",
+            ".github",
+        ])
         .dir(&house.root)
         .run()
 }

@@ -3,6 +3,7 @@
 mod docs;
 mod lint;
 mod node;
+mod package;
 mod python;
 mod rust;
 
@@ -66,6 +67,12 @@ pub(crate) fn tests() -> Vec<Stage> {
             "rust-model",
             "model checking of the tokio shell",
             rust::model,
+        ),
+        Stage::new(
+            "rust",
+            "rust-package",
+            "the packed crate in an empty project",
+            package::rust,
         ),
         Stage::new(
             "python",
