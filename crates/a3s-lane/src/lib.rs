@@ -119,3 +119,16 @@ pub use partition::{
 pub use ratelimit::{RateLimitConfig, RateLimiter, SlidingWindowLimiter, TokenBucketLimiter};
 #[cfg(feature = "telemetry")]
 pub use telemetry::OtelMetricsBackend;
+
+/// The Rust snippets of the guides, run as doc tests.
+#[cfg(all(doctest, feature = "monitoring", feature = "distributed"))]
+mod guides {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/reliability.md")]
+    struct Reliability;
+    #[doc = include_str!("../../../docs/observability.md")]
+    struct Observability;
+    #[doc = include_str!("../../../docs/scheduling.md")]
+    struct Scheduling;
+}
