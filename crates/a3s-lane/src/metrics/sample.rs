@@ -36,10 +36,11 @@ pub enum LaneSample {
 
 /// Records the samples of one lane without awaiting.
 ///
-/// A queue calls it several times per command from many threads. An implementation must be quick and must not panic.
+/// A queue calls it several times per command, from many threads but one call at a time, while it holds its lock: an
+/// implementation must be quick and must not call the queue. A panic is caught and logged.
 pub trait LaneRecorder: Send + Sync {
     /// Records `sample`; `depth` commands wait and `active` run in the lane after it.
     ///
-    /// The gauges show the figures of the latest call: when calls race, the one that ends last wins.
+    /// Calls come in the order of the lane's changes, so gauges that take the last figures end on the true ones.
     fn record(&self, sample: LaneSample, depth: usize, active: usize);
 }
