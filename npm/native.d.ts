@@ -27,6 +27,8 @@ export declare class NativeLane {
   drain(timeoutMs: number): void
   /** As `drain`, without blocking. */
   drainAsync(timeoutMs: number): Promise<NativeOutcome>
+  /** Submits a command whose attempts follow `script` (JSON text). The promise is that of its result. */
+  submitScripted(laneId: string, commandType: string, script: string): Promise<NativeOutcome>
 }
 
 /** A live subscription. */
@@ -122,6 +124,3 @@ export interface NativeStats {
   /** Most urgent lane first. */
   lanes: Array<NativeLaneStatus>
 }
-
-/** Submits a command whose attempts follow `script` (JSON text). The promise is that of its result. */
-export declare function submitScripted(lane: NativeLane, laneId: string, commandType: string, script: string): Promise<NativeOutcome>

@@ -837,4 +837,3 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.NativeLane = nativeBinding.NativeLane
 module.exports.NativeSubscription = nativeBinding.NativeSubscription
-module.exports.submitScripted = nativeBinding.submitScripted

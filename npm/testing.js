@@ -1,6 +1,5 @@
 'use strict';
 
-const { submitScripted: submit } = require('./native.js');
 const check = require('./lib/check.js');
 const { native, settled } = require('./lib/error.js');
 const { nativeOf } = require('./lib/lane.js');
@@ -9,7 +8,7 @@ async function submitScripted(lane, laneId, commandType, script) {
   check.string('laneId', laneId);
   check.string('commandType', commandType);
   const text = check.string('script (as JSON)', JSON.stringify(script));
-  return JSON.parse(await settled(native(() => submit(nativeOf(lane), laneId, commandType, text))));
+  return JSON.parse(await settled(native(() => nativeOf(lane).submitScripted(laneId, commandType, text))));
 }
 
 module.exports = { submitScripted };

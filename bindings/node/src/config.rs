@@ -46,8 +46,9 @@ pub struct NativeRetryPolicy {
 impl NativeLaneConfig {
     /// The core's settings and the priority; the error names the lane, the field and its range.
     pub(crate) fn resolve(&self) -> Result<(LaneConfig, u8), Fault> {
-        self.checked()
-            .map_err(|text| LaneError::ConfigError(format!("lane '{}': {text}", self.lane_id)).into())
+        self.checked().map_err(|text| {
+            LaneError::ConfigError(format!("lane '{}': {text}", self.lane_id)).into()
+        })
     }
 
     fn checked(&self) -> Result<(LaneConfig, u8), String> {
@@ -55,14 +56,25 @@ impl NativeLaneConfig {
             value.map_or(Ok(default), |value| whole(field, value, low, MAX))
         };
         let priority = whole("priority", self.priority, 0, u32::from(u8::MAX))?;
-        let min = count("minConcurrency", self.min_concurrency, 0, DEFAULT_MIN_CONCURRENCY)?;
-        let max = count("maxConcurrency", self.max_concurrency, 1, DEFAULT_MAX_CONCURRENCY)?;
+        let min = count(
+            "minConcurrency",
+            self.min_concurrency,
+            0,
+            DEFAULT_MIN_CONCURRENCY,
+        )?;
+        let max = count(
+            "maxConcurrency",
+            self.max_concurrency,
+            1,
+            DEFAULT_MAX_CONCURRENCY,
+        )?;
         let mut config = LaneConfig::new(min as usize, max as usize);
         if let Some(timeout) = self.timeout_secs {
             config = config.with_timeout(seconds("timeoutSecs", timeout)?);
         }
         if let Some(threshold) = self.pressure_threshold {
-            config = config.with_pressure_threshold(whole("pressureThreshold", threshold, 1, MAX)? as usize);
+            config = config
+                .with_pressure_threshold(whole("pressureThreshold", threshold, 1, MAX)? as usize);
         }
         if let Some(policy) = &self.retry_policy {
             config = config.with_retry_policy(policy.checked()?);
@@ -73,7 +85,8 @@ impl NativeLaneConfig {
 
 impl NativeRetryPolicy {
     fn checked(&self) -> Result<RetryPolicy, String> {
-        let mut policy = RetryPolicy::exponential(whole("retryPolicy.maxRetries", self.max_retries, 0, MAX)?);
+        let mut policy =
+            RetryPolicy::exponential(whole("retryPolicy.maxRetries", self.max_retries, 0, MAX)?);
         if let Some(delay) = self.initial_delay_ms {
             policy.initial_delay = millis("retryPolicy.initialDelayMs", delay)?;
         }

@@ -73,3 +73,56 @@ pub(crate) fn guard<T>(work: impl FnOnce() -> Result<T, Fault>) -> napi::Result<
         .unwrap_or_else(|panic| Err(Fault::panicked(&*panic)))
         .map_err(|fault| napi::Error::new(Code(fault.code), fault.message))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_error() {
+        let outcome: napi::Result<(), Code> = guard(|| panic!("boom {}", 1));
+        let error = outcome.expect_err("the body panicked");
+        assert_eq!(error.status.as_ref(), "QUEUE_ERROR");
+        assert_eq!(
+            error.reason,
+            "Queue error: internal error, please report it: boom 1"
+        );
+    }
+
+    #[test]
+    fn every_exported_function_is_guarded() {
+        let mut exported = 0;
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for file in fs::read_dir(sources).expect("the sources are here") {
+            let path = file.expect("a source file").path();
+            let source = fs::read_to_string(&path).expect("a source file is text");
+            let mut marked = false;
+            let mut lines = source.lines().map(str::trim);
+            while let Some(line) = lines.next() {
+                marked |= line.starts_with("#[napi");
+                if marked && line.starts_with("pub fn") {
+                    let body = if line.ends_with('{') {
+                        lines.next()
+                    } else {
+                        lines
+                            .by_ref()
+                            .find(|line| line.ends_with('{'))
+                            .and_then(|_| lines.next())
+                    };
+                    let body = body.expect("a function has a body");
+                    assert!(
+                        body.starts_with("guard(|| "),
+                        "{}: {line} is not guarded",
+                        path.display()
+                    );
+                    exported += 1;
+                }
+                marked &= !line.starts_with("pub ") && !line.starts_with("impl ");
+            }
+        }
+        assert_eq!(exported, 12, "the number of exported functions");
+    }
+}

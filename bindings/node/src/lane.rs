@@ -28,14 +28,19 @@ pub struct NativeLane {
 impl NativeLane {
     /// The given lanes, or the six default lanes when `configs` is left out.
     #[napi(constructor)]
-    pub fn new(configs: Option<Vec<NativeLaneConfig>>, dlq_size: Option<f64>) -> Result<Self, Code> {
+    pub fn new(
+        configs: Option<Vec<NativeLaneConfig>>,
+        dlq_size: Option<f64>,
+    ) -> Result<Self, Code> {
         guard(|| {
             let dlq_size = dlq_size
                 .map(|size| whole("dlqSize", size, 1, MAX))
                 .transpose()
                 .map_err(a3s_lane::LaneError::ConfigError)?;
             let queue = Queue::new(configs.as_deref(), dlq_size)?;
-            Ok(Self { queue: Arc::new(queue) })
+            Ok(Self {
+                queue: Arc::new(queue),
+            })
         })
     }
 
@@ -47,7 +52,12 @@ impl NativeLane {
 
     /// Runs a command that returns its payload, and blocks until its result is there.
     #[napi]
-    pub fn submit(&self, lane_id: String, command_type: String, payload: Option<String>) -> Result<String, Code> {
+    pub fn submit(
+        &self,
+        lane_id: String,
+        command_type: String,
+        payload: Option<String>,
+    ) -> Result<String, Code> {
         guard(|| {
             let payload = payload::parse(payload.as_deref())?;
             self.queue.refuse_endless_wait()?;
@@ -59,7 +69,11 @@ impl NativeLane {
 
     /// Calls `wake` on this JavaScript thread whenever events can be taken from the subscription.
     #[napi]
-    pub fn subscribe(&self, wake: Function<'_, (), ()>, keys: Option<Vec<String>>) -> Result<NativeSubscription, Code> {
+    pub fn subscribe(
+        &self,
+        wake: Function<'_, (), ()>,
+        keys: Option<Vec<String>>,
+    ) -> Result<NativeSubscription, Code> {
         guard(|| {
             let manager = self.queue.manager()?;
             let stream = match keys {

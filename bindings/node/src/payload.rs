@@ -31,7 +31,9 @@ fn inexact_integer(text: &str) -> Option<&str> {
             b'-' | b'0'..=b'9' => {
                 let end = bytes[at..]
                     .iter()
-                    .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+                    .position(|byte| {
+                        !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
+                    })
                     .map_or(bytes.len(), |length| at + length);
                 let number = &text[at..end];
                 let is_integer = !number.contains(['.', 'e', 'E']);
@@ -61,13 +63,23 @@ mod tests {
 
     #[test]
     fn l29_integers_stay_exact_or_are_refused() {
-        for text in ["18446744073709551615", "-9223372036854775808", "[9007199254740993]", "0", "-0"] {
+        for text in [
+            "18446744073709551615",
+            "-9223372036854775808",
+            "[9007199254740993]",
+            "0",
+            "-0",
+        ] {
             let value = parse(Some(text)).expect("fits into 64 bits");
             if text != "-0" {
                 assert_eq!(value.to_string(), text);
             }
         }
-        for text in ["18446744073709551616", "-9223372036854775809", r#"{"a":[1,2,18446744073709551616]}"#] {
+        for text in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            r#"{"a":[1,2,18446744073709551616]}"#,
+        ] {
             let fault = parse(Some(text)).expect_err("does not fit into 64 bits");
             assert_eq!(fault.code, "INVALID_PAYLOAD");
         }
@@ -90,7 +102,11 @@ mod tests {
         for text in ["", "{", "NaN", "undefined", "1 2", "1e999", "'a'"] {
             let fault = parse(Some(text)).expect_err("is not JSON");
             assert_eq!(fault.code, "INVALID_PAYLOAD");
-            assert!(fault.message.starts_with("payload is not valid JSON: "), "{}", fault.message);
+            assert!(
+                fault.message.starts_with("payload is not valid JSON: "),
+                "{}",
+                fault.message
+            );
         }
         assert_eq!(parse(None), Ok(Value::Null));
     }

@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use a3s_lane::{Command, EventEmitter, LaneError, QueueManager, QueueManagerBuilder, lane_ids, priorities};
+use a3s_lane::{
+    Command, EventEmitter, LaneError, QueueManager, QueueManagerBuilder, lane_ids, priorities,
+};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -25,7 +27,10 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// The lanes of `configs`, or the six default lanes.
-    pub(crate) fn new(configs: Option<&[NativeLaneConfig]>, dlq_size: Option<u32>) -> Result<Self, Fault> {
+    pub(crate) fn new(
+        configs: Option<&[NativeLaneConfig]>,
+        dlq_size: Option<u32>,
+    ) -> Result<Self, Fault> {
         let mut builder = QueueManagerBuilder::new(EventEmitter::new(EMITTER_CAPACITY));
         let mut order: Vec<(u8, String)> = Vec::new();
         match configs {
@@ -78,11 +83,18 @@ impl Queue {
         if self.started.load(Ordering::Relaxed) || self.manager()?.is_shutting_down() {
             return Ok(());
         }
-        Err(LaneError::NotStarted("call start() before submit(), which waits for the result".into()).into())
+        Err(LaneError::NotStarted(
+            "call start() before submit(), which waits for the result".into(),
+        )
+        .into())
     }
 
     /// Hands a command to a lane; waits only for admission.
-    pub(crate) fn submit(&self, lane_id: &str, command: Box<dyn Command>) -> Result<Receipt, Fault> {
+    pub(crate) fn submit(
+        &self,
+        lane_id: &str,
+        command: Box<dyn Command>,
+    ) -> Result<Receipt, Fault> {
         let receiver = runtime()?.block_on(self.manager()?.submit(lane_id, command))?;
         Ok(Receipt(receiver))
     }

@@ -20,7 +20,12 @@ pub(crate) fn whole(field: &str, value: f64, low: u32, high: u32) -> Result<u32,
 
 /// `value` seconds, above 0; the error names `field` and the range.
 pub(crate) fn seconds(field: &str, value: f64) -> Result<Duration, String> {
-    let bad = || format!("{field} must be a number above 0 and up to {MAX} (got {})", shown(value));
+    let bad = || {
+        format!(
+            "{field} must be a number above 0 and up to {MAX} (got {})",
+            shown(value)
+        )
+    };
     if value > 0.0 && value <= f64::from(MAX) {
         Duration::try_from_secs_f64(value).map_err(|_| bad())
     } else {
@@ -30,7 +35,12 @@ pub(crate) fn seconds(field: &str, value: f64) -> Result<Duration, String> {
 
 /// `value` milliseconds, from 0; the error names `field` and the range.
 pub(crate) fn millis(field: &str, value: f64) -> Result<Duration, String> {
-    let bad = || format!("{field} must be a number from 0 to {MAX} (got {})", shown(value));
+    let bad = || {
+        format!(
+            "{field} must be a number from 0 to {MAX} (got {})",
+            shown(value)
+        )
+    };
     if value >= 0.0 && value <= f64::from(MAX) {
         Duration::try_from_secs_f64(value / 1_000.0).map_err(|_| bad())
     } else {
@@ -57,7 +67,15 @@ mod tests {
         assert_eq!(whole("n", 0.0, 0, 255), Ok(0));
         assert_eq!(whole("n", 255.0, 0, 255), Ok(255));
         assert_eq!(whole("n", f64::from(MAX), 0, MAX), Ok(MAX));
-        for bad in [256.0, -1.0, 0.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 4_294_967_296.0] {
+        for bad in [
+            256.0,
+            -1.0,
+            0.5,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            4_294_967_296.0,
+        ] {
             assert!(whole("n", bad, 0, 255).is_err(), "{bad} was taken");
         }
         assert_eq!(

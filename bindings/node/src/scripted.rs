@@ -13,25 +13,28 @@ use crate::outcome::promise;
 use crate::payload;
 use crate::runtime::runtime;
 
-/// Submits a command whose attempts follow `script` (JSON text). The promise is that of its result.
-#[napi(ts_return_type = "Promise<NativeOutcome>")]
-pub fn submit_scripted<'env>(
-    env: &'env Env,
-    lane: &NativeLane,
-    lane_id: String,
-    command_type: String,
-    script: String,
-) -> Result<Object<'env>, Code> {
-    guard(|| {
-        let script = payload::parse(Some(&script))?;
-        let command = ScriptedCommand::from_json(command_type, &script)?;
-        let receipt = lane.queue.submit(&lane_id, Box::new(command))?;
-        let queue = Arc::clone(&lane.queue);
-        promise(env, runtime()?, async move {
-            let result = receipt.text().await;
-            // The queue lives at least as long as the command.
-            drop(queue);
-            result.map(Some)
+#[napi]
+impl NativeLane {
+    /// Submits a command whose attempts follow `script` (JSON text). The promise is that of its result.
+    #[napi(ts_return_type = "Promise<NativeOutcome>")]
+    pub fn submit_scripted<'env>(
+        &self,
+        env: &'env Env,
+        lane_id: String,
+        command_type: String,
+        script: String,
+    ) -> Result<Object<'env>, Code> {
+        guard(|| {
+            let script = payload::parse(Some(&script))?;
+            let command = ScriptedCommand::from_json(command_type, &script)?;
+            let receipt = self.queue.submit(&lane_id, Box::new(command))?;
+            let queue = Arc::clone(&self.queue);
+            promise(env, runtime()?, async move {
+                let result = receipt.text().await;
+                // The queue lives at least as long as the command.
+                drop(queue);
+                result.map(Some)
+            })
         })
-    })
+    }
 }

@@ -50,8 +50,14 @@ pub struct NativeSubscription {
 }
 
 impl NativeSubscription {
-    pub(crate) fn new(stream: EventStream, wake: &Function<'_, (), ()>) -> std::result::Result<Self, Fault> {
-        let wake: Wake = wake.build_threadsafe_function::<()>().weak::<true>().build()?;
+    pub(crate) fn new(
+        stream: EventStream,
+        wake: &Function<'_, (), ()>,
+    ) -> std::result::Result<Self, Fault> {
+        let wake: Wake = wake
+            .build_threadsafe_function::<()>()
+            .weak::<true>()
+            .build()?;
         let shared = Arc::new(Mutex::new(Shared {
             stream: Some(stream),
             ready: VecDeque::new(),
@@ -124,7 +130,9 @@ impl Shared {
         let waker = self.task.clone();
         let mut cx = Context::from_waker(&waker);
         while self.ready.len() < limit {
-            let Some(stream) = &mut self.stream else { return };
+            let Some(stream) = &mut self.stream else {
+                return;
+            };
             match Pin::new(stream).poll_next(&mut cx) {
                 Poll::Ready(Some(event)) => self.ready.push_back(event.into()),
                 Poll::Ready(None) => self.stream = None,
