@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 
 use crate::command::Run;
@@ -16,10 +16,27 @@ pub(crate) struct House {
     /// Environments, wheels and tarballs; deleting it is always safe.
     pub(crate) work: PathBuf,
     pub(crate) metadata: Metadata,
-    /// Built once per run, whichever stage asks first.
-    pub(crate) wheel: OnceCell<PathBuf>,
-    pub(crate) addon: OnceCell<()>,
-    pub(crate) packed: OnceCell<PathBuf>,
+    pub(crate) wheel: Once<PathBuf>,
+    pub(crate) addon: Once<()>,
+    pub(crate) packed: Once<PathBuf>,
+}
+
+/// Something that several stages need: made when the first one asks. Its failure is theirs, without another try.
+pub(crate) struct Once<T>(OnceCell<Result<T, String>>);
+
+impl<T> Once<T> {
+    pub(crate) fn get(&self, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+        let made = self
+            .0
+            .get_or_init(|| make().map_err(|error| format!("{error:#}")));
+        made.as_ref().map_err(|text| anyhow!("{text}"))
+    }
+}
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self(OnceCell::new())
+    }
 }
 
 /// The part of `cargo metadata` that the stages read.
@@ -65,9 +82,9 @@ impl House {
             target,
             work,
             metadata,
-            wheel: OnceCell::new(),
-            addon: OnceCell::new(),
-            packed: OnceCell::new(),
+            wheel: Once::default(),
+            addon: Once::default(),
+            packed: Once::default(),
         })
     }
 
@@ -101,5 +118,18 @@ impl Metadata {
         self.members()
             .find(|package| package.name == name)
             .with_context(|| format!("the workspace has no package {name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_once_is_not_tried_again() {
+        let once = Once::<()>::default();
+        assert!(once.get(|| Err(anyhow!("no compiler"))).is_err());
+        let second = once.get(|| Ok(())).expect_err("it failed before");
+        assert_eq!(second.to_string(), "no compiler");
     }
 }

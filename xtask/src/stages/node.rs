@@ -54,34 +54,23 @@ pub(super) fn run_in(dir: &Path, node: &Node, program: &Path) -> Result<()> {
 
 /// The folder in which the packed tarballs are installed.
 pub(super) fn packed(house: &House) -> Result<&Path> {
-    if house.packed.get().is_none() {
-        let dir = install_tarballs(house)?;
-        let _ = house.packed.set(dir);
-    }
-    house
-        .packed
-        .get()
-        .map(PathBuf::as_path)
-        .context("the package was not packed")
+    Ok(house.packed.get(|| install_tarballs(house))?)
 }
 
 fn install_tarballs(house: &House) -> Result<PathBuf> {
     addon(house)?;
     let tarballs = house.empty_dir("tarballs")?;
-    let platform = stage_platform(house)?;
-    for source in [&house.root, &platform] {
-        Run::npm()
-            .args(["pack", "--silent", "--pack-destination"])
-            .arg(&tarballs)
-            .dir(source)
-            .run()?;
-    }
+    Run::new("node")
+        .arg("npm/scripts/pack.js")
+        .arg(&tarballs)
+        .dir(&house.root)
+        .run()?;
     let mut files: Vec<PathBuf> = std::fs::read_dir(&tarballs)?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<_>>()?;
     files.sort();
     if files.len() != 2 {
-        bail!("npm pack left {} tarballs, not two", files.len());
+        bail!("npm/scripts/pack.js left {} tarballs, not two", files.len());
     }
     let dir = house.empty_dir("node-empty")?;
     std::fs::write(dir.join("package.json"), "{ \"private\": true }\n")?;
@@ -100,59 +89,36 @@ fn install_tarballs(house: &House) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// A copy of this platform's package with the addon in it.
-fn stage_platform(house: &House) -> Result<PathBuf> {
-    let newest = nodes::newest(house)?;
-    let binary = addon_file(&house.root.join("npm"))?;
-    let name = binary
-        .file_name()
-        .context("the addon has a name")?
-        .to_owned();
-    let suffix = name
-        .to_str()
-        .and_then(|name| name.strip_prefix("a3s-lane.")?.strip_suffix(".node"))
-        .with_context(|| format!("{} is not named after a platform", binary.display()))?
-        .to_owned();
-    println!(
-        "packing {suffix}, built for Node.js {} and older",
-        newest.version
-    );
-    let dir = house.empty_dir("platform")?;
-    for file in ["package.json", "README.md"] {
-        let source = house.root.join("npm/platforms").join(&suffix).join(file);
-        std::fs::copy(&source, dir.join(file))
-            .with_context(|| format!("copy {}", source.display()))?;
-    }
-    std::fs::copy(&binary, dir.join(name))?;
-    Ok(dir)
-}
-
-fn addon_file(dir: &Path) -> Result<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<_>>>()?;
-    found.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "node")
-    });
-    match found.as_slice() {
-        [file] => Ok(file.clone()),
-        _ => bail!("{} holds {} addons, not one", dir.display(), found.len()),
-    }
-}
-
 /// The release build of the addon, in npm/.
 fn addon(house: &House) -> Result<()> {
-    if house.addon.get().is_some() {
-        return Ok(());
-    }
+    house.addon.get(|| build(house)).copied()
+}
+
+fn build(house: &House) -> Result<()> {
     install_tools(house)?;
+    let before = generated(house)?;
     Run::npm()
         .args(["run", "--silent", "build:release"])
         .dir(&house.root)
         .run()?;
-    let _ = house.addon.set(());
+    for ((file, old), new) in GENERATED.iter().zip(before).zip(generated(house)?) {
+        if old != new {
+            bail!("{file} was out of date: commit what the build has written there");
+        }
+    }
     Ok(())
+}
+
+/// What the build writes and git keeps.
+const GENERATED: [&str; 2] = ["npm/native.js", "npm/native.d.ts"];
+
+fn generated(house: &House) -> Result<Vec<String>> {
+    GENERATED
+        .iter()
+        .map(|file| {
+            std::fs::read_to_string(house.root.join(file)).with_context(|| format!("read {file}"))
+        })
+        .collect()
 }
 
 /// `npm ci`, unless node_modules is what the lock file says.

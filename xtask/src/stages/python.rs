@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::command::Run;
 use crate::house::House;
@@ -98,15 +98,7 @@ pub(super) fn installed(house: &House, requirements: &str, python: &Python) -> R
 
 /// The release wheel of this checkout.
 fn built(house: &House) -> Result<&Path> {
-    if house.wheel.get().is_none() {
-        let wheel = build(house)?;
-        let _ = house.wheel.set(wheel);
-    }
-    house
-        .wheel
-        .get()
-        .map(PathBuf::as_path)
-        .context("the wheel was not built")
+    Ok(house.wheel.get(|| build(house))?)
 }
 
 fn build(house: &House) -> Result<PathBuf> {
