@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -112,6 +114,22 @@ def test_l29_bad_settings_are_refused_by_name(field: str, value: Any, error: typ
 def test_attributes_cannot_be_deleted(field: str) -> None:
     with pytest.raises((AttributeError, TypeError)):
         delattr(LaneConfig("api", 0), field)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        LaneConfig("api", 0),
+        LaneConfig("api", 3, 2, 4, 1.5, 7, retry_policy=RetryPolicy.fixed(2, 0.25)),
+        RetryPolicy.exponential(5),
+        RetryPolicy.none(),
+    ],
+    ids=repr,
+)
+def test_pickle_and_copy(settings: LaneConfig | RetryPolicy) -> None:
+    for twin in (pickle.loads(pickle.dumps(settings)), copy.copy(settings), copy.deepcopy(settings)):
+        assert twin == settings
+        assert twin is not settings
 
 
 class Index:

@@ -137,6 +137,15 @@ def test_l35_a_slow_reader_learns_how_much_it_missed(lane: Lane) -> None:
     assert received + stream.missed == 600
 
 
+def test_l35_a_filter_does_not_hide_that_events_were_lost(lane: Lane) -> None:
+    stream = lane.subscribe_filtered(["queue.command.failed"])
+    for number in range(200):
+        lane.submit("query", "t", number)
+    event = stream.recv(LIMIT_MS)
+    assert event is not None and event.key == "queue.events.lagged"
+    assert stream.recv(timeout_ms=0) is None
+
+
 def test_close_ends_a_stream(lane: Lane) -> None:
     with lane.subscribe() as stream:
         lane.submit("query", "t")

@@ -94,6 +94,19 @@ print("done")
     assert run_python(IN_CHILD + script) == "done\n"
 
 
+def test_l20_a_child_leaves_the_with_block_of_its_parent() -> None:
+    script = """
+with Lane() as outer, outer.subscribe() as stream:
+    child = os.fork()
+    if child == 0:
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert outer.submit("query", "t", 1) == 1
+print("done")
+"""
+    assert run_python(IN_CHILD + script) == "done\n"
+
+
 def test_l20_dropping_what_the_parent_made_does_not_hang_in_the_child() -> None:
     # Forking while all of it is busy, again and again, meets locks in every state.
     script = """

@@ -210,6 +210,10 @@ impl Lane {
         traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let _ = (exc_value, traceback);
+        if self.queue.is_foreign() {
+            // A child of fork leaves the block of its parent; the lanes are not its to end.
+            return Ok(());
+        }
         self.shutdown(py)?;
         match exc_type {
             None => self.drain_for(py, EXIT_DRAIN),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyAny, PyString};
+use pyo3::types::{PyAny, PyDict, PyString};
 
 use crate::argument::{self, Given};
 use crate::retry_policy::RetryPolicy;
@@ -190,6 +190,24 @@ impl LaneConfig {
             })
             .transpose()?;
         Ok(())
+    }
+
+    /// Lets `pickle` and `copy` make the same configuration again.
+    fn __getnewargs_ex__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyDict>)> {
+        let positional = (
+            self.lane_id.as_str(),
+            self.priority,
+            self.config.min_concurrency,
+            self.config.max_concurrency,
+            self.timeout_secs(py)?,
+            self.config.pressure_threshold,
+        );
+        let keywords = PyDict::new(py);
+        keywords.set_item("retry_policy", self.retry_policy.clone())?;
+        Ok((positional.into_pyobject(py)?.into_any(), keywords))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

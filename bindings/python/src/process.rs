@@ -46,10 +46,15 @@ impl<T> ProcessLocal<T> {
         }
     }
 
+    /// Whether the value belongs to another process.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.generation != generation()
+    }
+
     /// The value, or the error that a child of `fork` deserves; `what` is the name of the class.
     pub(crate) fn get(&self, what: &str) -> Result<&T, LaneError> {
         match &self.value {
-            Some(value) if self.generation == generation() => Ok(value),
+            Some(value) if !self.is_foreign() => Ok(value),
             _ => Err(LaneError::QueueError(format!(
                 "this {what} was created before fork and its threads exist only in the parent process; \
                  create a new Lane in the child"
@@ -60,7 +65,7 @@ impl<T> ProcessLocal<T> {
 
 impl<T> Drop for ProcessLocal<T> {
     fn drop(&mut self) {
-        if self.generation != generation() {
+        if self.is_foreign() {
             std::mem::forget(self.value.take());
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyAny;
+use pyo3::types::{PyAny, PyDict, PyTuple};
 
 use crate::argument;
 
@@ -113,6 +113,19 @@ impl RetryPolicy {
             .policy
             .delay_for_attempt(u32::try_from(attempt).unwrap_or(u32::MAX));
         Ok(delay.as_secs_f64())
+    }
+
+    /// Lets `pickle` and `copy` make the same policy again.
+    fn __getnewargs_ex__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        let keywords = PyDict::new(py);
+        keywords.set_item("max_retries", self.max_retries())?;
+        keywords.set_item("initial_delay_secs", self.initial_delay_secs())?;
+        keywords.set_item("max_delay_secs", self.max_delay_secs())?;
+        keywords.set_item("multiplier", self.multiplier())?;
+        Ok((PyTuple::empty(py), keywords))
     }
 
     fn __repr__(&self) -> String {

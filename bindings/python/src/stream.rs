@@ -153,6 +153,10 @@ impl EventStream {
         traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let _ = (exc_type, exc_value, traceback);
+        if self.source.is_foreign() {
+            // A child of fork leaves the block of its parent; the stream is not its to end.
+            return Ok(());
+        }
         self.close(py)
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use a3s_lane::LaneError;
 use pyo3::prelude::*;
-use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::error::raise;
@@ -26,12 +25,6 @@ where
     F::Output: Send,
 {
     let runtime = runtime::shared().map_err(|error| raise(py, &error))?;
-    if Handle::try_current().is_ok() {
-        return Err(raise(
-            py,
-            &LaneError::QueueError("a thread that runs commands cannot wait for one".into()),
-        ));
-    }
     let watch_signals = is_main_thread(py)?;
     let mut future = pin!(future);
     loop {
