@@ -1,1 +1,40 @@
-fn main() {}
+//! The `a3s-lane` program: runs commands from JSON lines through priority lanes.
+#![forbid(unsafe_code)]
+
+mod args;
+mod board;
+mod bounded_text;
+mod config;
+mod default_lanes;
+mod duration;
+mod exec;
+mod flights;
+mod input;
+mod job;
+mod lanes;
+mod observer;
+mod outcome;
+mod payload;
+mod process_group;
+mod progress;
+mod quantity;
+mod report;
+mod request;
+mod results;
+mod run;
+mod signals;
+mod toml_path;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Action, Args};
+
+fn main() -> ExitCode {
+    let code = match Args::parse().action {
+        Action::Run(run) => run::main(&run),
+        Action::Lanes(lanes) => lanes::main(&lanes),
+    };
+    ExitCode::from(code)
+}

@@ -1,0 +1,225 @@
+//! The table at the end.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use a3s_lane::{DeadLetter, HistogramStats, MetricsSnapshot, metric_names};
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::board::LaneCounts;
+use crate::quantity;
+
+const HEADER: [&str; 11] = [
+    "lane",
+    "done",
+    "failed",
+    "timed out",
+    "expected",
+    "retried",
+    "not run",
+    "wait p50",
+    "wait p99",
+    "run p50",
+    "run p99",
+];
+/// Printed for a percentile of nothing.
+const NONE: &str = "-";
+
+/// One row per lane and, with several lanes, their sum.
+pub(crate) fn table(lanes: &[LaneCounts], metrics: &MetricsSnapshot) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(HEADER);
+    for lane in lanes {
+        let wait = histogram(metrics, metric_names::COMMAND_WAIT_TIME, &lane.name);
+        let run = histogram(metrics, metric_names::COMMAND_LATENCY, &lane.name);
+        table.add_row(row(&quantity::one_line(&lane.name, 40), lane, wait, run));
+    }
+    if lanes.len() > 1 {
+        let mut total = LaneCounts::default();
+        lanes.iter().for_each(|lane| total.add(lane));
+        let of_all = |name: &str| metrics.histograms.get(name);
+        let (wait, run) = (
+            of_all(metric_names::COMMAND_WAIT_TIME),
+            of_all(metric_names::COMMAND_LATENCY),
+        );
+        table.add_row(row("total", &total, wait, run));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let lines: Vec<_> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    lines.join("\n")
+}
+
+fn histogram<'a>(
+    metrics: &'a MetricsSnapshot,
+    name: &str,
+    lane: &str,
+) -> Option<&'a HistogramStats> {
+    metrics.histograms.get(&format!("{name}.{lane}"))
+}
+
+fn row(
+    name: &str,
+    lane: &LaneCounts,
+    wait: Option<&HistogramStats>,
+    run: Option<&HistogramStats>,
+) -> Vec<String> {
+    let percentile = |stats: Option<&HistogramStats>, of: fn(&HistogramStats) -> f64| match stats {
+        Some(stats) if stats.count > 0 => quantity::millis(of(stats)),
+        _ => NONE.to_owned(),
+    };
+    vec![
+        name.to_owned(),
+        lane.done.to_string(),
+        lane.failed.to_string(),
+        lane.timed_out.to_string(),
+        lane.expected.to_string(),
+        lane.retried.to_string(),
+        lane.not_run.to_string(),
+        percentile(wait, |stats| stats.percentiles.p50),
+        percentile(wait, |stats| stats.percentiles.p99),
+        percentile(run, |stats| stats.percentiles.p50),
+        percentile(run, |stats| stats.percentiles.p99),
+    ]
+}
+
+/// The numbers of a run that belong to no lane.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    pub(crate) refused_lines: u64,
+    pub(crate) elapsed: Duration,
+    /// The run ended before the end of the input; holds the last line read.
+    pub(crate) stopped_after_line: Option<u64>,
+}
+
+/// What stands below the table.
+pub(crate) fn closing(lanes: &[LaneCounts], summary: &Summary) -> String {
+    let mut total = LaneCounts::default();
+    lanes.iter().for_each(|lane| total.add(lane));
+    let elapsed = quantity::millis(summary.elapsed.as_secs_f64() * 1e3);
+    let ended = total.ended() - total.not_run;
+    let mut parts = vec![format!(
+        "{ended} {} in {elapsed}",
+        plural(ended, "command", "commands")
+    )];
+    let unexpected = total.failed + total.timed_out;
+    parts.push(match unexpected {
+        0 if total.expected == 0 => "all completed".to_owned(),
+        0 => format!(
+            "all ended as expected, {} of them in failure",
+            total.expected
+        ),
+        _ => format!("{unexpected} did not end as expected"),
+    });
+    if total.not_run > 0 {
+        parts.push(format!("{} not run", total.not_run));
+    }
+    if summary.refused_lines > 0 {
+        let lines = plural(summary.refused_lines, "line", "lines");
+        parts.push(format!("{} {lines} refused", summary.refused_lines));
+    }
+    if let Some(line) = summary.stopped_after_line {
+        parts.push(format!("input not read past line {line}"));
+    }
+    if ended == 0 {
+        parts.remove(1);
+    }
+    parts.join("; ")
+}
+
+fn plural(count: u64, one: &'static str, many: &'static str) -> &'static str {
+    if count == 1 { one } else { many }
+}
+
+/// The newest dead letters, without those that were expected.
+pub(crate) fn failures(letters: &[DeadLetter], expected: &HashSet<String>) -> String {
+    let unexpected: Vec<_> = letters
+        .iter()
+        .filter(|letter| !expected.contains(&letter.command_type))
+        .collect();
+    if unexpected.is_empty() {
+        return String::new();
+    }
+    let mut text = "latest failures:".to_owned();
+    for letter in unexpected {
+        let attempts = u64::from(letter.attempts);
+        text.push_str(&format!(
+            "\n  {}  {}  {attempts} {}: {}",
+            letter.lane_id,
+            letter.command_type,
+            plural(attempts, "attempt", "attempts"),
+            quantity::one_line(&letter.error, 200),
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use a3s_lane::QueueMetrics;
+
+    use super::*;
+
+    fn lane(name: &str) -> LaneCounts {
+        LaneCounts {
+            name: name.to_owned(),
+            done: 3,
+            expected: 1,
+            ..LaneCounts::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn percentiles_come_from_the_metrics_of_the_lane() {
+        let metrics = QueueMetrics::local();
+        metrics.record_wait_time("a", 2.0).await;
+        metrics.record_complete("a", 1_500.0).await;
+        let text = table(&[lane("a"), lane("b")], &metrics.snapshot().await);
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(rows.len(), 4, "{text}");
+        assert_eq!(
+            rows[1],
+            [
+                "a", "3", "0", "0", "1", "0", "0", "2.0", "ms", "2.0", "ms", "1.50", "s", "1.50",
+                "s"
+            ]
+        );
+        assert_eq!(
+            rows[2],
+            ["b", "3", "0", "0", "1", "0", "0", "-", "-", "-", "-"]
+        );
+        assert_eq!(rows[3][..7], ["total", "6", "0", "0", "2", "0", "0"]);
+    }
+
+    #[test]
+    fn the_closing_line_tells_what_matters() {
+        let summary = Summary {
+            elapsed: Duration::from_millis(1_230),
+            ..Summary::default()
+        };
+        assert_eq!(
+            closing(&[lane("a")], &summary),
+            "4 commands in 1.23 s; all ended as expected, 1 of them in failure"
+        );
+        let mut bad = lane("a");
+        bad.expected = 0;
+        bad.timed_out = 2;
+        bad.not_run = 7;
+        let summary = Summary {
+            refused_lines: 1,
+            stopped_after_line: Some(30),
+            ..summary
+        };
+        assert_eq!(
+            closing(&[bad], &summary),
+            "5 commands in 1.23 s; 2 did not end as expected; 7 not run; 1 line refused; input not read past line 30"
+        );
+    }
+}

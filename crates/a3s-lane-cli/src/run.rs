@@ -1,0 +1,159 @@
+//! The `run` subcommand: from arguments to exit status.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+use a3s_lane::{EventEmitter, QueueManager, QueueManagerBuilder, QueueMetrics};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::RunArgs;
+use crate::board::Board;
+use crate::config::Config;
+use crate::flights::{Ended, Flights};
+use crate::input::Input;
+use crate::job::Shared;
+use crate::observer;
+use crate::progress::Progress;
+use crate::report::{self, Summary};
+use crate::request::LaneNames;
+use crate::results::Results;
+use crate::signals::Interrupts;
+
+/// Exit status of a run in which something did not end as expected.
+const EXIT_UNEXPECTED: u8 = 1;
+/// Exit status when the run could not be done as asked.
+const EXIT_UNUSABLE: u8 = 2;
+/// Events kept for a display that is behind; it then says how many it missed.
+const EVENTS_KEPT: usize = 4096;
+
+/// Runs the commands; returns the exit status.
+pub(crate) fn main(args: &RunArgs) -> u8 {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return unusable(&format!("cannot start the runtime: {error}")),
+    };
+    let code = match runtime.block_on(run(args)) {
+        Ok(code) => code,
+        Err(message) => unusable(&message),
+    };
+    // What is still blocked in a read of standard input is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+fn unusable(message: &str) -> u8 {
+    let _closed = writeln!(io::stderr(), "error: {message}");
+    EXIT_UNUSABLE
+}
+
+async fn run(args: &RunArgs) -> Result<u8, String> {
+    let config = Config::load(args.config.as_deref())?;
+    let metrics = QueueMetrics::local();
+    let manager = build(&config, metrics.clone())
+        .await
+        .map_err(|error| match &args.config {
+            Some(path) => format!("{}: {error}", path.display()),
+            None => error,
+        })?;
+    let input = Input::open(&args.input)?;
+    // Created last: a mistake elsewhere must not empty the results of an earlier run.
+    let results = args
+        .output
+        .as_deref()
+        .map(|path| Results::create(path, &args.input))
+        .transpose()?;
+    if !input.is_file() && args.input.as_os_str() == "-" && io::stdin().is_terminal() {
+        let _closed = writeln!(
+            io::stderr(),
+            "reading commands from the terminal, one JSON object a line, until Ctrl-D"
+        );
+    }
+
+    let kill = CancellationToken::new();
+    let interrupts = Interrupts::listen(kill.clone())?;
+    let shared = Arc::new(Shared {
+        board: Board::new(&config, interrupts.stop.clone()),
+        progress: Progress::new(args.progress, args.verbose, &config),
+        kill,
+    });
+    let observer = observer::spawn(&manager, &config, &shared);
+    let began = Instant::now();
+    let is_file = input.is_file();
+    let items = input.spawn(LaneNames::of(&config));
+    let flights = Flights::new(
+        args,
+        &config,
+        manager,
+        Arc::clone(&shared),
+        results,
+        interrupts.clone(),
+    );
+    let ended = flights.run(items, is_file).await;
+    let elapsed = began.elapsed();
+    observer.finish().await;
+    shared.progress.finish();
+
+    let snapshot = metrics.snapshot().await;
+    let lanes = shared.board.lanes();
+    let summary = Summary {
+        refused_lines: ended.refused_lines,
+        elapsed,
+        stopped_after_line: ended.stopped_early.then_some(ended.last_line),
+    };
+    let mut text = format!(
+        "{}\n{}\n",
+        report::table(&lanes, &snapshot),
+        report::closing(&lanes, &summary)
+    );
+    let failures = report::failures(&ended.dead_letters, &ended.expected_labels);
+    if !failures.is_empty() {
+        text.push_str(&failures);
+        text.push('\n');
+    }
+    print(
+        &text,
+        args.output
+            .as_ref()
+            .is_some_and(|path| path.as_os_str() == "-"),
+    );
+    Ok(exit_code(&interrupts, &ended))
+}
+
+async fn build(config: &Config, metrics: QueueMetrics) -> Result<QueueManager, String> {
+    let mut builder =
+        QueueManagerBuilder::new(EventEmitter::new(EVENTS_KEPT)).with_metrics(metrics);
+    if config.dlq_size > 0 {
+        builder = builder.with_dlq(config.dlq_size);
+    }
+    for lane in &config.lanes {
+        builder = builder
+            .with_lane(lane.name.clone(), lane.config.clone(), lane.priority)
+            .with_lane_options(lane.name.clone(), lane.options.clone());
+    }
+    builder.build().await.map_err(|error| error.to_string())
+}
+
+/// The table goes where the results do not.
+fn print(text: &str, to_stderr: bool) {
+    let _closed = if to_stderr {
+        io::stderr().write_all(text.as_bytes())
+    } else {
+        io::stdout().write_all(text.as_bytes())
+    };
+}
+
+fn exit_code(interrupts: &Interrupts, ended: &Ended) -> u8 {
+    if let Some(code) = interrupts.exit_code() {
+        code
+    } else if ended.unusable {
+        EXIT_UNUSABLE
+    } else if ended.unexpected > 0 || ended.refused_lines > 0 {
+        EXIT_UNEXPECTED
+    } else {
+        0
+    }
+}

@@ -1,0 +1,17 @@
+//! Drives the real `a3s-lane` binary.
+
+mod support;
+
+mod config_errors;
+mod input;
+mod output;
+mod usage;
+
+#[cfg(unix)]
+mod config_effects;
+#[cfg(unix)]
+mod exec;
+#[cfg(unix)]
+mod interrupt;
+#[cfg(unix)]
+mod session;
