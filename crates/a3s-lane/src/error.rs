@@ -108,10 +108,19 @@ mod tests {
     #[test]
     fn compatible_texts_are_exact() {
         let text = |error: LaneError| error.to_string();
-        assert_eq!(text(LaneError::LaneNotFound("x".into())), "Lane not found: x");
+        assert_eq!(
+            text(LaneError::LaneNotFound("x".into())),
+            "Lane not found: x"
+        );
         assert_eq!(text(LaneError::QueueError("x".into())), "Queue error: x");
-        assert_eq!(text(LaneError::ConfigError("x".into())), "Configuration error: x");
-        assert_eq!(text(LaneError::CommandError("x".into())), "Command execution error: x");
+        assert_eq!(
+            text(LaneError::ConfigError("x".into())),
+            "Configuration error: x"
+        );
+        assert_eq!(
+            text(LaneError::CommandError("x".into())),
+            "Command execution error: x"
+        );
         assert_eq!(
             text(LaneError::Timeout(Duration::from_millis(1500))),
             "Command timed out after 1.5s"
@@ -121,8 +130,14 @@ mod tests {
             "Queue is shutting down, not accepting new commands"
         );
         assert_eq!(text(LaneError::JobNotFound("x".into())), "Job not found: x");
-        assert_eq!(text(LaneError::JobStateConflict("x".into())), "Job state conflict: x");
-        assert_eq!(text(LaneError::JobLeaseConflict("x".into())), "Job lease conflict: x");
+        assert_eq!(
+            text(LaneError::JobStateConflict("x".into())),
+            "Job state conflict: x"
+        );
+        assert_eq!(
+            text(LaneError::JobLeaseConflict("x".into())),
+            "Job lease conflict: x"
+        );
         assert_eq!(text(LaneError::unrecoverable_job("x")), "x");
         assert_eq!(text(LaneError::Other("x".into())), "x");
     }

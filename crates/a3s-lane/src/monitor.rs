@@ -95,7 +95,12 @@ async fn watch(queue: Weak<CommandQueue>, config: MonitorConfig) {
 
 fn report(stats: &QueueStats, config: &MonitorConfig) {
     let (pending, active) = (stats.total_pending, stats.total_active);
-    tracing::debug!(pending, active, dead_letters = stats.dead_letter_count, "queue depth");
+    tracing::debug!(
+        pending,
+        active,
+        dead_letters = stats.dead_letter_count,
+        "queue depth"
+    );
     let most = |count: fn(&crate::LaneStatus) -> usize| {
         let lane = stats.lanes.iter().max_by_key(|(_, status)| count(status));
         lane.map_or("", |(id, _)| id)

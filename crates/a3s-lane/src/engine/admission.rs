@@ -120,9 +120,6 @@ impl Engine {
                 return Err((error, admitted.reply));
             }
         }
-        // Before the command enters its lane, where a runner may start it at once.
-        self.emitter
-            .report(|| What::Submitted(Arc::clone(&info.id)));
         let key = admitted.key;
         self.enter_admitted(&mut admission, admitted)?;
         self.record_awaited(&info, key, Sample::Submitted).await;
@@ -138,7 +135,6 @@ impl Engine {
     ) -> std::result::Result<Option<Admitted>, Refusal> {
         // The user's code is called before the lock is taken, never under it.
         let span = SubmitSpan::new(target.id, &*command);
-        let listening = self.emitter.is_listening();
         let now = self.now();
         let mut state = self.lock();
         let key = match state.admit(target) {
@@ -147,7 +143,7 @@ impl Engine {
         };
         let serial = state.scheduler.reserve();
         let info = &state.lanes[key.index()];
-        if listening || info.must_await() {
+        if info.must_await() {
             let info = Arc::clone(info);
             state.admitting += 1;
             return Ok(Some(Admitted {
@@ -204,14 +200,15 @@ impl Engine {
         let follow_up = self.follow_up(&mut state);
         let info = &state.lanes[key.index()];
         info.observer.record(Sample::Submitted, counts);
-        let watching = info.observer.watches_depth() || submitted.pressure;
-        let info = watching.then(|| Arc::clone(info));
+        self.emitter
+            .report(|| What::Submitted(Arc::clone(&info.id)));
+        if submitted.pressure {
+            self.emitter.report(|| What::Pressure(Arc::clone(&info.id)));
+        }
+        let watching = info.observer.watches_depth().then(|| Arc::clone(info));
         drop(state);
         self.act(follow_up);
-        if let Some(info) = info {
-            if submitted.pressure {
-                self.emitter.report(|| What::Pressure(Arc::clone(&info.id)));
-            }
+        if let Some(info) = watching {
             info.observer.watch_depth(&info.id, counts.pending);
         }
     }

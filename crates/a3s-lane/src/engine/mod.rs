@@ -9,7 +9,8 @@
 //! Such a runner is *armed*. [`arm`](State::arm) keeps the rule and never spawns more runners than can run at once, so
 //! a flood of short commands costs no spawn each.
 //!
-//! No lock is held across an await, a user's callback, an event or a reply.
+//! No lock is held across an await, a reply or a user's callback. Events are sent and recorders are told under it, so that
+//! subscribers see every change in its order; a waker that a subscriber leaves behind must not call the queue.
 
 mod admission;
 mod attempt;

@@ -27,30 +27,33 @@ pub(super) struct Taken {
     pub(super) started_at: u64,
     timeout_ns: Option<u64>,
     wait_ns: u64,
-    /// The lane has no pending command left, for the first time since it was under pressure.
-    relieved: bool,
     submitted: SubmitSpan,
 }
 
-impl State {
+impl Engine {
     /// Takes the most urgent command that may start now.
-    pub(super) fn take(&mut self, now: u64) -> Option<Taken> {
+    pub(super) fn take(&self, state: &mut State, now: u64) -> Option<Taken> {
         loop {
-            let start = self.scheduler.next(now)?;
-            let job = self.scheduler.job_mut(start.key)?;
+            let start = state.scheduler.next(now)?;
+            let job = state.scheduler.job_mut(start.key)?;
             let work = job.take_work(start.timeout_ns.is_some());
             let submitted = job.span.take();
             let Some(work) = work else {
                 debug_assert!(false, "a waiting job has its command");
-                self.scheduler.abandon(start.key, start.attempt, now);
+                state.scheduler.abandon(start.key, start.attempt, now);
                 continue;
             };
-            let lane = &self.lanes[start.lane.index()];
+            let lane = &state.lanes[start.lane.index()];
             let wait_ns = start.wait_ns;
-            lane.observer.record(
-                Sample::Started { wait_ns },
-                self.scheduler.counts(start.lane),
-            );
+            let counts = state.scheduler.counts(start.lane);
+            lane.observer.record(Sample::Started { wait_ns }, counts);
+            self.emitter.report(|| {
+                let kind = command_type(&work).into();
+                What::Started(Arc::clone(&lane.id), self.name(start.key), kind)
+            });
+            if start.relieved {
+                self.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
+            }
             return Some(Taken {
                 key: start.key,
                 lane_key: start.lane,
@@ -60,7 +63,6 @@ impl State {
                 started_at: now,
                 timeout_ns: start.timeout_ns,
                 wait_ns,
-                relieved: start.relieved,
                 submitted,
             });
         }
@@ -126,7 +128,7 @@ impl Runner {
             let finished = execute(&engine, taken).await;
             streak += 1;
             let give_way = streak >= STREAK || !has_budget();
-            next = if engine.emitter.is_listening() || finished.lane.must_await() {
+            next = if finished.lane.must_await() {
                 engine.finish_awaited(finished, !give_way).await
             } else {
                 engine.finish(finished, !give_way)
@@ -147,7 +149,7 @@ impl Runner {
         let mut state = self.engine.lock();
         self.stage = Stage::Done;
         state.armed -= 1;
-        let taken = state.take(now);
+        let taken = self.engine.take(&mut state, now);
         if let Some(taken) = &taken {
             self.stage = Stage::Busy(taken.key, taken.attempt);
         }
@@ -168,16 +170,8 @@ async fn execute(engine: &Arc<Engine>, taken: Taken) -> Finished {
         started_at,
         timeout_ns,
         wait_ns,
-        relieved,
         submitted,
     } = taken;
-    engine.emitter.report(|| {
-        let kind = work.command_type().into();
-        What::Started(Arc::clone(&lane.id), engine.name(key), kind)
-    });
-    if relieved {
-        engine.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
-    }
     lane.observer
         .watch_depth_of(|| engine.lock().counts(lane_key).pending, &lane.id);
     engine
@@ -212,6 +206,11 @@ async fn execute(engine: &Arc<Engine>, taken: Taken) -> Finished {
         result,
         abandoned,
     }
+}
+
+/// The user's word for the kind of a command; empty when asking for it panics.
+pub(super) fn command_type(work: &Work) -> &str {
+    attempt::guarded(|| work.command_type()).unwrap_or_default()
 }
 
 /// Whether a command's first await is likely to get its turn: commands of one runner share its cooperative budget.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::attempt;
 use super::job::{Reply, Work};
 use super::observer::Sample;
-use super::runner::Taken;
+use super::runner::{Taken, command_type};
 use super::sync::MutexGuard;
 use super::trace;
 use super::{Engine, LaneInfo, State};
@@ -122,8 +122,8 @@ impl Settled<'_> {
 }
 
 impl Engine {
-    /// Ends an attempt of a lane whose observers need no waiting, with nobody listening. With `take` the next command
-    /// for this runner comes back; without it the runner counts as armed again.
+    /// Ends an attempt of a lane without a storage whose observers need no waiting. With `take` the next command for
+    /// this runner comes back; without it the runner counts as armed again.
     pub(super) fn finish(self: &Arc<Self>, finished: Finished, take: bool) -> Option<Taken> {
         let now = finished.ended_at;
         let mut state = self.lock();
@@ -136,17 +136,18 @@ impl Engine {
             finished.discard();
             return self.carry_on(self.lock(), take, now);
         };
-        // Nothing but a dead letter comes before the reply here, and dead letters are rare.
-        if finished.failure(verdict).is_some() {
+        let mut letter = None;
+        if finished.failure(verdict).is_some() && self.dlq.is_some() {
             drop(state);
-            self.bury(&finished, verdict);
+            letter = self.dead_letter(&finished, verdict);
             state = self.lock();
         }
-        self.release(state, finished, verdict, take, now).resolve()
+        self.release(state, finished, verdict, letter, take, now)
+            .resolve()
     }
 
-    /// As [`finish`](Self::finish), telling subscribers, the storage and observers in the order that they rely on:
-    /// the outcome's event and the storage before the slot is free, the receiver last.
+    /// As [`finish`](Self::finish), for a lane that has somebody to wait for: the storage before the slot is free, the
+    /// observers before the receiver.
     pub(super) async fn finish_awaited(
         self: &Arc<Self>,
         finished: Finished,
@@ -163,8 +164,8 @@ impl Engine {
             finished.discard();
             return self.carry_on(self.lock(), take, self.now());
         };
-        let letter = self.bury(&finished, verdict);
-        self.tell(&finished, verdict);
+        let letter = self.dead_letter(&finished, verdict);
+        let buried = letter.is_some();
         if let (Some(storage), Verdict::Settle, false) =
             (&finished.lane.storage, verdict, finished.abandoned)
         {
@@ -175,34 +176,40 @@ impl Engine {
             finished.lane_key,
             finished.sample(verdict),
         );
-        let settled = self.release(self.lock(), finished, verdict, take, self.now());
+        let settled = self.release(self.lock(), finished, verdict, letter, take, self.now());
         self.record_awaited(&lane, key, sample).await;
-        if letter.is_some() {
+        if buried {
             self.record_awaited(&lane, key, Sample::DeadLettered).await;
         }
         settled.resolve()
     }
 
-    /// Keeps a dead letter of a command that failed for good.
-    fn bury(&self, finished: &Finished, verdict: Verdict) -> Option<DeadLetter> {
+    /// The dead letter of a command that failed for good, when the queue keeps them.
+    fn dead_letter(&self, finished: &Finished, verdict: Verdict) -> Option<DeadLetter> {
         let error = finished.failure(verdict)?;
-        let dlq = self.dlq.as_ref().filter(|_| !finished.abandoned)?;
-        let letter = DeadLetter {
+        self.dlq.as_ref().filter(|_| !finished.abandoned)?;
+        Some(DeadLetter {
             command_id: self.name(finished.key).to_string(),
-            command_type: finished.work.command_type().to_owned(),
+            command_type: command_type(&finished.work).to_owned(),
             lane_id: finished.lane.id.to_string(),
             error: error.to_string(),
             attempts: finished.attempt,
             failed_at: Utc::now(),
-        };
-        dlq.push_now(letter.clone());
+        })
+    }
+
+    /// Keeps a dead letter.
+    fn bury(&self, finished: &Finished, letter: DeadLetter) {
         self.emitter.report(|| {
             let kind = letter.command_type.as_str().into();
             What::DeadLettered(Arc::clone(&finished.lane.id), self.name(finished.key), kind)
         });
-        Some(letter)
+        if let Some(dlq) = &self.dlq {
+            dlq.push_now(letter);
+        }
     }
 
+    /// Sends the event of an attempt's end. Called under the lock: events come in the order of what they tell.
     fn tell(&self, finished: &Finished, verdict: Verdict) {
         let lane = || Arc::clone(&finished.lane.id);
         let name = self.name(finished.key);
@@ -249,13 +256,17 @@ impl Engine {
         mut state: MutexGuard<'_, State>,
         finished: Finished,
         verdict: Verdict,
+        letter: Option<DeadLetter>,
         take: bool,
         now: u64,
     ) -> Settled<'a> {
         let sample = finished.sample(verdict);
         let run_ns = finished.run_ns();
-        let buried =
-            finished.failure(verdict).is_some() && self.dlq.is_some() && !finished.abandoned;
+        let buried = letter.is_some();
+        if let Some(letter) = letter {
+            self.bury(&finished, letter);
+        }
+        self.tell(&finished, verdict);
         let Finished {
             key,
             lane_key,
@@ -276,6 +287,10 @@ impl Engine {
             Some(reason) => {
                 let job = state.scheduler.abandon(key, attempt, now);
                 let error = LaneError::QueueError(reason.to_owned());
+                self.emitter.report(|| {
+                    let error = error.to_string().into();
+                    What::Failed(Arc::clone(&lane.id), self.name(key), error)
+                });
                 job.map(|job| (job.into_reply(&mut work), Err(error)))
             }
             None => match state.scheduler.release(key, now) {
@@ -318,7 +333,11 @@ impl Engine {
         take: bool,
         now: u64,
     ) -> Option<Taken> {
-        let next = if take { state.take(now) } else { None };
+        let next = if take {
+            self.take(&mut state, now)
+        } else {
+            None
+        };
         if !take {
             state.armed += 1;
         }

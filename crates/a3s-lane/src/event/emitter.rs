@@ -73,7 +73,6 @@ impl EventEmitter {
         self.shared.listening.load(Ordering::Relaxed) && self.still_listening()
     }
 
-    #[cold]
     fn still_listening(&self) -> bool {
         if self.shared.has_receivers() {
             return true;
@@ -102,7 +101,10 @@ impl EventEmitter {
     /// [`subscribe_stream`](Self::subscribe_stream) costs the queue less.
     pub fn subscribe(&self) -> broadcast::Receiver<LaneEvent> {
         let capacity = self.shared.capacity;
-        let events = self.shared.events.get_or_init(|| broadcast::Sender::new(capacity));
+        let events = self
+            .shared
+            .events
+            .get_or_init(|| broadcast::Sender::new(capacity));
         let receiver = events.subscribe();
         self.shared.listening.store(true, Ordering::SeqCst);
         receiver
@@ -133,7 +135,10 @@ impl EventEmitter {
 impl Shared {
     fn has_receivers(&self) -> bool {
         self.records.receiver_count() > 0
-            || self.events.get().is_some_and(|events| events.receiver_count() > 0)
+            || self
+                .events
+                .get()
+                .is_some_and(|events| events.receiver_count() > 0)
     }
 }
 

@@ -70,7 +70,11 @@ impl Record {
             ),
             What::Retry(lane, name, attempt) => (
                 events::QUEUE_COMMAND_RETRY,
-                vec![lane_id(&lane), command_id(name), ("attempt", attempt.into())],
+                vec![
+                    lane_id(&lane),
+                    command_id(name),
+                    ("attempt", attempt.into()),
+                ],
             ),
             What::DeadLettered(lane, name, kind) => (
                 events::QUEUE_COMMAND_DEAD_LETTERED,
@@ -92,7 +96,9 @@ impl Record {
         let payload = if fields.is_empty() {
             EventPayload::Empty
         } else {
-            let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value));
             EventPayload::Map(HashMap::from_iter(fields))
         };
         LaneEvent {
