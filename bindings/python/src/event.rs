@@ -4,7 +4,7 @@ use a3s_lane::EventPayload;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyString};
 
-use crate::json;
+use crate::from_json::from_json;
 
 /// One thing that happened in a lane, as an :class:`EventStream` delivers it.
 #[pyclass(frozen, module = "a3s_lane")]
@@ -35,7 +35,7 @@ impl LaneEvent {
             EventPayload::Map(map) => {
                 let dict = PyDict::new(py);
                 for (key, value) in map {
-                    dict.set_item(key, json::to_python(py, value)?)?;
+                    dict.set_item(key, from_json(py, value)?)?;
                 }
                 Ok(dict.into_any())
             }

@@ -3,22 +3,20 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use a3s_lane::{EventEmitter, JsonCommand, LaneError, QueueManager, QueueManagerBuilder, lane_ids};
-use pyo3::exceptions::PyValueError;
+use a3s_lane::{JsonCommand, LaneError, QueueManager};
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyType};
 use serde_json::Value;
 
+use crate::argument;
+use crate::builder::{self, Plan};
 use crate::error::raise;
-use crate::lane_config::LaneConfig;
+use crate::from_json::from_json;
 use crate::process::ProcessLocal;
 use crate::stats::QueueStats;
 use crate::stream::EventStream;
+use crate::to_json::to_json;
 use crate::wait::{try_wait, wait};
-use crate::{argument, json};
-
-/// How many events a slow reader may lag behind.
-const EVENT_CAPACITY: usize = 100;
 
 /// The longest wait at the end of a `with` block.
 const EXIT_DRAIN: Duration = Duration::from_secs(3600);
@@ -41,10 +39,13 @@ struct Queue {
 }
 
 impl Lane {
-    fn build(py: Python<'_>, builder: QueueManagerBuilder, order: Vec<String>) -> PyResult<Self> {
-        let manager = try_wait(py, builder.build())?;
+    fn build(py: Python<'_>, plan: Plan) -> PyResult<Self> {
+        let manager = try_wait(py, plan.builder.build())?;
         Ok(Self {
-            queue: ProcessLocal::new(Queue { manager, order }),
+            queue: ProcessLocal::new(Queue {
+                manager,
+                order: plan.order,
+            }),
         })
     }
 
@@ -73,33 +74,12 @@ impl Queue {
     }
 }
 
-fn builder(dlq_size: Option<&Bound<'_, PyAny>>) -> PyResult<QueueManagerBuilder> {
-    let builder = QueueManagerBuilder::new(EventEmitter::new(EVENT_CAPACITY));
-    let Some(size) = dlq_size else {
-        return Ok(builder);
-    };
-    let size = argument::integer("dlq_size", size, 1..=u64::from(u32::MAX))?;
-    Ok(builder.with_dlq(usize::try_from(size).unwrap_or(usize::MAX)))
-}
-
 #[pymethods]
 impl Lane {
     #[new]
     #[pyo3(signature = (*, dlq_size = None))]
     fn new(py: Python<'_>, dlq_size: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        let order = [
-            lane_ids::SYSTEM,
-            lane_ids::CONTROL,
-            lane_ids::QUERY,
-            lane_ids::SESSION,
-            lane_ids::SKILL,
-            lane_ids::PROMPT,
-        ];
-        Self::build(
-            py,
-            builder(dlq_size)?.with_default_lanes(),
-            order.map(str::to_owned).to_vec(),
-        )
+        Self::build(py, builder::default_lanes(dlq_size)?)
     }
 
     /// A ``Lane`` with the given lanes instead of the default ones.
@@ -114,17 +94,7 @@ impl Lane {
         configs: &Bound<'_, PyAny>,
         dlq_size: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let mut configs = read_configs(configs)?;
-        let mut builder = builder(dlq_size)?;
-        for config in &configs {
-            builder = builder.with_lane(config.lane_id.clone(), config.to_core(), config.priority);
-        }
-        configs.sort_by_key(|config| config.priority);
-        Self::build(
-            py,
-            builder,
-            configs.into_iter().map(|config| config.lane_id).collect(),
-        )
+        Self::build(py, builder::lanes_of(configs, dlq_size)?)
     }
 
     /// Starts to run commands. Commands that were handed in before run now. May be called again.
@@ -149,14 +119,12 @@ impl Lane {
         let queue = self.queue(py)?;
         let lane_id = argument::text("lane_id", lane_id)?;
         let command_type = argument::text("command_type", command_type)?;
-        let payload = payload.map_or(Ok(Value::Null), |payload| {
-            json::from_python("payload", payload)
-        })?;
+        let payload = payload.map_or(Ok(Value::Null), |payload| to_json("payload", payload))?;
         let result = try_wait(
             py,
             queue.run(&lane_id, JsonCommand::new(command_type, payload)),
         )?;
-        json::to_python(py, &result)
+        from_json(py, &result)
     }
 
     /// Subscribes to all events from now on.
@@ -227,33 +195,4 @@ impl Lane {
             Err(_) => "Lane(of another process)".into(),
         }
     }
-}
-
-fn read_configs(configs: &Bound<'_, PyAny>) -> PyResult<Vec<LaneConfig>> {
-    let items = configs
-        .try_iter()
-        .map_err(|_| argument::wrong_class("configs", "list of LaneConfig", configs))?;
-    let mut read: Vec<LaneConfig> = Vec::new();
-    let mut ids = HashSet::new();
-    for (index, item) in items.enumerate() {
-        let item = item?;
-        let config = item
-            .cast::<LaneConfig>()
-            .map_err(|_| argument::wrong_class(&format!("configs[{index}]"), "LaneConfig", &item))?
-            .borrow()
-            .clone();
-        if !ids.insert(config.lane_id.clone()) {
-            return Err(PyValueError::new_err(format!(
-                "configs[{index}].lane_id must be unique, got {:?} again",
-                config.lane_id
-            )));
-        }
-        read.push(config);
-    }
-    if read.is_empty() {
-        return Err(PyValueError::new_err(
-            "configs must hold at least one LaneConfig",
-        ));
-    }
-    Ok(read)
 }

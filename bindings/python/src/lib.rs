@@ -4,9 +4,10 @@
 //! do is decided by the `a3s-lane` crate.
 
 mod argument;
+mod builder;
 mod error;
 mod event;
-mod json;
+mod from_json;
 mod lane;
 mod lane_config;
 mod process;
@@ -15,6 +16,7 @@ mod runtime;
 mod scripted;
 mod stats;
 mod stream;
+mod to_json;
 mod wait;
 
 /// The compiled half of `a3s_lane`; import the names from there.

@@ -12,11 +12,13 @@ use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
+use crate::argument;
 use crate::error::raise;
+use crate::from_json::from_json;
 use crate::lane::Lane;
 use crate::process::ProcessLocal;
+use crate::to_json::to_json;
 use crate::wait::{try_wait, wait};
-use crate::{argument, json};
 
 /// The result of a command that :func:`submit_scripted` has handed to a lane.
 #[pyclass(frozen, module = "a3s_lane.testing")]
@@ -73,7 +75,7 @@ pub(crate) fn submit_scripted(
         .get();
     let lane_id = argument::text("lane_id", lane_id)?;
     let command_type = argument::text("command_type", command_type)?;
-    let script = json::from_python("script", script)?;
+    let script = to_json("script", script)?;
     let command =
         ScriptedCommand::from_json(command_type, &script).map_err(|error| raise(py, &error))?;
     let manager = lane.manager(py)?;
@@ -113,7 +115,7 @@ impl ScriptedResult {
             ));
         };
         match &*outcome {
-            Outcome::Settled(Ok(value)) => json::to_python(py, value),
+            Outcome::Settled(Ok(value)) => from_json(py, value),
             Outcome::Settled(Err(error)) => Err(raise(py, error)),
             Outcome::Awaited(_) => Err(raise(py, &LaneError::QueueError("no result".into()))),
         }

@@ -1,6 +1,6 @@
-//! Between Python objects and `serde_json::Value`, without a detour through text.
+//! From Python objects to `serde_json::Value`, without a detour through text.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde_json::{Map, Number, Value};
@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 128;
 /// The JSON value of `object`, by the rules of `json.dumps` without NaN and infinities.
 ///
 /// `root` starts the path that errors name, as in `payload.items[3]`.
-pub(crate) fn from_python(root: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
+pub(crate) fn to_json(root: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     convert(object, 0)
         .map_err(|problem| PyValueError::new_err(format!("{root}{}{}", problem.path, problem.text)))
 }
@@ -165,43 +165,4 @@ fn convert_key(key: &Bound<'_, PyAny>) -> Result<Option<String>, Problem> {
         ));
     }
     Ok(None)
-}
-
-/// The Python object for `value`.
-pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
-    Ok(match value {
-        Value::Null => py.None().into_bound(py),
-        Value::Bool(flag) => PyBool::new(py, *flag).to_owned().into_any(),
-        Value::Number(number) => number_to_python(py, number)?,
-        Value::String(text) => PyString::new(py, text).into_any(),
-        Value::Array(items) => {
-            let list = PyList::empty(py);
-            for item in items {
-                list.append(to_python(py, item)?)?;
-            }
-            list.into_any()
-        }
-        Value::Object(map) => {
-            let dict = PyDict::new(py);
-            for (key, item) in map {
-                dict.set_item(key, to_python(py, item)?)?;
-            }
-            dict.into_any()
-        }
-    })
-}
-
-fn number_to_python<'py>(py: Python<'py>, number: &Number) -> PyResult<Bound<'py, PyAny>> {
-    if let Some(number) = number.as_i64() {
-        return Ok(number.into_pyobject(py)?.into_any());
-    }
-    if let Some(number) = number.as_u64() {
-        return Ok(number.into_pyobject(py)?.into_any());
-    }
-    match number.as_f64() {
-        Some(number) => Ok(PyFloat::new(py, number).into_any()),
-        None => Err(PyTypeError::new_err(format!(
-            "number {number} has no Python form"
-        ))),
-    }
 }
