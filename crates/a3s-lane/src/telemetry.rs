@@ -35,7 +35,9 @@ pub use otel_backend::OtelMetricsBackend;
 pub use recorder::{
     LaneMetricsRecorder, init_lane_metrics, metrics, record_complete, record_failure, record_submit,
 };
-pub(crate) use spans::{execute_span, health_check_span, record_success, retry_span, submit_span};
+#[cfg(feature = "monitoring")]
+pub(crate) use spans::health_check_span;
+pub(crate) use spans::{execute_span, record_success, retry_span, submit_span};
 
 /// Name of the span from a command's submit to its first start.
 pub const SPAN_LANE_SUBMIT: &str = "a3s.lane.submit";

@@ -3,30 +3,52 @@
 use std::fmt::Display;
 
 use tracing::field::Empty;
+use tracing::level_filters::LevelFilter;
 use tracing::{Level, Span, span};
 
 use super::{
     ATTR_COMMAND_ID, ATTR_COMMAND_TYPE, ATTR_LANE_NAME, ATTR_RETRY_ATTEMPT, ATTR_SUCCESS,
-    SPAN_LANE_EXECUTE, SPAN_LANE_HEALTH_CHECK, SPAN_LANE_RETRY, SPAN_LANE_SUBMIT, SPAN_TARGET,
+    SPAN_LANE_EXECUTE, SPAN_LANE_RETRY, SPAN_LANE_SUBMIT, SPAN_TARGET,
 };
+
+/// The span that `make` makes, if any subscriber of the process wants its level.
+///
+/// This is one load and a comparison, inlined; the macro itself would build and drop a disabled span to find out.
+#[inline]
+fn when_wanted(level: Level, make: impl FnOnce() -> Span) -> Span {
+    if level <= LevelFilter::current() {
+        out_of_line(make)
+    } else {
+        Span::none()
+    }
+}
+
+#[inline(never)]
+fn out_of_line(make: impl FnOnce() -> Span) -> Span {
+    make()
+}
 
 /// The span of a command's wait, a child of the current span.
 ///
 /// Keep it until the command's first attempt has its own span: a link to a closed span cannot be resolved. Its duration
 /// is the wait in the queue.
+#[inline]
 pub(crate) fn submit_span(lane: &str, command_type: &str) -> Span {
-    span!(
-        target: SPAN_TARGET,
-        Level::INFO,
-        SPAN_LANE_SUBMIT,
-        { ATTR_LANE_NAME } = lane,
-        { ATTR_COMMAND_TYPE } = command_type,
-    )
+    when_wanted(Level::INFO, || {
+        span!(
+            target: SPAN_TARGET,
+            Level::INFO,
+            SPAN_LANE_SUBMIT,
+            { ATTR_LANE_NAME } = lane,
+            { ATTR_COMMAND_TYPE } = command_type,
+        )
+    })
 }
 
 /// The span of one attempt. It has no parent and follows from `submitted`.
 ///
 /// `attempt` is 0 for the first one. `command_id` is formatted only when a subscriber wants the span.
+#[inline]
 pub(crate) fn execute_span(
     lane: &str,
     command_id: impl Display,
@@ -34,24 +56,27 @@ pub(crate) fn execute_span(
     attempt: u32,
     submitted: &Span,
 ) -> Span {
-    let span = span!(
-        target: SPAN_TARGET,
-        parent: None,
-        Level::INFO,
-        SPAN_LANE_EXECUTE,
-        { ATTR_LANE_NAME } = lane,
-        { ATTR_COMMAND_ID } = %command_id,
-        { ATTR_COMMAND_TYPE } = command_type,
-        { ATTR_RETRY_ATTEMPT } = attempt,
-        { ATTR_SUCCESS } = Empty,
-    );
-    if !span.is_disabled() {
-        span.follows_from(submitted);
-    }
-    span
+    when_wanted(Level::INFO, || {
+        let span = span!(
+            target: SPAN_TARGET,
+            parent: None,
+            Level::INFO,
+            SPAN_LANE_EXECUTE,
+            { ATTR_LANE_NAME } = lane,
+            { ATTR_COMMAND_ID } = %command_id,
+            { ATTR_COMMAND_TYPE } = command_type,
+            { ATTR_RETRY_ATTEMPT } = attempt,
+            { ATTR_SUCCESS } = Empty,
+        );
+        if !span.is_disabled() {
+            span.follows_from(submitted);
+        }
+        span
+    })
 }
 
 /// Notes in an execute span whether the attempt ended well.
+#[inline]
 pub(crate) fn record_success(execute: &Span, success: bool) {
     execute.record(ATTR_SUCCESS, success);
 }
@@ -59,20 +84,24 @@ pub(crate) fn record_success(execute: &Span, success: bool) {
 /// The span of a decision to try again, a child of the current span, which should be the failed attempt's.
 ///
 /// `attempt` is the number of the coming attempt: 1 for the first retry.
+#[inline]
 pub(crate) fn retry_span(lane: &str, command_id: impl Display, attempt: u32) -> Span {
-    span!(
-        target: SPAN_TARGET,
-        Level::INFO,
-        SPAN_LANE_RETRY,
-        { ATTR_LANE_NAME } = lane,
-        { ATTR_COMMAND_ID } = %command_id,
-        { ATTR_RETRY_ATTEMPT } = attempt,
-    )
+    when_wanted(Level::INFO, || {
+        span!(
+            target: SPAN_TARGET,
+            Level::INFO,
+            SPAN_LANE_RETRY,
+            { ATTR_LANE_NAME } = lane,
+            { ATTR_COMMAND_ID } = %command_id,
+            { ATTR_RETRY_ATTEMPT } = attempt,
+        )
+    })
 }
 
 /// The span of one look at the queue, a child of the current span.
+#[cfg(any(feature = "monitoring", test))]
 pub(crate) fn health_check_span() -> Span {
-    span!(target: SPAN_TARGET, Level::DEBUG, SPAN_LANE_HEALTH_CHECK)
+    span!(target: SPAN_TARGET, Level::DEBUG, super::SPAN_LANE_HEALTH_CHECK)
 }
 
 #[cfg(test)]
