@@ -105,6 +105,12 @@ impl<T> Arena<T> {
     pub(super) fn len(&self) -> usize {
         self.length
     }
+
+    /// How many slots were ever in use at once.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.blocks.iter().map(Vec::len).sum()
+    }
 }
 
 fn block(slot: u32) -> usize {
