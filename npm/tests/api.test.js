@@ -94,6 +94,35 @@ test('retryPolicy decides how often a command runs', async () => {
   assert.equal((await log.done()).length, 3);
 });
 
+/** How often a command that always fails starts under `retryPolicy`, as seen half a second after its last event. */
+async function attempts(retryPolicy) {
+  const code = `
+    const { Lane } = require('@a3s-lab/lane');
+    const { submitScripted } = require('@a3s-lab/lane/testing');
+    const lane = Lane.withLanes([{ laneId: 'a', priority: 0, retryPolicy: ${JSON.stringify(retryPolicy)} }]);
+    lane.start();
+    let starts = 0;
+    let end;
+    lane.subscribe((error, event) => {
+      if (event.key === 'queue.command.started') starts += 1;
+      clearTimeout(end);
+      end = setTimeout(() => { console.log(starts); process.exit(0); }, 500);
+    });
+    submitScripted(lane, 'a', 'bad', [[{ fail: 'boom' }]]).catch(() => {});`;
+  const { status, stdout, stderr } = await program(code);
+  assert.deepEqual({ status, stderr }, { status: 0, stderr: '' });
+  return Number(stdout);
+}
+
+test('each delay of retryPolicy counts', async () => {
+  const hour = 3600000;
+  const quick = { maxRetries: 3, initialDelayMs: 1, maxDelayMs: 1 };
+  assert.equal(await attempts(quick), 4);
+  assert.equal(await attempts({ ...quick, initialDelayMs: hour, maxDelayMs: hour }), 1);
+  assert.equal(await attempts({ ...quick, maxDelayMs: hour, multiplier: hour }), 2);
+  assert.equal(await attempts({ ...quick, multiplier: hour }), 4);
+});
+
 test('a fraction of a second is a time limit', async () => {
   const lane = started([{ laneId: 'a', priority: 0, timeoutSecs: 0.01 }]);
   const slow = submitScripted(lane, 'a', 'slow', [[{ sleep_ms: 600000 }]]);

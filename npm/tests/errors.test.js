@@ -92,9 +92,12 @@ test('a bad script is refused', async () => {
 test('payloads that are not JSON are refused', () => {
   const queue = new Lane();
   queue.start();
-  for (const text of ['', '{', 'undefined', 'NaN', '1 2', "{'a':1}", '1e999', '['.repeat(1000)]) {
+  for (const text of ['', '{', 'undefined', 'NaN', '1 2', "{'a':1}", '1e999', '['.repeat(1000), '"\\ud800"']) {
     refused(() => queue.submit('query', 'echo', text), 'INVALID_PAYLOAD', 'payload');
   }
+  const nested = (levels) => '['.repeat(levels) + ']'.repeat(levels);
+  assert.equal(queue.submit('query', 'echo', nested(127)), nested(127));
+  refused(() => queue.submit('query', 'echo', nested(128)), 'INVALID_PAYLOAD');
   wrongType(() => queue.submit('query', 'echo', { a: 1 }), 'payload (JSON text) must be a string', 'object');
   wrongType(() => queue.submit('query', 'echo', 1), 'payload');
 });

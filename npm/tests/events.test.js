@@ -130,6 +130,14 @@ test('l35_a_stream_ends_after_shutdown', async () => {
   assert.equal(await slow, 1);
 });
 
+test('a subscription that comes after the end is over', async () => {
+  const lane = started();
+  lane.shutdown();
+  lane.drain(30000);
+  const log = record(lane);
+  assert.deepEqual(await log.done(), []);
+});
+
 test('l35_a_stream_ends_with_its_lane', async () => {
   const code = `
     const { Lane } = require('@a3s-lab/lane');
