@@ -39,8 +39,9 @@ pub(crate) struct Flights {
     jobs: HashMap<u64, Arc<Job>>,
     bytes: usize,
     settled: JoinSet<Settled>,
-    /// Labels of the newest commands that failed as expected, as many as there can be dead letters.
-    expected: VecDeque<String>,
+    /// Labels of the newest commands whose dead letters tell nothing new: they failed as expected or were killed. As many
+    /// as there can be dead letters.
+    unlisted: VecDeque<String>,
     dlq_size: usize,
     max: usize,
     strict: bool,
@@ -60,7 +61,7 @@ pub(crate) struct Ended {
     /// The end of the input was not reached.
     pub(crate) stopped_early: bool,
     pub(crate) dead_letters: Vec<DeadLetter>,
-    pub(crate) expected_labels: HashSet<String>,
+    pub(crate) unlisted: HashSet<String>,
 }
 
 impl Flights {
@@ -85,7 +86,7 @@ impl Flights {
             jobs: HashMap::new(),
             bytes: 0,
             settled: JoinSet::new(),
-            expected: VecDeque::new(),
+            unlisted: VecDeque::new(),
             dlq_size: config.dlq_size,
             max: args.max_in_flight as usize,
             strict: args.strict,
@@ -245,6 +246,7 @@ impl Flights {
         let verdict = Verdict::of(result, &history);
         let ok = verdict.meets(request.expect);
         let status = verdict.status;
+        let is_unlisted = (ok && status != Status::Completed) || verdict.is_interrupted();
         self.shared.board.settle(request.lane, status, ok);
         self.ended.unexpected += u64::from(!ok);
         let record = Record {
@@ -267,11 +269,11 @@ impl Flights {
             self.results = None;
             self.give_up(&message);
         }
-        if ok && status != Status::Completed && self.dlq_size > 0 {
-            if self.expected.len() == self.dlq_size {
-                self.expected.pop_front();
+        if is_unlisted && self.dlq_size > 0 {
+            if self.unlisted.len() == self.dlq_size {
+                self.unlisted.pop_front();
             }
-            self.expected.push_back(job.label().to_owned());
+            self.unlisted.push_back(job.label().to_owned());
         }
     }
 
@@ -318,7 +320,7 @@ impl Flights {
         if let Some(dlq) = self.manager.queue().dlq() {
             self.ended.dead_letters = dlq.list().await;
         }
-        self.ended.expected_labels = self.expected.into_iter().collect();
+        self.ended.unlisted = self.unlisted.into_iter().collect();
         self.ended
     }
 }

@@ -11,6 +11,7 @@ mod exec;
 mod flights;
 mod input;
 mod job;
+mod lane_text;
 mod lanes;
 mod observer;
 mod outcome;

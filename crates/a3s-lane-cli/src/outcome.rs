@@ -74,11 +74,15 @@ impl Verdict {
         }
     }
 
+    /// Whether the command was kept from its own outcome.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(self.code, Some(INTERRUPTED | "CANCELLED"))
+    }
+
     /// Whether this is the expected outcome. A command that was interrupted has not met its expectation, even if it
     /// expects to fail.
     pub(crate) fn meets(&self, expect: Status) -> bool {
-        let interrupted = matches!(self.code, Some(INTERRUPTED | "CANCELLED"));
-        self.status == expect && !interrupted
+        self.status == expect && !self.is_interrupted()
     }
 }
 

@@ -135,17 +135,17 @@ fn plural(count: u64, one: &'static str, many: &'static str) -> &'static str {
     if count == 1 { one } else { many }
 }
 
-/// The newest dead letters, without those that were expected.
-pub(crate) fn failures(letters: &[DeadLetter], expected: &HashSet<String>) -> String {
-    let unexpected: Vec<_> = letters
+/// The newest dead letters, without those whose label is unlisted.
+pub(crate) fn failures(letters: &[DeadLetter], unlisted: &HashSet<String>) -> String {
+    let listed: Vec<_> = letters
         .iter()
-        .filter(|letter| !expected.contains(&letter.command_type))
+        .filter(|letter| !unlisted.contains(&letter.command_type))
         .collect();
-    if unexpected.is_empty() {
+    if listed.is_empty() {
         return String::new();
     }
     let mut text = "latest failures:".to_owned();
-    for letter in unexpected {
+    for letter in listed {
         let attempts = u64::from(letter.attempts);
         text.push_str(&format!(
             "\n  {}  {}  {attempts} {}: {}",

@@ -109,7 +109,7 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
         report::table(&lanes, &snapshot),
         report::closing(&lanes, &summary)
     );
-    let failures = report::failures(&ended.dead_letters, &ended.expected_labels);
+    let failures = report::failures(&ended.dead_letters, &ended.unlisted);
     if !failures.is_empty() {
         text.push_str(&failures);
         text.push('\n');

@@ -13,7 +13,11 @@ const LONG: &str = "sleep 300 & echo $! > child.tmp; mv child.tmp child; : > rea
 
 fn start(place: &Place, script: &str, more_args: &[&str]) -> Running {
     place.write("lanes.toml", LANES);
-    let exec = json!({"lane": "a", "type": "exec", "payload": {"argv": ["sh", "-c", script]}});
+    let mut exec = json!({"lane": "a", "type": "exec", "payload": {"argv": ["sh", "-c", script]}});
+    if script == LONG {
+        // Being killed is not the failure that the line expects.
+        exec["expect"] = "failed".into();
+    }
     let echo = json!({"lane": "a", "type": "echo"});
     place.write("commands.jsonl", &format!("{exec}\n{echo}\n{echo}\n"));
     let mut args = vec![
@@ -83,8 +87,10 @@ fn the_second_kills_process_groups() {
         (&json!("failed"), &json!(1)),
         "{result}"
     );
+    assert_eq!(result["ok"], false, "{result}");
     assert_not_run(&place, 2);
     assert_eq!(done.counts("a"), [0, 1, 0, 0, 0, 2]);
+    assert!(!done.stdout.contains("latest failures"), "{}", done.stdout);
     let child = place.read("child");
     wait_until("the child is gone", || !is_alive(&child));
 }
