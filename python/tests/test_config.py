@@ -218,4 +218,4 @@ def test_retry_policy_constructors_check_too() -> None:
     with pytest.raises(ValueError, match="delay_secs"):
         RetryPolicy.fixed(1, -1)
     with pytest.raises(TypeError):
-        RetryPolicy(3)  # type: ignore[call-arg]
+        RetryPolicy(3)  # type: ignore

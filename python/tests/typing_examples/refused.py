@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from a3s_lane import EventStream, Lane, LaneConfig, LaneEvent, QueueStats, RetryPolicy
 
-Lane(10)  # type: ignore[call-arg]
+Lane(10)  # type: ignore
 Lane(dlq_size="10")  # type: ignore[arg-type]
 Lane.with_lanes(LaneConfig("api", 0))  # type: ignore[arg-type]
 LaneConfig("api")  # type: ignore[call-arg]
 LaneConfig("api", 0.5)  # type: ignore[arg-type]
 LaneConfig("api", 0, min_concurrency=None)  # type: ignore[arg-type]
-LaneConfig("api", 0, 1, 1, 1, 1, RetryPolicy.none())  # type: ignore[call-arg]
+LaneConfig("api", 0, 1, 1, 1, 1, RetryPolicy.none())  # type: ignore
 RetryPolicy()  # type: ignore[call-arg]
 
 
