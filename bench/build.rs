@@ -14,7 +14,10 @@ fn main() {
     println!("cargo:rustc-env=BENCH_RUSTC={}", version.trim());
 
     let lock = std::fs::read_to_string("Cargo.lock").unwrap_or_default();
-    println!("cargo:rustc-env=BENCH_TOKIO={}", locked_version(&lock, "tokio"));
+    println!(
+        "cargo:rustc-env=BENCH_TOKIO={}",
+        locked_version(&lock, "tokio")
+    );
 }
 
 /// The version of `package` in the text of a lock file.
@@ -24,5 +27,8 @@ fn locked_version(lock: &str, package: &str) -> String {
     lines
         .next()
         .and_then(|line| line.strip_prefix("version = \""))
-        .map_or_else(|| "unknown".into(), |rest| rest.trim_end_matches('"').into())
+        .map_or_else(
+            || "unknown".into(),
+            |rest| rest.trim_end_matches('"').into(),
+        )
 }

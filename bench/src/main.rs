@@ -19,7 +19,10 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+    if arguments
+        .iter()
+        .any(|argument| argument == "--help" || argument == "-h")
+    {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
     }
@@ -61,25 +64,49 @@ fn bench(options: &Options) -> Result<(), String> {
         options.rounds,
         machine["load_average"],
         machine::load_average().map_or("unknown".into(), |load| load.to_string()),
-        if options.quick { "; QUICK: checks the harness, measures little" } else { "" },
+        if options.quick {
+            "; QUICK: checks the harness, measures little"
+        } else {
+            ""
+        },
     );
     println!("{}", table::table(&lines));
-    println!("*: so slow that it got fewer commands per sample (see the JSON); min..max: ours / floor by round");
+    println!(
+        "*: so slow that it got fewer commands per sample (see the JSON); min..max: ours / floor by round"
+    );
     println!("{}", table::summary(&lines));
 
     let report = json::report(&machine, options.rounds, options.quick, &lines);
-    let text = serde_json::to_string_pretty(&report).map_err(|error| format!("cannot write JSON: {error}"))?;
-    std::fs::write(&options.json, text).map_err(|error| format!("cannot write {}: {error}", options.json.display()))?;
+    let text = serde_json::to_string_pretty(&report)
+        .map_err(|error| format!("cannot write JSON: {error}"))?;
+    std::fs::write(&options.json, text)
+        .map_err(|error| format!("cannot write {}: {error}", options.json.display()))?;
     println!("wrote {}", options.json.display());
-    if broken.is_empty() { Ok(()) } else { Err(format!("rows that failed, see above: {}", broken.join(", "))) }
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        Err(format!(
+            "rows that failed, see above: {}",
+            broken.join(", ")
+        ))
+    }
 }
 
 /// The rows with these names, in table order; all for no names.
 fn choose(names: &[String]) -> Result<Vec<&'static Row>, String> {
-    if let Some(unknown) = names.iter().find(|name| ROWS.iter().all(|row| row.name != name.as_str())) {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| ROWS.iter().all(|row| row.name != name.as_str()))
+    {
         let known: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
-        return Err(format!("no row is called {unknown:?}; there are {}", known.join(", ")));
+        return Err(format!(
+            "no row is called {unknown:?}; there are {}",
+            known.join(", ")
+        ));
     }
     let all = names.is_empty();
-    Ok(ROWS.iter().filter(|row| all || names.iter().any(|name| name == row.name)).collect())
+    Ok(ROWS
+        .iter()
+        .filter(|row| all || names.iter().any(|name| name == row.name))
+        .collect())
 }

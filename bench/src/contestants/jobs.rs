@@ -11,7 +11,9 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 /// One unit of work.
-pub(crate) trait Job: a3s_lane::Command + a3s_lane_published::Command + Send + Sync + 'static {
+pub(crate) trait Job:
+    a3s_lane::Command + a3s_lane_published::Command + Send + Sync + 'static
+{
     /// Does the work.
     fn run(&self) -> impl Future<Output = Result<Value, String>> + Send;
 }

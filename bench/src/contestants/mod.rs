@@ -100,7 +100,11 @@ pub(crate) trait Contestant: Send + Sync + Sized + 'static {
     fn build(setup: &Setup) -> impl Future<Output = Self> + Send;
 
     /// Hands over one job.
-    fn submit<J: Job>(&self, lane: &str, job: J) -> impl Future<Output = Reply<Self::Failure>> + Send;
+    fn submit<J: Job>(
+        &self,
+        lane: &str,
+        job: J,
+    ) -> impl Future<Output = Reply<Self::Failure>> + Send;
 
     /// All events from now on.
     fn subscribe(&self) -> Self::Events;

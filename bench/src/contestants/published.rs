@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use a3s_lane_published::metric_names::COMMANDS_COMPLETED;
 use a3s_lane_published::{
-    EventEmitter, EventPayload, EventStream, LaneConfig, LaneError, LaneEvent, QueueManager, QueueManagerBuilder,
-    QueueMetrics, RetryPolicy,
+    EventEmitter, EventPayload, EventStream, LaneConfig, LaneError, LaneEvent, QueueManager,
+    QueueManagerBuilder, QueueMetrics, RetryPolicy,
 };
 use chrono::{DateTime, Utc};
 
@@ -37,7 +37,10 @@ impl Contestant for Published {
     }
 
     async fn submit<J: Job>(&self, lane: &str, job: J) -> Reply<LaneError> {
-        self.0.submit(lane, Box::new(job)).await.expect("an open queue accepts a command for its lane")
+        self.0
+            .submit(lane, Box::new(job))
+            .await
+            .expect("an open queue accepts a command for its lane")
     }
 
     fn subscribe(&self) -> EventStream {

@@ -20,12 +20,18 @@ impl Contestant for SemaphoreOfN {
     async fn build(setup: &Setup) -> Self {
         let lanes = setup.lanes.iter();
         Self {
-            lanes: lanes.map(|lane| (lane.id.clone(), Arc::new(Semaphore::new(lane.slots)))).collect(),
+            lanes: lanes
+                .map(|lane| (lane.id.clone(), Arc::new(Semaphore::new(lane.slots))))
+                .collect(),
         }
     }
 
     async fn submit<J: Job>(&self, lane: &str, job: J) -> Reply<LaneError> {
-        let (_, slots) = self.lanes.iter().find(|(id, _)| id == lane).expect("a lane of the setup");
+        let (_, slots) = self
+            .lanes
+            .iter()
+            .find(|(id, _)| id == lane)
+            .expect("a lane of the setup");
         let slots = Arc::clone(slots);
         let (sender, receiver) = oneshot::channel();
         tokio::spawn(async move {

@@ -127,13 +127,25 @@ impl Entry<'_> {
         }
         let begin = Instant::now();
         (self.sample)(pilot);
-        let expected = begin.elapsed().mul_f64(self.commands as f64 / pilot as f64);
-        // Setting up a sample is in `expected` too, so only clearly slow contestants are cut.
-        if expected > limit * 2 {
-            let share = limit.as_secs_f64() / expected.as_secs_f64();
-            self.commands = ((self.commands as f64 * share) as usize).max(self.least);
-        }
+        self.commands = fitted(self.commands, self.least, pilot, begin.elapsed(), limit);
     }
+}
+
+/// How many of `commands` fit into `limit` when `pilot` of them took `elapsed`; not below `least`.
+fn fitted(
+    commands: usize,
+    least: usize,
+    pilot: usize,
+    elapsed: Duration,
+    limit: Duration,
+) -> usize {
+    let expected = elapsed.mul_f64(commands as f64 / pilot as f64);
+    // Setting up a sample is in `expected` too, so only clearly slow contestants are cut.
+    if expected <= limit * 2 {
+        return commands;
+    }
+    let share = limit.as_secs_f64() / expected.as_secs_f64();
+    ((commands as f64 * share) as usize).max(least)
 }
 
 struct ContestantResult {
@@ -192,20 +204,25 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_contestant_gets_fewer_commands_but_never_less_than_its_least() {
-        let mut contest = Contest::new("slow", &options()).with_sample_limit(Duration::from_millis(2));
-        let slow = |commands: usize| {
-            std::thread::sleep(Duration::from_micros(commands as u64 * 100));
-            vec![commands as f64]
-        };
-        contest.enter_slow("slow", 1000, 1, slow);
-        contest.enter_slow("held", 1000, 90, slow);
-        contest.enter_slow("quick", 1000, 1, |commands| vec![commands as f64]);
+    fn only_a_slow_contestant_is_cut_and_never_below_its_least() {
+        let limit = Duration::from_secs(1);
+        let fitted =
+            |least, seconds| fitted(1000, least, 100, Duration::from_secs_f64(seconds), limit);
+        assert_eq!(fitted(1, 0.1), 1000);
+        assert_eq!(fitted(1, 0.2), 1000);
+        assert_eq!(fitted(1, 0.5), 200);
+        assert_eq!(fitted(300, 0.5), 300);
+    }
+
+    #[test]
+    fn a_contestant_without_a_least_keeps_its_commands() {
+        let mut contest = Contest::new("slow", &options()).with_sample_limit(Duration::ZERO);
+        contest.enter("fixed", 40, |commands| vec![commands as f64]);
+        contest.enter_slow("cut", 40, 10, |commands| vec![commands as f64]);
         let outcome = contest.run();
-        let slow = outcome.series("slow", 0);
-        assert!(slow.scaled && slow.commands < 90, "{slow:?}");
-        assert_eq!(outcome.series("held", 0).commands, 90);
-        let quick = outcome.series("quick", 0);
-        assert!(!quick.scaled && quick.values == [1000.0; 3], "{quick:?}");
+        let fixed = outcome.series("fixed", 0);
+        assert!(!fixed.scaled && fixed.values == [40.0; 3], "{fixed:?}");
+        let cut = outcome.series("cut", 0);
+        assert!(cut.scaled && cut.values == [10.0; 3], "{cut:?}");
     }
 }

@@ -67,8 +67,12 @@ pub(crate) enum Budget {
     AtMost(f64),
     /// ours - floor must stay below this, taken round by round.
     ExtraBelow(f64),
-    /// ours must reach this share of another series of ours.
-    ShareOf(Series, f64),
+    /// ours must reach a share of another series of ours; the floor's share is told beside it.
+    ShareOf {
+        ours: Series,
+        floor: Option<Series>,
+        least: f64,
+    },
 }
 
 /// One line of the table.
@@ -130,7 +134,13 @@ impl Line {
             },
             Budget::ExtraBelow(limit) => {
                 let floors = self.floor.iter().flat_map(|floor| &floor.values);
-                let extra: Vec<f64> = self.ours.values.iter().zip(floors).map(|(ours, floor)| ours - floor).collect();
+                let extra: Vec<f64> = self
+                    .ours
+                    .values
+                    .iter()
+                    .zip(floors)
+                    .map(|(ours, floor)| ours - floor)
+                    .collect();
                 let extra = median(&extra);
                 Verdict {
                     budget: format!("floor + < {}", self.unit.show(*limit)),
@@ -138,11 +148,20 @@ impl Line {
                     met: extra < *limit,
                 }
             }
-            Budget::ShareOf(reference, least) => {
+            Budget::ShareOf {
+                ours: reference,
+                floor: floor_reference,
+                least,
+            } => {
                 let share = ours / median(&reference.values);
+                let floors = self.floor.as_ref().zip(floor_reference.as_ref());
+                let floor = floors.map_or(String::new(), |(floor, reference)| {
+                    let share = median(&floor.values) / median(&reference.values);
+                    format!(" (floor {share:.2} x)")
+                });
                 Verdict {
                     budget: format!(">= {least} x {}", reference.name),
-                    got: format!("{share:.2} x"),
+                    got: format!("{share:.2} x{floor}"),
                     met: share >= *least,
                 }
             }
@@ -186,8 +205,13 @@ mod tests {
         assert!(!met(Budget::AtMost(2.9), 3.0, 2.0));
         assert!(met(Budget::ExtraBelow(1.0), 2.5, 2.0));
         assert!(!met(Budget::ExtraBelow(1.0), 3.0, 2.0));
-        assert!(met(Budget::ShareOf(series("1k", &[10.0]), 0.8), 8.0, 2.0));
-        assert!(!met(Budget::ShareOf(series("1k", &[10.0]), 0.8), 7.9, 2.0));
+        let share = || Budget::ShareOf {
+            ours: series("1k", &[10.0]),
+            floor: None,
+            least: 0.8,
+        };
+        assert!(met(share(), 8.0, 2.0));
+        assert!(!met(share(), 7.9, 2.0));
     }
 
     #[test]

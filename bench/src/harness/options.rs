@@ -42,11 +42,18 @@ impl Options {
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
-                "--rows" => options.rows = value()?.split(',').map(|row| row.trim().to_owned()).collect(),
+                "--rows" => {
+                    options.rows = value()?
+                        .split(',')
+                        .map(|row| row.trim().to_owned())
+                        .collect()
+                }
                 "--rounds" => {
                     let text = value()?;
                     let count = text.parse().ok().filter(|count| *count > 0);
-                    rounds = Some(count.ok_or(format!("--rounds: a number above 0 is needed, got {text:?}"))?);
+                    rounds = Some(count.ok_or(format!(
+                        "--rounds: a number above 0 is needed, got {text:?}"
+                    ))?);
                 }
                 "--quick" => options.quick = true,
                 "--json" => options.json = PathBuf::from(value()?),
@@ -74,7 +81,10 @@ mod tests {
 
     #[test]
     fn defaults_and_every_option() {
-        assert_eq!(parse("").map(|o| (o.rounds, o.quick, o.list, o.rows.len())), Ok((7, false, false, 0)));
+        assert_eq!(
+            parse("").map(|o| (o.rounds, o.quick, o.list, o.rows.len())),
+            Ok((7, false, false, 0))
+        );
         let all = parse("--rows a,b --rounds 9 --quick --json x.json --list").expect("valid");
         assert_eq!(all.rows, ["a", "b"]);
         assert_eq!((all.rounds, all.quick, all.list), (9, true, true));

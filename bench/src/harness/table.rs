@@ -26,17 +26,26 @@ pub(crate) fn table(lines: &[Line]) -> String {
 
 /// How many budgets hold, and which do not.
 pub(crate) fn summary(lines: &[Line]) -> String {
-    let verdicts: Vec<_> = lines.iter().filter_map(|line| Some((line, line.verdict()?))).collect();
+    let verdicts: Vec<_> = lines
+        .iter()
+        .filter_map(|line| Some((line, line.verdict()?)))
+        .collect();
     let met = verdicts.iter().filter(|(_, verdict)| verdict.met).count();
     let mut text = format!("{met} of {} budgets met", verdicts.len());
     for (line, verdict) in verdicts.iter().filter(|(_, verdict)| !verdict.met) {
-        text += &format!("\n  not met: {}: {}: {}, got {}", line.row, line.label, verdict.budget, verdict.got);
+        text += &format!(
+            "\n  not met: {}: {}: {}, got {}",
+            line.row, line.label, verdict.budget, verdict.got
+        );
     }
     text
 }
 
 fn cells(line: &Line) -> Vec<String> {
-    let ratio = |other| line.ratio(other).map_or("-".into(), |ratio| format!("{ratio:.2}"));
+    let ratio = |other| {
+        line.ratio(other)
+            .map_or("-".into(), |ratio| format!("{ratio:.2}"))
+    };
     let verdict = line.verdict();
     vec![
         line.row.into(),
@@ -45,11 +54,19 @@ fn cells(line: &Line) -> Vec<String> {
         value(line.unit, line.floor.as_ref()),
         value(line.unit, line.peer.as_ref()),
         ratio(line.floor.as_ref()),
-        line.floor_spread().map_or("-".into(), |spread| format!("{:.2}..{:.2}", spread.min, spread.max)),
+        line.floor_spread().map_or("-".into(), |spread| {
+            format!("{:.2}..{:.2}", spread.min, spread.max)
+        }),
         ratio(line.peer.as_ref()),
-        verdict.as_ref().map_or("-".into(), |verdict| verdict.budget.clone()),
+        verdict
+            .as_ref()
+            .map_or("-".into(), |verdict| verdict.budget.clone()),
         verdict.map_or("-".into(), |verdict| {
-            format!("{} {}", if verdict.met { "met" } else { "NOT MET" }, verdict.got)
+            format!(
+                "{} {}",
+                if verdict.met { "met" } else { "NOT MET" },
+                verdict.got
+            )
         }),
     ]
 }

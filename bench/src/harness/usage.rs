@@ -23,7 +23,8 @@ impl Usage {
     pub(crate) fn now() -> Self {
         let usage = getrusage(UsageWho::RUSAGE_SELF).expect("getrusage of this process");
         // getrusage counts processor time in ticks on some kernels; this clock has nanoseconds.
-        let clock = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("processor time of this process");
+        let clock = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+            .expect("processor time of this process");
         Self {
             cpu: Duration::from(clock),
             waits: usage.voluntary_context_switches(),
@@ -54,9 +55,12 @@ impl Pinned {
 
         let this_thread = Pid::from_raw(0);
         let before = sched_getaffinity(this_thread).expect("affinity of this thread");
-        let last = (0..CpuSet::count()).rev().find(|core| before.is_set(*core).unwrap_or(false));
+        let last = (0..CpuSet::count())
+            .rev()
+            .find(|core| before.is_set(*core).unwrap_or(false));
         let mut one = CpuSet::new();
-        one.set(last.expect("this thread runs somewhere")).expect("the core is in range");
+        one.set(last.expect("this thread runs somewhere"))
+            .expect("the core is in range");
         sched_setaffinity(this_thread, &one).expect("pin this thread to a core it may use");
         Self { before }
     }

@@ -26,16 +26,25 @@ const PUBLISHED_DEPTH: usize = 100_000;
 const PHASES: [&str; 3] = ["fill and empty", "fill", "empty"];
 
 pub(crate) fn run(options: &Options) -> Vec<Line> {
-    let depths: Vec<usize> = DEPTHS.into_iter().filter(|depth| !options.quick || *depth < 1_000_000).collect();
+    let depths: Vec<usize> = DEPTHS
+        .into_iter()
+        .filter(|depth| !options.quick || *depth < 1_000_000)
+        .collect();
     let mut contest = Contest::new("depth", options);
     for &depth in &depths {
         let cycles = (options.scale(COMMANDS) / depth).max(1);
-        contest.enter(name(OURS, depth), cycles * depth, move |n| held::<Ours>(depth, n / depth));
-        contest.enter(name(FLOOR, depth), cycles * depth, move |n| vec![spawned(depth, n / depth)]);
+        contest.enter(name(OURS, depth), cycles * depth, move |n| {
+            held::<Ours>(depth, n / depth)
+        });
+        contest.enter(name(FLOOR, depth), cycles * depth, move |n| {
+            vec![spawned(depth, n / depth)]
+        });
         if depth <= PUBLISHED_DEPTH {
             let cycles = (options.scale(PUBLISHED_COMMANDS) / depth).max(1);
             let entrant = name(PUBLISHED, depth);
-            contest.enter(entrant, cycles * depth, move |n| held::<Published>(depth, n / depth));
+            contest.enter(entrant, cycles * depth, move |n| {
+                held::<Published>(depth, n / depth)
+            });
         }
     }
     let outcome = contest.run();
@@ -50,8 +59,17 @@ pub(crate) fn run(options: &Options) -> Vec<Line> {
                 unit: Unit::PerSecond,
                 ours: outcome.series(&name(OURS, depth), phase),
                 floor: (phase == 0).then(|| outcome.series(&name(FLOOR, depth), 0)),
-                peer: (depth <= PUBLISHED_DEPTH).then(|| outcome.series(&name(PUBLISHED, depth), phase)),
-                budget: if depth > DEPTHS[0] { Budget::ShareOf(shallow, 0.8) } else { Budget::None },
+                peer: (depth <= PUBLISHED_DEPTH)
+                    .then(|| outcome.series(&name(PUBLISHED, depth), phase)),
+                budget: if depth > DEPTHS[0] {
+                    Budget::ShareOf {
+                        ours: shallow,
+                        floor: (phase == 0).then(|| outcome.series(&name(FLOOR, DEPTHS[0]), 0)),
+                        least: 0.8,
+                    }
+                } else {
+                    Budget::None
+                },
             });
         }
     }
@@ -63,7 +81,11 @@ fn name(who: &str, depth: usize) -> String {
 }
 
 fn short(depth: usize) -> String {
-    if depth >= 1_000_000 { format!("{}M", depth / 1_000_000) } else { format!("{}k", depth / 1_000) }
+    if depth >= 1_000_000 {
+        format!("{}M", depth / 1_000_000)
+    } else {
+        format!("{}k", depth / 1_000)
+    }
 }
 
 /// Commands per second: in all, while filling, while emptying.

@@ -14,22 +14,39 @@ use crate::harness::machine::cores;
 /// A multi-threaded runtime that nobody has used, with one worker per core.
 pub(crate) fn fresh_runtime() -> Runtime {
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(cores()).enable_all().build().expect("a runtime")
+    builder
+        .worker_threads(cores())
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// A single-threaded runtime that nobody has used.
 pub(crate) fn fresh_single_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// Runs the driver as a task on a worker of a fresh runtime, as most code that submits work runs.
-pub(crate) fn on_a_worker<T: Send + 'static>(driver: impl Future<Output = T> + Send + 'static) -> T {
+pub(crate) fn on_a_worker<T: Send + 'static>(
+    driver: impl Future<Output = T> + Send + 'static,
+) -> T {
     let runtime = fresh_runtime();
-    runtime.block_on(async { tokio::spawn(driver).await.expect("the driver does not panic") })
+    runtime.block_on(async {
+        tokio::spawn(driver)
+            .await
+            .expect("the driver does not panic")
+    })
 }
 
 /// Submits `commands` no-ops round-robin over the lanes, awaits all results and checks that each ran once.
-pub(crate) async fn flood<C: Contestant>(contestant: &C, ids: &[String], commands: usize) -> Duration {
+pub(crate) async fn flood<C: Contestant>(
+    contestant: &C,
+    ids: &[String],
+    commands: usize,
+) -> Duration {
     let mut replies = Vec::with_capacity(commands);
     let begin = Instant::now();
     submit_noops(contestant, ids, commands, &mut replies).await;
@@ -57,7 +74,10 @@ pub(crate) async fn submit_noops<C: Contestant>(
 pub(crate) async fn sum_of<F: std::fmt::Debug>(replies: &mut Vec<Reply<F>>) -> u64 {
     let mut sum = 0;
     for reply in replies.drain(..) {
-        let value = reply.await.expect("the command settles").expect("the command succeeds");
+        let value = reply
+            .await
+            .expect("the command settles")
+            .expect("the command succeeds");
         sum += value.as_u64().expect("a no-op returns its number");
     }
     sum
@@ -66,7 +86,11 @@ pub(crate) async fn sum_of<F: std::fmt::Debug>(replies: &mut Vec<Reply<F>>) -> u
 /// Panics unless `sum` is that of the numbers below `commands`.
 pub(crate) fn check_sum(sum: u64, commands: usize) {
     let count = commands as u64;
-    assert_eq!(sum, count * (count - 1) / 2, "every command runs exactly once");
+    assert_eq!(
+        sum,
+        count * (count - 1) / 2,
+        "every command runs exactly once"
+    );
 }
 
 /// Commands that keep every slot of a lane until they are told to stop.
@@ -77,7 +101,11 @@ pub(crate) struct Blockers<F> {
 
 impl<F: std::fmt::Debug> Blockers<F> {
     /// Fills `slots` slots of the lane and waits until all of them run.
-    pub(crate) async fn occupy<C: Contestant<Failure = F>>(contestant: &C, lane: &str, slots: usize) -> Self {
+    pub(crate) async fn occupy<C: Contestant<Failure = F>>(
+        contestant: &C,
+        lane: &str,
+        slots: usize,
+    ) -> Self {
         let gate = Arc::new(Semaphore::new(0));
         let running = Arc::new(Semaphore::new(0));
         let mut replies = Vec::with_capacity(slots);
@@ -88,7 +116,10 @@ impl<F: std::fmt::Debug> Blockers<F> {
             };
             replies.push(contestant.submit(lane, hold).await);
         }
-        let all = running.acquire_many(slots as u32).await.expect("the semaphore is never closed");
+        let all = running
+            .acquire_many(slots as u32)
+            .await
+            .expect("the semaphore is never closed");
         all.forget();
         Self { gate, replies }
     }
@@ -97,7 +128,10 @@ impl<F: std::fmt::Debug> Blockers<F> {
     pub(crate) async fn release(self) {
         self.gate.add_permits(self.replies.len());
         for reply in self.replies {
-            reply.await.expect("the blocker settles").expect("the blocker succeeds");
+            reply
+                .await
+                .expect("the blocker settles")
+                .expect("the blocker succeeds");
         }
     }
 }

@@ -35,21 +35,26 @@ fn emit(options: &Options) -> Vec<Line> {
     let times = options.scale(EMITS);
     let mut contest = Contest::new("events: emit", options);
     contest.enter(OURS, times, |n| emit_sample(n, emit_unheard_ours));
-    contest.enter_slow(PUBLISHED, times, 1000, |n| emit_sample(n, emit_unheard_published));
+    contest.enter_slow(PUBLISHED, times, 1000, |n| {
+        emit_sample(n, emit_unheard_published)
+    });
     let outcome = contest.run();
-    [("emit, nobody listens", Unit::Nanoseconds, BUDGET_NANOS), ("allocations per emit", Unit::Allocations, 0.0)]
-        .into_iter()
-        .enumerate()
-        .map(|(index, (label, unit, most))| Line {
-            row: "events",
-            label: label.into(),
-            unit,
-            ours: outcome.series(OURS, index),
-            floor: None,
-            peer: Some(outcome.series(PUBLISHED, index)),
-            budget: Budget::AtMost(most),
-        })
-        .collect()
+    [
+        ("emit, nobody listens", Unit::Nanoseconds, BUDGET_NANOS),
+        ("allocations per emit", Unit::Allocations, 0.0),
+    ]
+    .into_iter()
+    .enumerate()
+    .map(|(index, (label, unit, most))| Line {
+        row: "events",
+        label: label.into(),
+        unit,
+        ours: outcome.series(OURS, index),
+        floor: None,
+        peer: Some(outcome.series(PUBLISHED, index)),
+        budget: Budget::AtMost(most),
+    })
+    .collect()
 }
 
 /// Nanoseconds and allocations per event.
@@ -73,8 +78,12 @@ fn allocations(options: &Options) -> Line {
     let commands = options.scale(COMMANDS);
     let mut contest = Contest::new("events: allocations per command", options);
     contest.enter(OURS, commands, |n| vec![allocations_sample::<Ours>(n)]);
-    contest.enter(FLOOR, commands, |n| vec![allocations_sample::<BareSpawn>(n)]);
-    contest.enter_slow(PUBLISHED, commands, 1000, |n| vec![allocations_sample::<Published>(n)]);
+    contest.enter(FLOOR, commands, |n| {
+        vec![allocations_sample::<BareSpawn>(n)]
+    });
+    contest.enter_slow(PUBLISHED, commands, 1000, |n| {
+        vec![allocations_sample::<Published>(n)]
+    });
     let outcome = contest.run();
     Line {
         row: "events",

@@ -28,7 +28,11 @@ const LONG: Duration = Duration::from_secs(3600);
 pub(crate) fn run(options: &Options) -> Vec<Line> {
     let mut lines = Vec::new();
     for timer in [false, true] {
-        let label = if timer { "1000 lanes, one retry in an hour" } else { "1000 lanes" };
+        let label = if timer {
+            "1000 lanes, one retry in an hour"
+        } else {
+            "1000 lanes"
+        };
         let mut contest = Contest::new(format!("idle: {label}"), options);
         contest.enter(OURS, 1, |_| sample::<Ours>(timer, false));
         contest.enter(FLOOR, 1, |_| sample::<BareSpawn>(timer, true));
@@ -36,7 +40,12 @@ pub(crate) fn run(options: &Options) -> Vec<Line> {
         let outcome = contest.run();
         for (index, name, unit, budget) in [
             // One wake-up more than the bare runtime's in two seconds is already too many.
-            (0, "wake-ups", Unit::WakeupsPerSecond, Budget::ExtraBelow(0.5)),
+            (
+                0,
+                "wake-ups",
+                Unit::WakeupsPerSecond,
+                Budget::ExtraBelow(0.5),
+            ),
             (1, "processor time", Unit::CpuMillisPerSecond, Budget::None),
         ] {
             lines.push(Line {
@@ -63,25 +72,32 @@ fn sample<C: Contestant>(timer: bool, floor: bool) -> Vec<f64> {
     let contestant = runtime.block_on(C::build(&setup));
     let mut waiting = None;
     if timer {
-        let tried = Arc::new(Semaphore::new(0));
         let lane = &setup.lanes[0].id;
-        waiting = Some(runtime.block_on(async {
+        runtime.block_on(async {
             if floor {
-                return contestant.submit(lane, SleepFor(LONG)).await;
+                waiting = Some(contestant.submit(lane, SleepFor(LONG)).await);
+            } else {
+                let tried = Arc::new(Semaphore::new(0));
+                waiting = Some(contestant.submit(lane, Fail(Arc::clone(&tried))).await);
+                let once = tried.acquire().await;
+                once.expect("the semaphore is never closed").forget();
             }
-            let reply = contestant.submit(lane, Fail(Arc::clone(&tried))).await;
-            tried.acquire().await.expect("the semaphore is never closed").forget();
-            reply
-        }));
+        });
     }
     std::thread::sleep(SETTLE);
     let before = Usage::now();
     std::thread::sleep(WINDOW);
     let used = Usage::now().since(before);
     if let Some(mut reply) = waiting {
-        assert!(reply.try_recv().is_err(), "the command still waits for its retry");
+        assert!(
+            reply.try_recv().is_err(),
+            "the command still waits for its retry"
+        );
     }
     runtime.block_on(async { drop(contestant) });
     let seconds = WINDOW.as_secs_f64();
-    vec![used.waits as f64 / seconds, used.cpu.as_secs_f64() * 1e3 / seconds]
+    vec![
+        used.waits as f64 / seconds,
+        used.cpu.as_secs_f64() * 1e3 / seconds,
+    ]
 }

@@ -26,8 +26,16 @@ pub(crate) fn run(options: &Options) -> Vec<Line> {
     let at_million = contest(options, million);
     let at_worst = contest(options, past_doubling);
     vec![
-        line(&at_million, format!("{million} pending"), Budget::AtMost(BUDGET_BYTES)),
-        line(&at_worst, format!("{past_doubling} pending, the worst moment"), Budget::None),
+        line(
+            &at_million,
+            format!("{million} pending"),
+            Budget::AtMost(BUDGET_BYTES),
+        ),
+        line(
+            &at_worst,
+            format!("{past_doubling} pending, the worst moment"),
+            Budget::None,
+        ),
     ]
 }
 

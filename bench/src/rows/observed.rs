@@ -51,10 +51,25 @@ pub(crate) fn run(options: &Options) -> Vec<Line> {
         subscriber: Some(Subscriber::ReadsAll),
     };
     vec![
-        line(options, "metrics + 1 subscriber that reads all", both(Subscriber::ReadsAll), Budget::FloorAtLeast(0.5)),
-        line(options, "metrics + 1 subscriber that may lag", both(Subscriber::MayLag), Budget::None),
+        line(
+            options,
+            "metrics + 1 subscriber that reads all",
+            both(Subscriber::ReadsAll),
+            Budget::FloorAtLeast(0.5),
+        ),
+        line(
+            options,
+            "metrics + 1 subscriber that may lag",
+            both(Subscriber::MayLag),
+            Budget::None,
+        ),
         line(options, "metrics only", metrics_only, Budget::None),
-        line(options, "1 subscriber that reads all, only", subscriber_only, Budget::None),
+        line(
+            options,
+            "1 subscriber that reads all, only",
+            subscriber_only,
+            Budget::None,
+        ),
     ]
 }
 
@@ -62,8 +77,12 @@ fn line(options: &Options, label: &str, observers: Observers, budget: Budget) ->
     let commands = options.scale(COMMANDS);
     let mut contest = Contest::new(format!("observed: {label}"), options);
     contest.enter(OURS, commands, |n| vec![sample::<Ours>(observers, n, true)]);
-    contest.enter(FLOOR, commands, |n| vec![sample::<BareSpawn>(observers, n, false)]);
-    contest.enter_slow(PUBLISHED, commands, 1000, |n| vec![sample::<Published>(observers, n, false)]);
+    contest.enter(FLOOR, commands, |n| {
+        vec![sample::<BareSpawn>(observers, n, false)]
+    });
+    contest.enter_slow(PUBLISHED, commands, 1000, |n| {
+        vec![sample::<Published>(observers, n, false)]
+    });
     let outcome = contest.run();
     Line {
         row: "observed",
@@ -90,7 +109,11 @@ fn sample<C: Contestant>(observers: Observers, commands: usize, must_count: bool
         let elapsed = run_observed(&contestant, &ids, commands, observers.subscriber).await;
         if must_count && observers.metrics {
             let counted = contestant.completed_by_metrics().await;
-            assert_eq!(counted, Some((warm_up + commands) as u64), "the metrics count every command");
+            assert_eq!(
+                counted,
+                Some((warm_up + commands) as u64),
+                "the metrics count every command"
+            );
         }
         per_second(commands, elapsed)
     })
@@ -121,10 +144,15 @@ async fn run_observed<C: Contestant>(
         reader.abort();
         return until_results;
     }
-    let read = tokio::time::timeout(PATIENCE, reader).await.expect("the subscriber gets every event");
+    let read = tokio::time::timeout(PATIENCE, reader)
+        .await
+        .expect("the subscriber gets every event");
     let until_events = begin.elapsed();
     let (received, missed) = read.expect("the subscriber does not panic");
     // A floor without events ends the stream at once.
-    assert!(received == 0 || (received == expected && missed == 0), "{received} of {expected} events, {missed} missed");
+    assert!(
+        received == 0 || (received == expected && missed == 0),
+        "{received} of {expected} events, {missed} missed"
+    );
     until_results.max(until_events)
 }

@@ -65,9 +65,16 @@ fn sample<C: Contestant>(from: From, trips: usize) -> Vec<f64> {
             }
             let begin = Instant::now();
             let reply = contestant.submit(lane, Noop(number as u64)).await;
-            let value = reply.await.expect("the command settles").expect("the command succeeds");
+            let value = reply
+                .await
+                .expect("the command settles")
+                .expect("the command succeeds");
             let time = begin.elapsed();
-            assert_eq!(value.as_u64(), Some(number as u64), "each trip returns its own result");
+            assert_eq!(
+                value.as_u64(),
+                Some(number as u64),
+                "each trip returns its own result"
+            );
             if number >= WARM_UP {
                 times.push(time.as_nanos() as f64);
             }

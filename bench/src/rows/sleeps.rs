@@ -34,10 +34,15 @@ fn line(options: &Options, slots: usize, millis: u64, waves: usize) -> Line {
     let commands = slots * waves;
     // Fewer than two waves would measure how the lane fills, not how it stays full.
     let least = slots * 2;
-    let mut contest = Contest::new(format!("sleeps: {label}"), options).with_sample_limit(Duration::from_millis(600));
+    let mut contest = Contest::new(format!("sleeps: {label}"), options)
+        .with_sample_limit(Duration::from_millis(600));
     contest.enter(OURS, commands, |n| vec![sample::<Ours>(slots, millis, n)]);
-    contest.enter(FLOOR, commands, |n| vec![sample::<SemaphoreOfN>(slots, millis, n)]);
-    contest.enter_slow(PUBLISHED, commands, least, |n| vec![sample::<Published>(slots, millis, n)]);
+    contest.enter(FLOOR, commands, |n| {
+        vec![sample::<SemaphoreOfN>(slots, millis, n)]
+    });
+    contest.enter_slow(PUBLISHED, commands, least, |n| {
+        vec![sample::<Published>(slots, millis, n)]
+    });
     let outcome = contest.run();
     Line {
         row: "sleeps",
@@ -62,7 +67,10 @@ fn sample<C: Contestant>(slots: usize, millis: u64, commands: usize) -> f64 {
             replies.push(contestant.submit(lane, SleepFor(sleep)).await);
         }
         for reply in replies {
-            reply.await.expect("the command settles").expect("the command succeeds");
+            reply
+                .await
+                .expect("the command settles")
+                .expect("the command succeeds");
         }
         let elapsed = begin.elapsed();
         let shortest = sleep * commands.div_ceil(slots) as u32;

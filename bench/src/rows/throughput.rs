@@ -28,7 +28,9 @@ pub(crate) fn run(options: &Options) -> Vec<Line> {
         (100, true, Budget::FloorAtLeast(0.6)),
         (1000, true, Budget::FloorAtLeast(0.45)),
     ];
-    let lines = cases.into_iter().map(|(lanes, inside, budget)| case(options, lanes, inside, budget));
+    let lines = cases
+        .into_iter()
+        .map(|(lanes, inside, budget)| case(options, lanes, inside, budget));
     let (rates, times): (Vec<Line>, Vec<Line>) = lines.map(|[rate, time]| (rate, time)).unzip();
     rates.into_iter().chain(times).collect()
 }
@@ -37,14 +39,20 @@ fn case(options: &Options, lanes: usize, inside: bool, budget: Budget) -> [Line;
     let label = format!(
         "{lanes} lane{} of 10{}",
         if lanes == 1 { "" } else { "s" },
-        if inside { "" } else { ", submitted from outside the runtime" },
+        if inside {
+            ""
+        } else {
+            ", submitted from outside the runtime"
+        },
     );
     let setup = Setup::lanes_of_ten(lanes);
     let commands = options.scale(COMMANDS);
     let mut contest = Contest::new(format!("throughput: {label}"), options);
     contest.enter(OURS, commands, |n| sample::<Ours>(&setup, n, inside));
     contest.enter(FLOOR, commands, |n| sample::<BareSpawn>(&setup, n, inside));
-    contest.enter_slow(PUBLISHED, commands, 1000, |n| sample::<Published>(&setup, n, inside));
+    contest.enter_slow(PUBLISHED, commands, 1000, |n| {
+        sample::<Published>(&setup, n, inside)
+    });
     let outcome = contest.run();
     let line = |index, label, unit, budget| Line {
         row: "throughput",
@@ -57,7 +65,12 @@ fn case(options: &Options, lanes: usize, inside: bool, budget: Budget) -> [Line;
     };
     [
         line(0, label.clone(), Unit::PerSecond, budget),
-        line(1, format!("processor time per command, {label}"), Unit::Nanoseconds, Budget::None),
+        line(
+            1,
+            format!("processor time per command, {label}"),
+            Unit::Nanoseconds,
+            Budget::None,
+        ),
     ]
 }
 
@@ -71,7 +84,14 @@ fn sample<C: Contestant>(setup: &Setup, commands: usize, inside: bool) -> Vec<f6
         let before = Usage::now();
         let elapsed = flood(&contestant, &ids, commands).await;
         let used = Usage::now().since(before);
-        vec![per_second(commands, elapsed), used.cpu.as_nanos() as f64 / commands as f64]
+        vec![
+            per_second(commands, elapsed),
+            used.cpu.as_nanos() as f64 / commands as f64,
+        ]
     };
-    if inside { on_a_worker(driver) } else { fresh_runtime().block_on(driver) }
+    if inside {
+        on_a_worker(driver)
+    } else {
+        fresh_runtime().block_on(driver)
+    }
 }

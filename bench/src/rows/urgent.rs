@@ -48,7 +48,10 @@ const COMPUTING: Prompts = Prompts {
 
 pub(crate) fn run(options: &Options) -> Vec<Line> {
     let mut lines = Vec::new();
-    for (prompts, label) in [(SLEEPING, "5 ms async prompts"), (COMPUTING, "20 us computing prompts")] {
+    for (prompts, label) in [
+        (SLEEPING, "5 ms async prompts"),
+        (COMPUTING, "20 us computing prompts"),
+    ] {
         let probes = options.scale(PROBES).max(LEAST_PROBES);
         let mut contest = Contest::new(format!("urgent: {label}"), options);
         contest.enter(OURS, probes, |n| sample::<Ours>(prompts, n));
@@ -63,7 +66,11 @@ pub(crate) fn run(options: &Options) -> Vec<Line> {
                 ours: outcome.series(OURS, index),
                 floor: Some(outcome.series(FLOOR, index)),
                 peer: Some(outcome.series(PUBLISHED, index)),
-                budget: if index == 1 { Budget::AtMost(BUDGET_NANOS) } else { Budget::None },
+                budget: if index == 1 {
+                    Budget::AtMost(BUDGET_NANOS)
+                } else {
+                    Budget::None
+                },
             });
         }
     }
@@ -72,7 +79,10 @@ pub(crate) fn run(options: &Options) -> Vec<Line> {
 
 fn sample<C: Contestant>(prompts: Prompts, probes: usize) -> Vec<f64> {
     // The numbers of the default lanes.
-    let setup = Setup::new(vec![LaneSetup::new("control", 3, 1), LaneSetup::new("prompt", 2, 5)]);
+    let setup = Setup::new(vec![
+        LaneSetup::new("control", 3, 1),
+        LaneSetup::new("prompt", 2, 5),
+    ]);
     let runtime = fresh_runtime();
     let done = Arc::new(AtomicUsize::new(0));
     let contestant = Arc::new(runtime.block_on(C::build(&setup)));
@@ -104,11 +114,23 @@ fn sample<C: Contestant>(prompts: Prompts, probes: usize) -> Vec<f64> {
             let reply = contestant.submit("control", Probe(Instant::now())).await;
             reply.await.expect("the probe settles")
         });
-        waits.push(reply.expect("the probe succeeds").as_u64().expect("the probe returns its wait") as f64);
+        waits.push(
+            reply
+                .expect("the probe succeeds")
+                .as_u64()
+                .expect("the probe returns its wait") as f64,
+        );
     }
     let done = done.load(Relaxed);
-    assert!(done > 0 && done + 2 < prompts.backlog, "prompts ran and some still wait: {done} done");
-    assert!(waits.len() >= LEAST_PROBES, "{} probes while prompts were waiting", waits.len());
+    assert!(
+        done > 0 && done + 2 < prompts.backlog,
+        "prompts ran and some still wait: {done} done"
+    );
+    assert!(
+        waits.len() >= LEAST_PROBES,
+        "{} probes while prompts were waiting",
+        waits.len()
+    );
     runtime.block_on(async { drop(contestant) });
     vec![quantile(&waits, 0.5), quantile(&waits, 0.99)]
 }
