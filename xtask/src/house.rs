@@ -18,7 +18,6 @@ pub(crate) struct House {
     pub(crate) metadata: Metadata,
     pub(crate) wheel: Once<PathBuf>,
     pub(crate) addon: Once<()>,
-    pub(crate) packed: Once<PathBuf>,
 }
 
 /// Something that several stages need: made when the first one asks. Its failure is theirs, without another try.
@@ -84,7 +83,6 @@ impl House {
             metadata,
             wheel: Once::default(),
             addon: Once::default(),
-            packed: Once::default(),
         })
     }
 

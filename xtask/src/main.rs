@@ -5,7 +5,6 @@ mod features;
 mod house;
 mod nodes;
 mod pythons;
-mod snippets;
 mod stages;
 mod venv;
 

@@ -49,13 +49,6 @@ pub(crate) fn oldest_and_newest(house: &House) -> Result<Vec<Node>> {
     }
 }
 
-/// The newest of them.
-pub(crate) fn newest(house: &House) -> Result<Node> {
-    oldest_and_newest(house)?
-        .pop()
-        .context("no Node.js at hand")
-}
-
 fn packaged(house: &House, package: &str, version: &str) -> Result<Node> {
     let dir = house.work.join("nodes").join(version);
     let path = dir

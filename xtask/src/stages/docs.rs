@@ -1,84 +1,93 @@
 //! What the pages show must run as they show it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::{node, python};
-use crate::command::Run;
 use crate::house::House;
-use crate::nodes;
-use crate::pythons;
-use crate::snippets::{Snippet, pages, programs};
 
-/// Rust snippets run as examples of the core: a page with some must be included there.
-pub(super) fn rust(house: &House) -> Result<()> {
-    let core = std::fs::read_to_string(house.root.join("crates/a3s-lane/src/lib.rs"))?;
-    for page in pages(&house.root)? {
-        let text = std::fs::read_to_string(&page)?;
-        if !text.lines().any(|line| line.starts_with("```rust")) {
-            continue;
+/// Who runs the code blocks of a language, and how that file names a page.
+struct Runner {
+    language: &'static str,
+    file: &'static str,
+    names: fn(&str) -> String,
+}
+
+const RUNNERS: [Runner; 3] = [
+    Runner {
+        language: "rust",
+        file: "crates/a3s-lane/src/lib.rs",
+        names: |page| format!("include_str!(\"../../../{page}\")"),
+    },
+    Runner {
+        language: "python",
+        file: "python/tests/test_docs.py",
+        // Joined with `/` in a pathlib expression.
+        names: |page| format!("\"{}\"", page.replace('/', "\" / \"")),
+    },
+    Runner {
+        language: "js",
+        file: "npm/tests/docs.test.js",
+        names: |page| format!("'{page}'"),
+    },
+];
+
+/// A page with code must be one of those that the tests of its language run.
+pub(super) fn pages(house: &House) -> Result<()> {
+    let mut missing = Vec::new();
+    for runner in &RUNNERS {
+        let tests = house.root.join(runner.file);
+        let tests =
+            std::fs::read_to_string(&tests).with_context(|| format!("read {}", runner.file))?;
+        for page in all_pages(&house.root)? {
+            let text = std::fs::read_to_string(&page)?;
+            if !text.lines().any(|line| opens(line, runner.language)) {
+                continue;
+            }
+            let relative = page
+                .strip_prefix(&house.root)?
+                .to_string_lossy()
+                .replace('\\', "/");
+            let name = (runner.names)(&relative);
+            if tests.contains(&name) {
+                println!("{} runs {relative}", runner.file);
+            } else {
+                missing.push(format!(
+                    "{relative} has {} code, but {} has no {name}",
+                    runner.language, runner.file
+                ));
+            }
         }
-        let name = shown(house, &page);
-        let include = format!("include_str!(\"../../../{name}\")");
-        if !core.contains(&include) {
-            bail!("{name} has Rust snippets, but crates/a3s-lane/src/lib.rs has no {include}");
-        }
-        println!("{name} is part of rust-doc");
+    }
+    if !missing.is_empty() {
+        bail!("{}", missing.join("; "));
     }
     Ok(())
 }
 
-pub(super) fn python(house: &House) -> Result<()> {
-    let venv = python::installed(house, "test", &pythons::newest()?)?;
-    for_each(house, &["python", "py"], |snippet| {
-        let dir = house.empty_dir("python-snippet")?;
-        let file = dir.join("snippet.py");
-        std::fs::write(&file, &snippet.code)?;
-        Run::new(venv.python()).arg("-u").arg(file).dir(&dir).run()
-    })
+/// Whether this line begins a block in this language: "```rust,no_run" does, "```rusty" does not.
+fn opens(line: &str, language: &str) -> bool {
+    line.strip_prefix("```")
+        .and_then(|info| info.strip_prefix(language))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with([',', ' ']))
 }
 
-pub(super) fn node(house: &House) -> Result<()> {
-    let dir = node::packed(house)?;
-    let newest = nodes::newest(house)?;
-    for_each(house, &["js", "javascript", "mjs", "cjs"], |snippet| {
-        let module = snippet.code.lines().any(|line| line.starts_with("import "));
-        let program = house.empty_dir("node-snippet")?.join(if module {
-            "snippet.mjs"
-        } else {
-            "snippet.cjs"
-        });
-        std::fs::write(&program, &snippet.code)?;
-        node::run_in(dir, &newest, &program)
-    })
-}
-
-fn for_each(
-    house: &House,
-    languages: &[&str],
-    mut run: impl FnMut(&Snippet) -> Result<()>,
-) -> Result<()> {
-    let mut count = 0;
-    for page in pages(&house.root)? {
-        let name = shown(house, &page);
-        let text = std::fs::read_to_string(&page).with_context(|| format!("read {name}"))?;
-        for snippet in programs(&text, languages).with_context(|| name.clone())? {
-            println!("{name}:{}", snippet.line);
-            run(&snippet).with_context(|| format!("{name}:{}", snippet.line))?;
-            count += 1;
+/// README.md and every page under docs/.
+fn all_pages(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut pages = vec![root.join("README.md")];
+    let mut open = vec![root.join("docs")];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).with_context(|| format!("read {}", dir.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
         }
     }
-    if count == 0 {
-        bail!("no page has a snippet in {}", languages.join(", "));
-    }
-    println!("{count} snippets passed");
-    Ok(())
-}
-
-fn shown(house: &House, page: &Path) -> String {
-    let relative = page.strip_prefix(&house.root).unwrap_or(page);
-    relative.to_string_lossy().replace('\\', "/")
+    pages.sort();
+    Ok(pages)
 }
 
 /// The command that the README shows first: every line of the session gets a result.
@@ -111,4 +120,17 @@ pub(super) fn first_command(house: &House) -> Result<()> {
     }
     println!("{settled} commands settled");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::opens;
+
+    #[test]
+    fn the_language_is_a_whole_word() {
+        assert!(opens("```js", "js"));
+        assert!(opens("```rust,no_run", "rust"));
+        assert!(!opens("```json", "js"));
+        assert!(!opens("js", "js"));
+    }
 }

@@ -86,7 +86,6 @@ pub(crate) fn tests() -> Vec<Stage> {
             "pytest against the installed wheel",
             python::tests,
         ),
-        Stage::new("python", "python-types", "mypy and stubtest", python::types),
         Stage::new(
             "node",
             "node-tests",
@@ -107,21 +106,9 @@ pub(crate) fn tests() -> Vec<Stage> {
         ),
         Stage::new(
             "docs",
-            "docs-rust",
-            "every Rust page is part of rust-doc",
-            docs::rust,
-        ),
-        Stage::new(
-            "docs",
-            "docs-python",
-            "Python snippets of README and docs",
-            docs::python,
-        ),
-        Stage::new(
-            "docs",
-            "docs-node",
-            "JavaScript snippets of README and docs",
-            docs::node,
+            "docs-pages",
+            "the tests run the code of every page",
+            docs::pages,
         ),
         Stage::new(
             "docs",

@@ -1,12 +1,12 @@
 //! The Node package: the addon is built once, then tested in the tree and as packed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
 use crate::command::Run;
 use crate::house::House;
-use crate::nodes::{self, Node};
+use crate::nodes;
 
 pub(super) fn tests(house: &House) -> Result<()> {
     addon(house)?;
@@ -34,27 +34,15 @@ pub(super) fn types(house: &House) -> Result<()> {
 
 /// The tarballs, installed where nothing else is, run the quick start as CommonJS and as an ES module.
 pub(super) fn pack(house: &House) -> Result<()> {
-    let dir = packed(house)?;
+    let dir = install_tarballs(house)?;
     for node in nodes::oldest_and_newest(house)? {
         for name in ["quick_start.cjs", "quick_start.mjs"] {
-            run_in(dir, &node, &house.root.join("xtask/smoke").join(name))?;
+            // A program finds packages from where it stands.
+            std::fs::copy(house.root.join("xtask/smoke").join(name), dir.join(name))?;
+            Run::new(&node.path).arg(name).dir(&dir).run()?;
         }
     }
     Ok(())
-}
-
-/// Runs a program from inside the folder in which the package is installed.
-pub(super) fn run_in(dir: &Path, node: &Node, program: &Path) -> Result<()> {
-    let name = program.file_name().context("a program has a name")?;
-    let copy = dir.join(name);
-    std::fs::copy(program, &copy)?;
-    println!("Node.js {}", node.version);
-    Run::new(&node.path).arg(copy).dir(dir).run()
-}
-
-/// The folder in which the packed tarballs are installed.
-pub(super) fn packed(house: &House) -> Result<&Path> {
-    Ok(house.packed.get(|| install_tarballs(house))?)
 }
 
 fn install_tarballs(house: &House) -> Result<PathBuf> {

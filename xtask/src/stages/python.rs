@@ -32,16 +32,10 @@ fn quick_start(house: &House, venv: &Venv) -> Result<()> {
 
 pub(super) fn tests(house: &House) -> Result<()> {
     for python in pythons::oldest_and_newest()? {
-        let venv = installed(house, "test", &python)?;
+        let venv = installed(house, &python)?;
         println!("CPython {}", python.version);
         Run::new(venv.python())
-            .args([
-                "-m",
-                "pytest",
-                "--import-mode=importlib",
-                "-p",
-                "no:cacheprovider",
-            ])
+            .args(["-m", "pytest", "-p", "no:cacheprovider"])
             .args(["--timeout=120", "-c"])
             .arg(house.root.join("pyproject.toml"))
             .arg("--rootdir")
@@ -53,38 +47,9 @@ pub(super) fn tests(house: &House) -> Result<()> {
     Ok(())
 }
 
-/// The annotations hold under `--strict`, and the stubs say what the module has.
-pub(super) fn types(house: &House) -> Result<()> {
-    let python = pythons::newest()?;
-    let venv = installed(house, "types", &python)?;
-    let dir = house.empty_dir("python-types")?;
-    let cache = house.work.join("mypy");
-    Run::new(venv.python())
-        .args(["-m", "mypy", "--strict", "--cache-dir"])
-        .arg(&cache)
-        .args(["--package", "a3s_lane"])
-        .dir(&dir)
-        .run()?;
-    Run::new(venv.python())
-        .args(["-m", "mypy", "--strict", "--cache-dir"])
-        .arg(&cache)
-        .arg(house.root.join("python/tests"))
-        .dir(&dir)
-        .run()?;
-    Run::new(venv.python())
-        .args(["-m", "mypy.stubtest", "a3s_lane"])
-        .dir(&dir)
-        .run()
-}
-
 /// An environment for the tests in which `a3s_lane` is the built wheel, and nothing else.
-pub(super) fn installed(house: &House, requirements: &str, python: &Python) -> Result<Venv> {
-    let venv = Venv::with(
-        house,
-        &format!("{requirements}-{}", python.version),
-        python,
-        requirements,
-    )?;
+fn installed(house: &House, python: &Python) -> Result<Venv> {
+    let venv = Venv::with(house, &format!("test-{}", python.version), python, "test")?;
     venv.install(built(house)?)?;
     let module = Run::new(venv.python())
         .args(["-c", WHERE])
