@@ -131,6 +131,17 @@ pub(super) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|panic| LaneError::Panicked(panic_message(&*panic)))
 }
 
+/// Turns a panic while the future is polled into an error.
+#[cfg(feature = "metrics")]
+pub(super) async fn guarded_future<T>(future: impl Future<Output = T>) -> Result<T> {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|cx| match guarded(|| future.as_mut().poll(cx)) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     if let Some(message) = panic.downcast_ref::<&str>() {
         (*message).to_owned()

@@ -105,9 +105,10 @@ impl LaneObserver {
         if let Some(metrics) = &self.awaited {
             let _turn = self.turn.lock().await;
             let counts = counts();
-            metrics
-                .record_sample(lane, sample.into(), counts.pending, counts.active)
-                .await;
+            let told = metrics.record_sample(lane, sample.into(), counts.pending, counts.active);
+            if let Err(panic) = super::attempt::guarded_future(told).await {
+                tracing::error!(%panic, "a metrics backend panicked");
+            }
         }
         let _ = (lane, sample, counts);
     }

@@ -70,7 +70,7 @@ impl Engine {
 }
 
 /// What a runner has to put right when its task is dropped or panics.
-enum Stage {
+pub(super) enum Stage {
     /// Spawned, and has not taken a start.
     Armed,
     /// Runs a command.
@@ -95,8 +95,17 @@ impl Engine {
                 engine: Arc::clone(self),
                 stage: Stage::Armed,
             };
-            self.spawn(runner.run());
+            self.spawn(runner.run(None));
         }
+    }
+
+    /// Ends an attempt that blocks its thread past its time limit.
+    pub(super) fn finish_overrun(self: &Arc<Self>, finished: Finished) {
+        let runner = Runner {
+            engine: Arc::clone(self),
+            stage: Stage::Busy(finished.key, finished.attempt),
+        };
+        self.spawn(runner.run(Some(finished)));
     }
 
     /// Makes a suspended attempt reachable, or says why it must stop at once.
@@ -119,23 +128,27 @@ impl Engine {
 }
 
 impl Runner {
-    async fn run(mut self) {
+    /// Runs commands until nothing can start. An `overrun` attempt comes first: it blocks another thread, and ends
+    /// here without its help.
+    async fn run(mut self, overrun: Option<Finished>) {
         let engine = Arc::clone(&self.engine);
-        let mut next = self.first_take();
+        let mut next = match overrun {
+            None => self.first_take(),
+            Some(finished) => engine.finish_awaited(&mut self.stage, finished, true).await,
+        };
         let mut streak = 0;
         while let Some(taken) = next {
-            self.stage = Stage::Busy(taken.key, taken.attempt);
             let finished = execute(&engine, taken).await;
             streak += 1;
             let give_way = streak >= STREAK || !has_budget();
             next = if finished.lane.must_await() {
-                engine.finish_awaited(finished, !give_way).await
+                engine
+                    .finish_awaited(&mut self.stage, finished, !give_way)
+                    .await
             } else {
-                engine.finish(finished, !give_way)
+                engine.finish(&mut self.stage, finished, !give_way)
             };
-            self.stage = Stage::Done;
             if give_way {
-                self.stage = Stage::Armed;
                 yield_now().await;
                 next = self.first_take();
                 streak = 0;
@@ -220,29 +233,29 @@ fn has_budget() -> bool {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        let now = self.engine.now();
-        let job = match self.stage {
-            Stage::Done => return,
-            Stage::Armed => {
-                self.engine.lock().armed -= 1;
-                None
-            }
-            Stage::Busy(key, attempt) => self.engine.lock().scheduler.abandon(key, attempt, now),
-        };
+        let gone = "the runtime was shut down";
         let panicked = std::thread::panicking();
-        if let Some(job) = job {
-            job.reply.send(Err(if panicked {
-                LaneError::Panicked("the command's destructor or an observer panicked".to_owned())
-            } else {
-                LaneError::QueueError("the runtime was shut down".to_owned())
-            }));
+        match self.stage {
+            Stage::Done => return,
+            Stage::Armed => self.engine.lock().armed -= 1,
+            Stage::Busy(key, attempt) => {
+                let error = if panicked {
+                    let text = "the command's destructor or an observer panicked";
+                    LaneError::Panicked(text.to_owned())
+                } else {
+                    LaneError::QueueError(gone.to_owned())
+                };
+                self.engine.give_up(key, attempt, error);
+            }
         }
-        if panicked {
+        // An armed runner runs none of the user's code: another task of a runtime that ends may be what panics.
+        if panicked && matches!(self.stage, Stage::Busy(..)) {
             let follow_up = self.engine.follow_up(&mut self.engine.lock());
             self.engine.act(follow_up);
-            self.engine.check_quiet();
         } else {
-            self.engine.close("the runtime was shut down");
+            self.engine.close(gone);
         }
+        // Also after a close by another runner, which left this one's command to it.
+        self.engine.check_quiet();
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::attempt;
 use super::job::{Reply, Work};
 use super::observer::Sample;
-use super::runner::{Taken, command_type};
+use super::runner::{Stage, Taken, command_type};
 use super::sync::MutexGuard;
 use super::trace;
 use super::{Engine, LaneInfo, State};
@@ -71,6 +71,12 @@ impl Finished {
     }
 }
 
+/// What follows an attempt.
+struct Outcome {
+    verdict: Verdict,
+    letter: Option<DeadLetter>,
+}
+
 /// Drops a command, or whatever holds one. Its destructor is the user's code: a panic there is logged.
 pub(super) fn drop_command<T>(command: T, lane: &str) {
     if let Err(panic) = attempt::guarded(|| drop(command)) {
@@ -78,9 +84,32 @@ pub(super) fn drop_command<T>(command: T, lane: &str) {
     }
 }
 
+/// A result on its way to its receiver. Dropping it sends it.
+struct Answer {
+    reply: Option<Reply>,
+    result: Option<Result<Value>>,
+}
+
+impl Answer {
+    fn new(reply: Reply, result: Result<Value>) -> Self {
+        Self {
+            reply: Some(reply),
+            result: Some(result),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let (Some(reply), Some(result)) = (self.reply.take(), self.result.take()) {
+            reply.send(result);
+        }
+    }
+}
+
 /// What is left to do after the slot is free.
 pub(super) struct Settled<'a> {
-    reply: Option<(Reply, Result<Value>)>,
+    answer: Option<Answer>,
     lane: Arc<LaneInfo>,
     run_ns: u64,
     completed: bool,
@@ -112,9 +141,7 @@ impl Settled<'_> {
         if self.completed {
             self.lane.observer.watch_latency(&self.lane.id, self.run_ns);
         }
-        if let Some((reply, result)) = self.reply.take() {
-            reply.send(result);
-        }
+        drop(self.answer.take());
         drop_command(self.work.take(), &self.lane.id);
         drop(self.guard);
         self.next
@@ -122,9 +149,14 @@ impl Settled<'_> {
 }
 
 impl Engine {
-    /// Ends an attempt of a lane without a storage whose observers need no waiting. With `take` the next command for
-    /// this runner comes back; without it the runner counts as armed again.
-    pub(super) fn finish(self: &Arc<Self>, finished: Finished, take: bool) -> Option<Taken> {
+    /// Ends an attempt of a lane that has nobody to wait for. With `take` the next command for this runner comes back;
+    /// without it the runner counts as armed again. `stage` says so from the moment when the slot is free.
+    pub(super) fn finish(
+        self: &Arc<Self>,
+        stage: &mut Stage,
+        finished: Finished,
+        take: bool,
+    ) -> Option<Taken> {
         let now = finished.ended_at;
         let mut state = self.lock();
         let ending = finished.ending(&state);
@@ -134,7 +166,7 @@ impl Engine {
         else {
             drop(state);
             finished.discard();
-            return self.carry_on(self.lock(), take, now);
+            return self.carry_on(stage, self.lock(), take, now);
         };
         let mut letter = None;
         if finished.failure(verdict).is_some() && self.dlq.is_some() {
@@ -142,14 +174,22 @@ impl Engine {
             letter = self.dead_letter(&finished, verdict);
             state = self.lock();
         }
-        self.release(state, finished, verdict, letter, take, now)
-            .resolve()
+        self.release(
+            stage,
+            state,
+            finished,
+            Outcome { verdict, letter },
+            take,
+            now,
+        )
+        .resolve()
     }
 
     /// As [`finish`](Self::finish), for a lane that has somebody to wait for: the storage before the slot is free, the
     /// observers before the receiver.
     pub(super) async fn finish_awaited(
         self: &Arc<Self>,
+        stage: &mut Stage,
         finished: Finished,
         take: bool,
     ) -> Option<Taken> {
@@ -162,7 +202,7 @@ impl Engine {
         };
         let Some(verdict) = concluded else {
             finished.discard();
-            return self.carry_on(self.lock(), take, self.now());
+            return self.carry_on(stage, self.lock(), take, self.now());
         };
         let letter = self.dead_letter(&finished, verdict);
         let buried = letter.is_some();
@@ -176,7 +216,14 @@ impl Engine {
             finished.lane_key,
             finished.sample(verdict),
         );
-        let settled = self.release(self.lock(), finished, verdict, letter, take, self.now());
+        let settled = self.release(
+            stage,
+            self.lock(),
+            finished,
+            Outcome { verdict, letter },
+            take,
+            self.now(),
+        );
         self.record_awaited(&lane, key, sample).await;
         if buried {
             self.record_awaited(&lane, key, Sample::DeadLettered).await;
@@ -250,13 +297,38 @@ impl Engine {
         }
     }
 
+    /// Settles a command whose runner is gone, if the runner has not done so.
+    pub(super) fn give_up(&self, key: CommandKey, attempt: u32, error: LaneError) {
+        let now = self.now();
+        let mut state = self.lock();
+        let Some((lane_key, job)) = state.scheduler.abandon(key, attempt, now) else {
+            return;
+        };
+        let lane = Arc::clone(&state.lanes[lane_key.index()]);
+        lane.observer
+            .record(Sample::Failed { run_ns: 0 }, state.counts(lane_key));
+        self.emitter.report(|| {
+            What::Failed(
+                Arc::clone(&lane.id),
+                self.name(key),
+                error.to_string().into(),
+            )
+        });
+        self.settling.fetch_add(1, Ordering::SeqCst);
+        drop(state);
+        let mut work = None;
+        job.into_reply(&mut work).send(Err(error));
+        drop_command(work, &lane.id);
+        self.settling.fetch_sub(1, Ordering::SeqCst);
+    }
+
     /// Frees the slot, carries out the verdict and takes the next command.
     fn release<'a>(
         self: &'a Arc<Self>,
+        stage: &mut Stage,
         mut state: MutexGuard<'_, State>,
         finished: Finished,
-        verdict: Verdict,
-        letter: Option<DeadLetter>,
+        Outcome { verdict, letter }: Outcome,
         take: bool,
         now: u64,
     ) -> Settled<'a> {
@@ -283,7 +355,7 @@ impl Engine {
         }
         // A queue that was closed since the verdict keeps nothing for a retry.
         let closed = state.closed.filter(|_| verdict != Verdict::Settle);
-        let reply = match closed {
+        let answer = match closed {
             Some(reason) => {
                 let job = state.scheduler.abandon(key, attempt, now);
                 let error = LaneError::QueueError(reason.to_owned());
@@ -291,10 +363,10 @@ impl Engine {
                     let error = error.to_string().into();
                     What::Failed(Arc::clone(&lane.id), self.name(key), error)
                 });
-                job.map(|job| (job.into_reply(&mut work), Err(error)))
+                job.map(|(_, job)| Answer::new(job.into_reply(&mut work), Err(error)))
             }
             None => match state.scheduler.release(key, now) {
-                Released::Settled(job) => Some((job.reply, result)),
+                Released::Settled(job) => Some(Answer::new(job.reply, result)),
                 Released::Requeued => None,
             },
         };
@@ -303,20 +375,20 @@ impl Engine {
         if buried {
             lane.observer.record(Sample::DeadLettered, counts);
         }
-        if reply.is_some() {
+        if answer.is_some() {
             self.settling.fetch_add(1, Ordering::SeqCst);
         }
-        let next = self.carry_on(state, take, now);
+        let next = self.carry_on(stage, state, take, now);
         match verdict {
             Verdict::Retry { attempt } => trace::retried(&lane.id, self.name(key), attempt),
             Verdict::Settle => trace::settled(&lane.id, completed, run_ns),
         }
-        let guard = reply.is_some().then(|| Settling {
+        let guard = answer.is_some().then(|| Settling {
             engine: self,
             last: next.is_none(),
         });
         Settled {
-            reply,
+            answer,
             lane,
             run_ns,
             completed,
@@ -329,6 +401,7 @@ impl Engine {
     /// Takes the next command for a runner, or arms the runner again, and releases the lock.
     fn carry_on(
         self: &Arc<Self>,
+        stage: &mut Stage,
         mut state: MutexGuard<'_, State>,
         take: bool,
         now: u64,
@@ -338,9 +411,14 @@ impl Engine {
         } else {
             None
         };
-        if !take {
-            state.armed += 1;
-        }
+        *stage = match &next {
+            Some(next) => Stage::Busy(next.key, next.attempt),
+            None if take => Stage::Done,
+            None => {
+                state.armed += 1;
+                Stage::Armed
+            }
+        };
         let follow_up = self.follow_up(&mut state);
         drop(state);
         self.act(follow_up);

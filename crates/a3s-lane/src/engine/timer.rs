@@ -104,24 +104,6 @@ impl Engine {
         }
         wake
     }
-
-    fn finish_overrun(self: &Arc<Self>, finished: Finished) {
-        let engine = Arc::clone(self);
-        self.spawn(async move {
-            // Takes no next command: this task is no runner. It counts as armed until the next line.
-            engine.finish_awaited(finished, false).await;
-            engine.disarm();
-        });
-    }
-
-    /// Ends being armed without taking a command.
-    fn disarm(self: &Arc<Self>) {
-        let mut state = self.lock();
-        state.armed -= 1;
-        let follow_up = self.follow_up(&mut state);
-        drop(state);
-        self.act(follow_up);
-    }
 }
 
 impl State {

@@ -406,7 +406,12 @@ impl<T> Scheduler<T> {
     }
 
     /// Gives up a command whose attempt holds a slot, concluded or not, and frees the slot.
-    pub(crate) fn abandon(&mut self, key: CommandKey, attempt: u32, now: u64) -> Option<T> {
+    pub(crate) fn abandon(
+        &mut self,
+        key: CommandKey,
+        attempt: u32,
+        now: u64,
+    ) -> Option<(LaneKey, T)> {
         let entry = self.entries.get(key.slot)?;
         let concluded = entry.serial == key.serial
             && entry.attempt == attempt
@@ -420,7 +425,7 @@ impl<T> Scheduler<T> {
         self.lanes[lane.index()].active -= 1;
         let job = self.remove(key);
         self.refresh(lane, now);
-        Some(job)
+        Some((lane, job))
     }
 
     /// Handles what is due. Call until `None`, then [`next`](Self::next) until `None`.
