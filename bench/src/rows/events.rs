@@ -1,11 +1,11 @@
 //! What an event costs when nobody listens.
 //!
 //! Directly: `EventEmitter::emit` with an event that owns no memory, in a loop; the loop makes and drops the event too, so
-//! this is an upper bound. On the command's path, where building the event is the expense: allocations per command from
-//! submit to result. The user's own are two (the boxed command, its boxed future) and the floor's two (the task, the
-//! channel); whatever a queue makes for nobody comes on top.
-
-use std::time::Instant;
+//! this is an upper bound. The clock is processor time.
+//!
+//! On the command's path, where building the event would be the expense: allocations per command from submit to result.
+//! The user's own are two (the boxed command, its boxed future) and the floor's two (the task, the channel); whatever a
+//! queue makes for nobody comes on top.
 
 use chrono::Utc;
 
@@ -17,6 +17,7 @@ use crate::harness::alloc::Counting;
 use crate::harness::contest::Contest;
 use crate::harness::line::{Budget, Line, Unit};
 use crate::harness::options::Options;
+use crate::harness::usage::Usage;
 
 use super::drive::{check_sum, flood, fresh_single_thread, submit_noops, sum_of};
 
@@ -60,9 +61,10 @@ fn emit(options: &Options) -> Vec<Line> {
 /// Nanoseconds and allocations per event.
 fn emit_sample(times: usize, emit: fn(usize, chrono::DateTime<Utc>)) -> Vec<f64> {
     let timestamp = Utc::now();
-    let begin = Instant::now();
+    let before = Usage::now();
     emit(times, timestamp);
-    let nanos = begin.elapsed().as_nanos() as f64 / times as f64;
+    let used = Usage::now().since(before);
+    let nanos = used.cpu.as_nanos() as f64 / times as f64;
 
     let counting = Counting::start();
     let begin = counting.now().allocations;
