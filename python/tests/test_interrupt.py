@@ -69,7 +69,7 @@ def test_ctrl_c_ends_the_wait_and_not_the_command() -> None:
 lane = single()
 stream = lane.subscribe_filtered(["queue.command.completed"])
 lane.start()
-submit_scripted(lane, "one", "first", [[{"sleep_ms": 300}]])
+submit_scripted(lane, "one", "first", [[{"sleep_ms": 2000}]])
 interrupted(lambda: lane.submit("one", "second"))
 lane.shutdown()
 print(len(list(stream)))

@@ -26,7 +26,8 @@ const EXIT_DRAIN: Duration = Duration::from_secs(3600);
 /// ``Lane()`` has the lanes system (priority 0), control (1), query (2), session (3), skill (4) and prompt (5);
 /// :meth:`with_lanes` makes others. ``dlq_size`` is how many failed commands are kept as dead letters, 1 or more;
 /// ``None`` keeps none. As a context manager a ``Lane`` starts on entry. On normal exit it shuts down and waits until
-/// the work is done, at most one hour; on an exception it shuts down without waiting. All methods may be called from any thread.
+/// the work is done, at most one hour; on an exception it shuts down without waiting. All methods may be called from
+/// any thread.
 #[pyclass(frozen, module = "a3s_lane")]
 pub(crate) struct Lane {
     queue: ProcessLocal<Queue>,
