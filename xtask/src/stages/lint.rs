@@ -34,13 +34,23 @@ pub(super) fn clippy(house: &House) -> Result<()> {
         .run()
 }
 
+/// One by one: the program and the library have the same name, and the library's pages are to stay.
 pub(super) fn rustdoc(house: &House) -> Result<()> {
-    house
-        .cargo()
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .args(["doc", "--locked", "--no-deps", "--all-features"])
-        .args(["--package", "a3s-lane", "--package", "a3s-lane-cli"])
-        .run()
+    for package in ["a3s-lane-cli", "a3s-lane"] {
+        house
+            .cargo()
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .args([
+                "doc",
+                "--locked",
+                "--no-deps",
+                "--all-features",
+                "--package",
+                package,
+            ])
+            .run()?;
+    }
+    Ok(())
 }
 
 /// What `cargo hack --feature-powerset` does, once for each set that differs.
