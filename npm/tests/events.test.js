@@ -161,8 +161,8 @@ test('l35_a_stream_ends_with_its_lane', async () => {
 test('l35_a_subscriber_that_lags_learns_how_many_events_it_lost', async () => {
   const lane = started();
   const log = record(lane);
-  // 13,000 commands are 39,000 events while the event loop is blocked: more than a subscription holds.
-  const count = 13000;
+  // 15,000 commands are 45,000 events while the event loop is blocked: more than a subscription holds.
+  const count = 15000;
   for (let n = 0; n < count; n += 1) lane.submit('query', 'echo', '1');
   lane.shutdown();
   await log.done();

@@ -83,7 +83,7 @@ impl NativeLane {
                     manager.subscribe_filtered(move |event| keys.contains(&event.key))
                 }
             };
-            NativeSubscription::new(stream, &wake)
+            NativeSubscription::new(stream, &wake, &self.queue.subscriptions)
         })
     }
 

@@ -12,15 +12,17 @@ use tokio::sync::oneshot;
 use crate::config::NativeLaneConfig;
 use crate::fault::Fault;
 use crate::runtime::runtime;
+use crate::subscription::Subscriptions;
 
 /// Events that the queue buffers for a subscription whose task has not run yet. The subscription has a larger buffer.
-const EMITTER_CAPACITY: usize = 4_096;
+const EMITTER_CAPACITY: usize = 8_192;
 
 /// The manager of one JavaScript `Lane`. Pending promises share it, so that their commands outlive the `Lane` object.
 pub(crate) struct Queue {
     /// `None` only while it is being dropped.
     manager: Option<QueueManager>,
     started: AtomicBool,
+    pub(crate) subscriptions: Subscriptions,
     /// Most urgent lane first, equal priorities in the order of their configuration.
     pub(crate) lane_ids: Vec<String>,
 }
@@ -61,6 +63,7 @@ impl Queue {
         Ok(Self {
             manager: Some(runtime()?.block_on(builder.build())?),
             started: AtomicBool::new(false),
+            subscriptions: Subscriptions::default(),
             lane_ids: order.into_iter().map(|(_, id)| id).collect(),
         })
     }
@@ -96,6 +99,7 @@ impl Queue {
         command: Box<dyn Command>,
     ) -> Result<Receipt, Fault> {
         let receiver = runtime()?.block_on(self.manager()?.submit(lane_id, command))?;
+        self.subscriptions.collect();
         Ok(Receipt(receiver))
     }
 }

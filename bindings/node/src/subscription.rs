@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use a3s_lane::EventStream;
@@ -49,10 +49,40 @@ pub struct NativeSubscription {
     over: watch::Receiver<bool>,
 }
 
+/// The subscriptions of one queue.
+#[derive(Default)]
+pub(crate) struct Subscriptions(Mutex<Vec<Weak<Mutex<Shared>>>>);
+
+impl Subscriptions {
+    /// Moves what has happened so far to `ready`, for all subscriptions.
+    ///
+    /// Called on the JavaScript thread after each submit: a program that submits in a loop cannot outrun the tasks.
+    pub(crate) fn collect(&self) {
+        self.list().retain(|shared| {
+            shared.upgrade().is_some_and(|shared| {
+                let mut shared = lock(&shared);
+                shared.fill(READY_LIMIT);
+                shared.stream.is_some()
+            })
+        });
+    }
+
+    fn add(&self, shared: &Arc<Mutex<Shared>>) {
+        let mut list = self.list();
+        list.retain(|shared| shared.strong_count() > 0);
+        list.push(Arc::downgrade(shared));
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Weak<Mutex<Shared>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl NativeSubscription {
     pub(crate) fn new(
         stream: EventStream,
         wake: &Function<'_, (), ()>,
+        siblings: &Subscriptions,
     ) -> std::result::Result<Self, Fault> {
         let wake: Wake = wake
             .build_threadsafe_function::<()>()
@@ -64,6 +94,7 @@ impl NativeSubscription {
             woken: false,
             task: Waker::noop().clone(),
         }));
+        siblings.add(&shared);
         let (ending, over) = watch::channel(false);
         let task = Arc::clone(&shared);
         runtime()?.spawn(async move {
