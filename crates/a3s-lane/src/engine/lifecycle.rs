@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::attempt::Abort;
 use super::observer::Sample;
 use super::settle::drop_command;
-use super::sync::Runtime;
+use super::sync::{self, Runtime};
 use super::{Engine, State};
 use crate::error::{LaneError, Result};
 use crate::event::What;
@@ -80,9 +80,9 @@ impl Engine {
                 changed.await;
             }
         };
-        tokio::time::timeout(timeout, empty)
+        sync::timeout(timeout, empty)
             .await
-            .map_err(|_| LaneError::Timeout(timeout))
+            .ok_or(LaneError::Timeout(timeout))
     }
 
     /// Sends the last event and wakes those who wait, if the queue is empty. Called after everything that may have

@@ -28,7 +28,6 @@ use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap as FastMap;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{LaneConfig, LaneOptions};
@@ -42,7 +41,7 @@ pub(crate) use admission::Target;
 use job::Job;
 use observer::LaneObserver;
 pub(crate) use observer::Observers;
-use sync::{AtomicUsize, Mutex, MutexGuard, Runtime, lock};
+use sync::{AtomicUsize, Clock, Mutex, MutexGuard, Runtime, lock};
 use timer::TimerState;
 
 /// What a lane is made of.
@@ -77,7 +76,7 @@ pub(crate) struct Engine {
     observers: Observers,
     /// Where tasks run; known from the start on.
     runtime: OnceLock<Runtime>,
-    epoch: Instant,
+    clock: Clock,
     /// The random half of this queue's command ids.
     id_space: u64,
     /// Commands that have left the scheduler and whose receivers are being resolved.
@@ -152,7 +151,7 @@ impl Engine {
             dlq,
             observers,
             runtime: OnceLock::new(),
-            epoch: Instant::now(),
+            clock: Clock::new(),
             id_space: uuid::Uuid::new_v4().as_u64_pair().0,
             settling: AtomicUsize::new(0),
             quiet: Notify::new(),
@@ -176,7 +175,7 @@ impl Engine {
 
     /// Nanoseconds since the engine was made.
     fn now(&self) -> u64 {
-        crate::scheduler::nanos(self.epoch.elapsed())
+        self.clock.now()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

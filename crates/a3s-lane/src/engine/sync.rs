@@ -7,6 +7,7 @@ pub(crate) use std::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
 pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 /// Locks, whether or not another thread panicked while it held the lock: every critical section of the engine leaves
 /// its state whole.
@@ -44,7 +45,8 @@ impl Runtime {
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        shuttle::future::spawn(task);
+        // A dropped handle would detach the task; the checker waits for the end of every other one.
+        std::mem::forget(shuttle::future::spawn(task));
     }
 }
 
@@ -54,4 +56,62 @@ pub(crate) async fn yield_now() {
     tokio::task::yield_now().await;
     #[cfg(shuttle)]
     shuttle::future::yield_now().await;
+}
+
+/// The time since the queue was made, in nanoseconds.
+#[cfg(not(shuttle))]
+pub(crate) struct Clock {
+    epoch: tokio::time::Instant,
+}
+
+#[cfg(not(shuttle))]
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self {
+            epoch: tokio::time::Instant::now(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        crate::scheduler::nanos(self.epoch.elapsed())
+    }
+
+    pub(crate) async fn sleep_until(&self, at: u64) {
+        tokio::time::sleep_until(self.epoch + Duration::from_nanos(at)).await;
+    }
+}
+
+/// Under the model checker the time goes on when a sleep ends, and a sleep ends when the checker chooses.
+#[cfg(shuttle)]
+pub(crate) struct Clock {
+    now: std::sync::atomic::AtomicU64,
+}
+
+#[cfg(shuttle)]
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self {
+            now: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.now.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    pub(crate) async fn sleep_until(&self, at: u64) {
+        yield_now().await;
+        self.now.fetch_max(at, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// Awaits `future` for at most `limit`; under the model checker for ever, so that a wake-up which is lost shows.
+pub(crate) async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    #[cfg(not(shuttle))]
+    return tokio::time::timeout(limit, future).await.ok();
+    #[cfg(shuttle)]
+    {
+        let _ = limit;
+        Some(future.await)
+    }
 }

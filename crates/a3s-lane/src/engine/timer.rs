@@ -135,10 +135,10 @@ impl Timer {
     async fn run(mut self) {
         while let Some(wake) = self.engine.tick(self.engine.now()) {
             let moved = self.engine.timer_moved.notified();
-            let at = self.engine.epoch + Duration::from_nanos(wake);
             tokio::select! {
-                () = tokio::time::sleep_until(at) => {}
+                biased;
                 () = moved => {}
+                () = self.engine.clock.sleep_until(wake) => {}
             }
         }
         self.done = true;

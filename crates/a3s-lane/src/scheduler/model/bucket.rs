@@ -7,21 +7,22 @@ use crate::scheduler::properties::rules::Rate;
 pub(in crate::scheduler) struct Bucket {
     rate: Rate,
     made_at: u64,
-    /// Whole tokens at that time.
-    held: u64,
+    /// What it held then, in `1 / window_ns` tokens.
+    held: u128,
     taken: Vec<u64>,
 }
 
 impl Bucket {
     /// A bucket starts full, but with no more than what is left in the one that it replaces.
     pub(super) fn new(rate: Rate, before: Option<&Self>, now: u64) -> Self {
-        let left = before.map_or(u128::MAX, |before| {
-            before.level(now) / u128::from(before.rate.window_ns)
-        });
+        let window = u128::from(rate.window_ns);
+        let full = u128::from(rate.burst) * window;
+        let left =
+            before.map(|before| before.level(now) * window / u128::from(before.rate.window_ns));
         Self {
             rate,
             made_at: now,
-            held: left.min(u128::from(rate.burst)) as u64,
+            held: left.unwrap_or(full).min(full),
             taken: Vec::new(),
         }
     }
@@ -30,7 +31,7 @@ impl Bucket {
     fn level(&self, now: u64) -> u128 {
         let [window, per_ns, burst] =
             [self.rate.window_ns, self.rate.max_commands, self.rate.burst].map(u128::from);
-        let mut level = u128::from(self.held) * window;
+        let mut level = self.held;
         let mut at = self.made_at;
         let refill = |level: u128, from: u64, to: u64| {
             (level + u128::from(to.saturating_sub(from)) * per_ns).min(burst * window)
