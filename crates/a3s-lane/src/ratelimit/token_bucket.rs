@@ -28,6 +28,20 @@ impl TokenBucket {
         }
     }
 
+    /// Holds what `before` has left, fractions included, as far as there is room for it.
+    pub(crate) fn inherit(&mut self, before: &Self, now_ns: u64) {
+        if before.is_unlimited() {
+            return;
+        }
+        let (from, to) = (u128::from(before.window_ns), u128::from(self.window_ns));
+        let level = before.level_at(now_ns);
+        let (tokens, fraction) = (level / from, level % from);
+        // No product overflows: the tokens are at most a burst, the fraction is below a window, and both are 64 bits wide.
+        let level = (tokens * to).saturating_add(fraction * to / from);
+        self.level = self.level.min(level);
+        self.last_ns = self.last_ns.max(now_ns);
+    }
+
     /// Takes `cost` tokens, or takes nothing and says from when on it would succeed.
     ///
     /// The error is an absolute time in nanoseconds; `u64::MAX` means never, as for a cost above the burst. Time that runs
@@ -133,6 +147,27 @@ mod tests {
             .filter(|ms| bucket.try_take(1, ms * 1_000_000).is_ok())
             .count();
         assert_eq!(granted, 1_900);
+    }
+
+    #[test]
+    fn a_bucket_inherits_tokens_and_their_fractions() {
+        let mut before = bucket(1, SECOND, 4);
+        assert_eq!(before.try_take(3, 0), Ok(()));
+        let half = SECOND / 2;
+        let mut same = bucket(1, SECOND, 4);
+        same.inherit(&before, half);
+        assert_eq!(same.available(half), 1);
+        assert_eq!(same.available(SECOND), 2);
+        let mut longer = bucket(1, 2 * SECOND, 9);
+        longer.inherit(&before, half);
+        assert_eq!(longer.available(half), 1);
+        assert_eq!(longer.available(half + SECOND), 2);
+        let mut smaller = bucket(1, SECOND, 1);
+        smaller.inherit(&before, half);
+        assert_eq!(smaller.available(half), 1);
+        let mut freed = bucket(1, SECOND, 3);
+        freed.inherit(&bucket(u64::MAX, SECOND, u64::MAX), half);
+        assert_eq!(freed.available(half), 3);
     }
 
     #[test]

@@ -54,9 +54,7 @@ impl LanePolicy {
     pub(super) fn inherit_tokens(&mut self, before: &Self, now: u64) {
         #[cfg(feature = "distributed")]
         if let (Some(bucket), Some(before)) = (&mut self.bucket, &before.bucket) {
-            let used = bucket.burst().saturating_sub(before.available(now));
-            let taken = bucket.try_take(used, now);
-            debug_assert!(taken.is_ok(), "a full bucket holds its burst");
+            bucket.inherit(before, now);
         }
         let _ = (before, now);
     }
