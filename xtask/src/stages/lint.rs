@@ -8,12 +8,17 @@ use crate::house::House;
 use crate::pythons;
 use crate::venv::Venv;
 
+const BENCH: &str = "bench/Cargo.toml";
+
 pub(super) fn format(house: &House) -> Result<()> {
-    house
-        .cargo()
-        .hint("rustup component add rustfmt")
-        .args(["fmt", "--all", "--check"])
-        .run()
+    for manifest in ["Cargo.toml", BENCH] {
+        house
+            .cargo()
+            .hint("rustup component add rustfmt")
+            .args(["fmt", "--all", "--check", "--manifest-path", manifest])
+            .run()?;
+    }
+    Ok(())
 }
 
 pub(super) fn spelling(house: &House) -> Result<()> {
@@ -30,6 +35,23 @@ pub(super) fn clippy(house: &House) -> Result<()> {
             "--all-targets",
             "--all-features",
         ])
+        .args(["--", "-D", "warnings"])
+        .run()
+}
+
+/// The benchmarks compile against the crate as it is; they stand outside the workspace.
+pub(super) fn bench(house: &House) -> Result<()> {
+    house
+        .cargo()
+        .args([
+            "clippy",
+            "--locked",
+            "--all-targets",
+            "--manifest-path",
+            BENCH,
+            "--target-dir",
+        ])
+        .arg(&house.target)
         .args(["--", "-D", "warnings"])
         .run()
 }

@@ -125,6 +125,7 @@ pub(crate) fn checks_and_tests() -> Vec<Stage> {
         Stage::new("lint", "format", "rustfmt changes nothing", lint::format),
         Stage::new("lint", "spelling", "typos finds nothing", lint::spelling),
         Stage::new("lint", "clippy", "clippy without warnings", lint::clippy),
+        Stage::new("lint", "bench", "the benchmarks compile", lint::bench),
         Stage::new(
             "lint",
             "rustdoc",
