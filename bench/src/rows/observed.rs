@@ -1,8 +1,9 @@
 //! The throughput of one lane while the queue keeps metrics and a subscriber reads every event.
 //!
-//! The clock stops when the last command has its result and the subscriber has read the last event (three per command:
-//! submitted, started, completed). The emitter holds them all, so that nothing is lost however late the subscriber is.
-//! One more line has an emitter of 1024 events: a late subscriber loses some there, and the clock does not wait for it.
+//! The subscriber reads all the time, beside the queue, and must have read every event in the end (three per command:
+//! submitted, started, completed); the emitter holds them all, so that nothing is lost however late the subscriber is.
+//! One line stops the clock at the last result, as the throughput row does; one when the subscriber has read the last
+//! event too. One more line has an emitter of 1024 events, where a late subscriber loses some.
 //! The floor is the bare spawn without metrics and events. The published crate stores `with_metrics` but counts nothing, so
 //! it does less work here.
 
@@ -31,9 +32,9 @@ struct Observers {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Subscriber {
-    /// Reads all events; the sample ends when it has.
+    /// Reads all events, however long that takes.
     ReadsAll,
-    /// Reads what it can; the sample does not wait for it.
+    /// Reads what it can until the last result.
     MayLag,
 }
 
@@ -50,52 +51,55 @@ pub(crate) fn run(options: &Options) -> Vec<Line> {
         metrics: false,
         subscriber: Some(Subscriber::ReadsAll),
     };
-    vec![
-        line(
-            options,
-            "metrics + 1 subscriber that reads all",
-            both(Subscriber::ReadsAll),
-            Budget::FloorAtLeast(0.5),
-        ),
-        line(
-            options,
+    let reads_all = "metrics + 1 subscriber that reads all";
+    let least = Budget::FloorAtLeast(0.5);
+    let mut lines = lines(options, reads_all, both(Subscriber::ReadsAll), &least);
+    for (label, observers) in [
+        (
             "metrics + 1 subscriber that may lag",
             both(Subscriber::MayLag),
-            Budget::None,
         ),
-        line(options, "metrics only", metrics_only, Budget::None),
-        line(
-            options,
-            "1 subscriber that reads all, only",
-            subscriber_only,
-            Budget::None,
-        ),
-    ]
+        ("metrics only", metrics_only),
+        ("1 subscriber that reads all, only", subscriber_only),
+    ] {
+        lines.extend(self::lines(options, label, observers, &Budget::None));
+    }
+    lines
 }
 
-fn line(options: &Options, label: &str, observers: Observers, budget: Budget) -> Line {
+/// One line, or two when the subscriber's end is another moment than the last result's.
+fn lines(options: &Options, label: &str, observers: Observers, budget: &Budget) -> Vec<Line> {
     let commands = options.scale(COMMANDS);
     let mut contest = Contest::new(format!("observed: {label}"), options);
-    contest.enter(OURS, commands, |n| vec![sample::<Ours>(observers, n, true)]);
+    contest.enter(OURS, commands, |n| sample::<Ours>(observers, n, true));
     contest.enter(FLOOR, commands, |n| {
-        vec![sample::<BareSpawn>(observers, n, false)]
+        sample::<BareSpawn>(observers, n, false)
     });
     contest.enter_slow(PUBLISHED, commands, 1000, |n| {
-        vec![sample::<Published>(observers, n, false)]
+        sample::<Published>(observers, n, false)
     });
     let outcome = contest.run();
-    Line {
+    let line = |index, label| Line {
         row: "observed",
-        label: label.into(),
+        label,
         unit: Unit::PerSecond,
-        ours: outcome.series(OURS, 0),
-        floor: Some(outcome.series(FLOOR, 0)),
-        peer: Some(outcome.series(PUBLISHED, 0)),
-        budget,
+        ours: outcome.series(OURS, index),
+        floor: Some(outcome.series(FLOOR, index)),
+        peer: Some(outcome.series(PUBLISHED, index)),
+        budget: budget.clone(),
+    };
+    if observers.subscriber == Some(Subscriber::ReadsAll) {
+        vec![
+            line(0, format!("{label}, to the last result")),
+            line(1, format!("{label}, to the last event")),
+        ]
+    } else {
+        vec![line(0, label.into())]
     }
 }
 
-fn sample<C: Contestant>(observers: Observers, commands: usize, must_count: bool) -> f64 {
+/// Commands per second, to the last result and to the subscriber's last event.
+fn sample<C: Contestant>(observers: Observers, commands: usize, must_count: bool) -> Vec<f64> {
     on_a_worker(async move {
         let mut setup = Setup::one_lane(10);
         setup.metrics = observers.metrics;
@@ -106,7 +110,7 @@ fn sample<C: Contestant>(observers: Observers, commands: usize, must_count: bool
         let ids = setup.ids();
         let warm_up = WARM_UP.min(commands);
         run_observed(&contestant, &ids, warm_up, observers.subscriber).await;
-        let elapsed = run_observed(&contestant, &ids, commands, observers.subscriber).await;
+        let ends = run_observed(&contestant, &ids, commands, observers.subscriber).await;
         if must_count && observers.metrics {
             let counted = contestant.completed_by_metrics().await;
             assert_eq!(
@@ -115,19 +119,19 @@ fn sample<C: Contestant>(observers: Observers, commands: usize, must_count: bool
                 "the metrics count every command"
             );
         }
-        per_second(commands, elapsed)
+        ends.map(|end| per_second(commands, end)).to_vec()
     })
 }
 
-/// The time from the first submit to the last result and, if it reads all, to the subscriber's last event.
+/// The time from the first submit to the last result, and to the subscriber's last event if it reads all.
 async fn run_observed<C: Contestant>(
     contestant: &C,
     ids: &[String],
     commands: usize,
     subscriber: Option<Subscriber>,
-) -> Duration {
+) -> [Duration; 2] {
     let Some(subscriber) = subscriber else {
-        return flood(contestant, ids, commands).await;
+        return [flood(contestant, ids, commands).await; 2];
     };
     let mut events = contestant.subscribe();
     let expected = commands * EVENTS_PER_COMMAND;
@@ -142,7 +146,7 @@ async fn run_observed<C: Contestant>(
     let until_results = flood(contestant, ids, commands).await;
     if subscriber == Subscriber::MayLag {
         reader.abort();
-        return until_results;
+        return [until_results; 2];
     }
     let read = tokio::time::timeout(PATIENCE, reader)
         .await
@@ -154,5 +158,5 @@ async fn run_observed<C: Contestant>(
         received == 0 || (received == expected && missed == 0),
         "{received} of {expected} events, {missed} missed"
     );
-    until_results.max(until_events)
+    [until_results, until_results.max(until_events)]
 }
