@@ -9,7 +9,7 @@ use a3s_lane::{
     Command, EventEmitter, LaneConfig, LaneError, QueueManager, QueueManagerBuilder, Result,
 };
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::sync::oneshot::Receiver;
@@ -153,6 +153,8 @@ mod awaited_metrics {
 
     use a3s_lane::metrics::metric_names::COMMANDS_COMPLETED;
     use a3s_lane::{HistogramStats, JsonCommand, MetricsBackend, MetricsSnapshot, QueueMetrics};
+
+    use serde_json::json;
 
     use super::*;
 
