@@ -97,9 +97,14 @@ impl Engine {
             let announce = over && !state.announced;
             state.announced |= announce;
             state.announcing = announce;
-            announce.then_some(state.shutting_down)
+            announce.then(|| (state.shutting_down, state.dismiss()))
         };
-        if let Some(complete) = announce {
+        if let Some((complete, resting)) = announce {
+            if let Some(resting) = resting {
+                resting.wake();
+            }
+            // Nothing is due any more: the timer task ends too.
+            self.timer_moved.notify_one();
             if complete {
                 self.emitter.report(|| What::ShutdownComplete);
             }
@@ -113,12 +118,13 @@ impl Engine {
     /// Calls after the first change nothing.
     pub(crate) fn close(&self, reason: &'static str) {
         let now = self.now();
-        let (waiting, cells, lanes) = {
+        let (waiting, cells, lanes, resting) = {
             let mut state = self.lock();
             if state.closed.is_some() {
                 return;
             }
             state.closed = Some(reason);
+            let resting = state.dismiss();
             let waiting = state.scheduler.take_waiting(now);
             self.settling.fetch_add(waiting.len(), Ordering::SeqCst);
             for (_, lane, _) in &waiting {
@@ -136,8 +142,11 @@ impl Engine {
             if pending + running > 0 {
                 tracing::warn!(pending, running, reason, "queue ended with work left");
             }
-            (waiting, cells, lanes)
+            (waiting, cells, lanes, resting)
         };
+        if let Some(resting) = resting {
+            resting.wake();
+        }
         for cell in cells {
             cell.abort(Abort::Closed);
         }

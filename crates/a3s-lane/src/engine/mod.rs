@@ -41,6 +41,7 @@ pub(crate) use admission::Target;
 use job::Job;
 use observer::LaneObserver;
 pub(crate) use observer::Observers;
+use runner::RestingRunner;
 use sync::{AtomicUsize, Clock, Mutex, MutexGuard, Runtime, lock};
 use timer::TimerState;
 
@@ -59,9 +60,20 @@ struct LaneInfo {
     id: Arc<str>,
     storage: Option<Arc<dyn Storage>>,
     observer: LaneObserver,
+    /// The type of the command that was reported last: most lanes run one type again and again.
+    last_kind: Mutex<Arc<str>>,
 }
 
 impl LaneInfo {
+    /// A command type to put into an event.
+    fn kind(&self, command_type: &str) -> Arc<str> {
+        let mut last = lock(&self.last_kind);
+        if **last != *command_type {
+            *last = command_type.into();
+        }
+        Arc::clone(&last)
+    }
+
     /// Whether a command of this lane has somebody to wait for at submission and at its end.
     fn must_await(&self) -> bool {
         self.storage.is_some() || self.observer.must_await()
@@ -96,6 +108,10 @@ struct State {
     workers: usize,
     /// Runners that were spawned and have not taken a start yet.
     armed: usize,
+    /// A runner that has run out of work and waits to be armed again: waking it costs less than spawning another.
+    resting: Option<RestingRunner>,
+    /// How often a runner went to rest.
+    rests: u64,
     /// Submits that were accepted and have not entered their lane yet.
     admitting: usize,
     timer: TimerState,
@@ -140,6 +156,8 @@ impl Engine {
                 lanes: Vec::new(),
                 workers: 0,
                 armed: 0,
+                resting: None,
+                rests: 0,
                 admitting: 0,
                 timer: TimerState::default(),
                 shutting_down: false,
@@ -201,6 +219,7 @@ impl Engine {
             id: Arc::clone(&id),
             storage: spec.storage.clone(),
             observer: self.observers.for_lane(&id),
+            last_kind: Mutex::new("".into()),
         });
         let mut state = self.lock();
         let known = state.names.get(&id).copied();

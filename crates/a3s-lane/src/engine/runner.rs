@@ -1,6 +1,8 @@
 //! Runners: tasks that run one command after another.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::attempt::{self, Abort, AttemptCell, Ended};
@@ -28,6 +30,9 @@ pub(super) struct Taken {
     timeout_ns: Option<u64>,
     wait_ns: u64,
     submitted: SubmitSpan,
+    /// The timer task was woken from this runner's thread, where tokio may run it only after this runner: let it
+    /// run before the body, which may block the thread.
+    pub(super) timer_first: bool,
 }
 
 impl Engine {
@@ -48,7 +53,7 @@ impl Engine {
             let counts = state.scheduler.counts(start.lane);
             lane.observer.record(Sample::Started { wait_ns }, counts);
             self.emitter.report(|| {
-                let kind = command_type(&work).into();
+                let kind = lane.kind(command_type(&work));
                 What::Started(Arc::clone(&lane.id), self.name(start.key), kind)
             });
             if start.relieved {
@@ -64,6 +69,7 @@ impl Engine {
                 timeout_ns: start.timeout_ns,
                 wait_ns,
                 submitted,
+                timer_first: false,
             });
         }
     }
@@ -75,8 +81,32 @@ pub(super) enum Stage {
     Armed,
     /// Runs a command.
     Busy(CommandKey, u32),
+    /// Waits to be armed again; the number tells its rest from those of other runners.
+    Resting(u64),
     /// Has left nothing undone.
     Done,
+}
+
+/// A runner that waits to be armed again. At most one per queue; whoever takes it out of the state has armed it.
+#[derive(Debug)]
+pub(super) struct RestingRunner {
+    rest: u64,
+    waker: Waker,
+}
+
+impl RestingRunner {
+    pub(super) fn into_waker(self) -> Waker {
+        self.waker
+    }
+}
+
+impl State {
+    /// Sends the resting runner, if any, to its end. Wake the result without the lock.
+    pub(super) fn dismiss(&mut self) -> Option<Waker> {
+        let resting = self.resting.take()?;
+        self.armed += 1;
+        Some(resting.into_waker())
+    }
 }
 
 /// A runner's task. Dropping it before its end, as a runtime does when it shuts down, settles its command and closes
@@ -134,26 +164,58 @@ impl Runner {
         let engine = Arc::clone(&self.engine);
         let mut next = match overrun {
             None => self.first_take(),
-            Some(finished) => engine.finish_awaited(&mut self.stage, finished, true).await,
-        };
-        let mut streak = 0;
-        while let Some(taken) = next {
-            let finished = execute(&engine, taken).await;
-            streak += 1;
-            let give_way = streak >= STREAK || !has_budget();
-            next = if finished.lane.must_await() {
-                engine
-                    .finish_awaited(&mut self.stage, finished, !give_way)
-                    .await
-            } else {
-                engine.finish(&mut self.stage, finished, !give_way)
-            };
-            if give_way {
-                yield_now().await;
-                next = self.first_take();
-                streak = 0;
+            Some(finished) => {
+                Box::pin(engine.finish_awaited(&mut self.stage, finished, true)).await
             }
+        };
+        loop {
+            let mut streak = 0;
+            while let Some(taken) = next {
+                let finished = execute(&engine, taken).await;
+                streak += 1;
+                let give_way = streak >= STREAK || !has_budget();
+                next = if finished.lane.must_await() {
+                    Box::pin(engine.finish_awaited(&mut self.stage, finished, !give_way)).await
+                } else {
+                    engine.finish(&mut self.stage, finished, !give_way)
+                };
+                if give_way {
+                    yield_now().await;
+                    next = self.first_take();
+                    streak = 0;
+                }
+            }
+            if !poll_fn(|cx| self.poll_rest(cx)).await {
+                return;
+            }
+            next = self.first_take();
         }
+    }
+
+    /// Waits to be armed again; false when this runner must end instead.
+    fn poll_rest(&mut self, cx: &Context<'_>) -> Poll<bool> {
+        let mut state = self.engine.lock();
+        if let Stage::Resting(rest) = self.stage {
+            return match &mut state.resting {
+                Some(resting) if resting.rest == rest => {
+                    resting.waker.clone_from(cx.waker());
+                    Poll::Pending
+                }
+                _ => {
+                    self.stage = Stage::Armed;
+                    Poll::Ready(true)
+                }
+            };
+        }
+        if state.resting.is_some() || state.closed.is_some() || state.announced {
+            return Poll::Ready(false);
+        }
+        state.rests += 1;
+        let rest = state.rests;
+        let waker = cx.waker().clone();
+        state.resting = Some(RestingRunner { rest, waker });
+        self.stage = Stage::Resting(rest);
+        Poll::Pending
     }
 
     /// Ends being armed.
@@ -162,11 +224,12 @@ impl Runner {
         let mut state = self.engine.lock();
         self.stage = Stage::Done;
         state.armed -= 1;
-        let taken = self.engine.take(&mut state, now);
-        if let Some(taken) = &taken {
-            self.stage = Stage::Busy(taken.key, taken.attempt);
-        }
+        let mut taken = self.engine.take(&mut state, now);
         let follow_up = self.engine.follow_up(&mut state);
+        if let Some(taken) = &mut taken {
+            self.stage = Stage::Busy(taken.key, taken.attempt);
+            taken.timer_first = follow_up.concerns_timer();
+        }
         drop(state);
         self.engine.act(follow_up);
         taken
@@ -184,12 +247,17 @@ async fn execute(engine: &Arc<Engine>, taken: Taken) -> Finished {
         timeout_ns,
         wait_ns,
         submitted,
+        timer_first,
     } = taken;
+    if timer_first {
+        yield_now().await;
+    }
     lane.observer
         .watch_depth_of(|| engine.lock().counts(lane_key).pending, &lane.id);
-    engine
-        .record_awaited(&lane, lane_key, Sample::Started { wait_ns })
-        .await;
+    if lane.must_await() {
+        // Boxed, as all that few lanes need: the size of a runner is what spawning it costs.
+        Box::pin(engine.record_awaited(&lane, lane_key, Sample::Started { wait_ns })).await;
+    }
     let span = ExecuteSpan::new(&lane.id, engine.name(key), &*work, attempt, submitted);
     let ended = span
         .around(attempt::run(&*work, |cell| {
@@ -238,6 +306,13 @@ impl Drop for Runner {
         match self.stage {
             Stage::Done => return,
             Stage::Armed => self.engine.lock().armed -= 1,
+            Stage::Resting(rest) => {
+                let mut state = self.engine.lock();
+                let own = state.resting.take_if(|resting| resting.rest == rest);
+                if own.is_none() {
+                    state.armed -= 1;
+                }
+            }
             Stage::Busy(key, attempt) => {
                 let error = if panicked {
                     let text = "the command's destructor or an observer panicked";

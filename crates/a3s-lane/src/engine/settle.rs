@@ -406,7 +406,7 @@ impl Engine {
         take: bool,
         now: u64,
     ) -> Option<Taken> {
-        let next = if take {
+        let mut next = if take {
             self.take(&mut state, now)
         } else {
             None
@@ -420,6 +420,9 @@ impl Engine {
             }
         };
         let follow_up = self.follow_up(&mut state);
+        if let Some(next) = &mut next {
+            next.timer_first = follow_up.concerns_timer();
+        }
         drop(state);
         self.act(follow_up);
         next

@@ -1,9 +1,11 @@
 //! The task that waits for back-offs, time limits and rate limits. It exists only while there is something to wait for.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use super::attempt::Abort;
+use super::runner::RestingRunner;
 use super::settle::Finished;
 use super::{Engine, State};
 use crate::error::LaneError;
@@ -28,8 +30,18 @@ enum TimerChange {
 /// What must be done after the lock is released.
 #[must_use]
 pub(super) struct FollowUp {
+    /// Runners to spawn.
     runners: usize,
+    /// The resting runner, which is armed now.
+    wake: Option<Waker>,
     timer: TimerChange,
+}
+
+impl FollowUp {
+    /// Whether the timer task is about to learn of an earlier time.
+    pub(super) fn concerns_timer(&self) -> bool {
+        self.timer != TimerChange::None
+    }
 }
 
 impl Engine {
@@ -47,14 +59,14 @@ impl Engine {
             }
             _ => TimerChange::None,
         };
-        FollowUp {
-            runners: state.arm(),
-            timer,
-        }
+        state.follow_up(timer)
     }
 
     /// Does what [`follow_up`](Self::follow_up) found. Called without the lock.
     pub(super) fn act(self: &Arc<Self>, follow_up: FollowUp) {
+        if let Some(runner) = follow_up.wake {
+            runner.wake();
+        }
         self.spawn_runners(follow_up.runners);
         match follow_up.timer {
             TimerChange::None => {}
@@ -90,10 +102,7 @@ impl Engine {
         let wake = state.scheduler.next_wake();
         state.timer.running = wake.is_some();
         state.timer.target = wake.unwrap_or_default();
-        let follow_up = FollowUp {
-            runners: state.arm(),
-            timer: TimerChange::None,
-        };
+        let follow_up = state.follow_up(TimerChange::None);
         drop(state);
         self.act(follow_up);
         for cell in stop {
@@ -107,6 +116,16 @@ impl Engine {
 }
 
 impl State {
+    fn follow_up(&mut self, timer: TimerChange) -> FollowUp {
+        let wanted = self.arm();
+        let resting = self.resting.take_if(|_| wanted > 0);
+        FollowUp {
+            runners: wanted - usize::from(resting.is_some()),
+            wake: resting.map(RestingRunner::into_waker),
+            timer,
+        }
+    }
+
     /// An attempt that blocks its thread past its time limit: it ends without its help.
     fn overrun(&mut self, key: CommandKey, attempt: u32, now: u64) -> Option<Finished> {
         let running = self.scheduler.running_attempt(key, attempt)?;

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use chrono::Utc;
 use tokio::sync::broadcast;
 
 use super::record::Record;
@@ -49,51 +48,38 @@ impl EventEmitter {
 
     /// Sends an event to all current subscribers. Never waits; with no subscriber the event is dropped.
     pub fn emit(&self, event: LaneEvent) {
-        if self.is_listening() {
-            let at = event.timestamp;
-            self.send(Record {
-                at,
-                what: What::Custom(Arc::new(event)),
-            });
+        if self.shared.listening.load(Ordering::Relaxed) {
+            self.send(Record::now(What::Custom(Arc::new(event))));
         }
     }
 
     /// Sends what `what` makes, if anybody listens. `what` is not called otherwise.
     pub(crate) fn report(&self, what: impl FnOnce() -> What) {
-        if self.is_listening() {
-            self.send(Record {
-                at: Utc::now(),
-                what: what(),
-            });
+        if self.shared.listening.load(Ordering::Relaxed) {
+            self.send(Record::now(what()));
         }
     }
 
-    /// Whether an event sent now would have a receiver.
-    pub(crate) fn is_listening(&self) -> bool {
-        self.shared.listening.load(Ordering::Relaxed) && self.still_listening()
-    }
-
-    fn still_listening(&self) -> bool {
-        if self.shared.has_receivers() {
-            return true;
-        }
+    /// Stops building events after the last listener has left.
+    #[cold]
+    fn stop_listening(&self) {
         self.shared.listening.store(false, Ordering::SeqCst);
-        // A subscriber that came in between has set the flag before this store: look again.
-        let found = self.shared.has_receivers();
-        if found {
+        // A subscriber that came in between may have set the flag before this store: look again.
+        if self.shared.has_receivers() {
             self.shared.listening.store(true, Ordering::SeqCst);
         }
-        found
     }
 
     fn send(&self, record: Record) {
-        if let Some(events) = self.shared.events.get()
-            && events.receiver_count() > 0
-        {
-            // An error means that the last receiver just left.
-            let _ = events.send(record.clone().into_event());
+        let events = self.shared.events.get();
+        let mut received = false;
+        if let Some(events) = events.filter(|events| events.receiver_count() > 0) {
+            received = events.send(record.clone().into_event()).is_ok();
         }
-        let _ = self.shared.records.send(record);
+        received |= self.shared.records.send(record).is_ok();
+        if !received {
+            self.stop_listening();
+        }
     }
 
     /// A receiver of the events from now on, as tokio's broadcast receiver.

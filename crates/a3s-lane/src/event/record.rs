@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::{Builder, Uuid};
 
@@ -50,75 +50,84 @@ pub(crate) enum What {
 /// What happened, and when.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
-    pub(super) at: DateTime<Utc>,
+    /// Becomes a calendar date in the subscriber.
+    pub(super) at: SystemTime,
     pub(super) what: What,
 }
 
 impl Record {
+    pub(super) fn now(what: What) -> Self {
+        Self {
+            at: SystemTime::now(),
+            what,
+        }
+    }
+
     /// The event as subscribers see it.
     pub(super) fn into_event(self) -> LaneEvent {
-        let (key, fields): (&str, Vec<(&str, Value)>) = match self.what {
+        let (key, payload) = match self.what {
             What::Custom(event) => return Arc::unwrap_or_clone(event),
-            What::Submitted(lane) => (events::QUEUE_COMMAND_SUBMITTED, vec![lane_id(&lane)]),
+            What::Submitted(lane) => (
+                events::QUEUE_COMMAND_SUBMITTED,
+                map([("lane_id", lane.as_ref().into())]),
+            ),
             What::Started(lane, name, kind) => (
                 events::QUEUE_COMMAND_STARTED,
-                vec![lane_id(&lane), command_id(name), command_type(&kind)],
+                of_command(&lane, name, "command_type", kind.as_ref().into()),
             ),
             What::Completed(lane, name) => (
                 events::QUEUE_COMMAND_COMPLETED,
-                vec![lane_id(&lane), command_id(name)],
+                map([
+                    ("lane_id", lane.as_ref().into()),
+                    ("command_id", name.to_string().into()),
+                ]),
             ),
             What::Retry(lane, name, attempt) => (
                 events::QUEUE_COMMAND_RETRY,
-                vec![
-                    lane_id(&lane),
-                    command_id(name),
-                    ("attempt", attempt.into()),
-                ],
+                of_command(&lane, name, "attempt", attempt.into()),
             ),
             What::DeadLettered(lane, name, kind) => (
                 events::QUEUE_COMMAND_DEAD_LETTERED,
-                vec![lane_id(&lane), command_id(name), command_type(&kind)],
+                of_command(&lane, name, "command_type", kind.as_ref().into()),
             ),
             What::Failed(lane, name, error) => (
                 events::QUEUE_COMMAND_FAILED,
-                vec![lane_id(&lane), command_id(name), ("error", (*error).into())],
+                of_command(&lane, name, "error", error.as_ref().into()),
             ),
             What::Timeout(lane, name, error) => (
                 events::QUEUE_COMMAND_TIMEOUT,
-                vec![lane_id(&lane), command_id(name), ("error", (*error).into())],
+                of_command(&lane, name, "error", error.as_ref().into()),
             ),
-            What::Pressure(lane) => (events::QUEUE_LANE_PRESSURE, vec![lane_id(&lane)]),
-            What::Idle(lane) => (events::QUEUE_LANE_IDLE, vec![lane_id(&lane)]),
-            What::ShutdownStarted => (events::QUEUE_SHUTDOWN_STARTED, Vec::new()),
-            What::ShutdownComplete => (events::QUEUE_SHUTDOWN_COMPLETE, Vec::new()),
-        };
-        let payload = if fields.is_empty() {
-            EventPayload::Empty
-        } else {
-            let fields = fields
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value));
-            EventPayload::Map(HashMap::from_iter(fields))
+            What::Pressure(lane) => (
+                events::QUEUE_LANE_PRESSURE,
+                map([("lane_id", lane.as_ref().into())]),
+            ),
+            What::Idle(lane) => (
+                events::QUEUE_LANE_IDLE,
+                map([("lane_id", lane.as_ref().into())]),
+            ),
+            What::ShutdownStarted => (events::QUEUE_SHUTDOWN_STARTED, EventPayload::Empty),
+            What::ShutdownComplete => (events::QUEUE_SHUTDOWN_COMPLETE, EventPayload::Empty),
         };
         LaneEvent {
             key: key.to_owned(),
             payload,
-            timestamp: self.at,
+            timestamp: self.at.into(),
         }
     }
 }
 
-fn lane_id(lane: &str) -> (&'static str, Value) {
-    ("lane_id", lane.into())
+fn of_command(lane: &str, name: CommandName, field: &str, value: Value) -> EventPayload {
+    map([
+        ("lane_id", lane.into()),
+        ("command_id", name.to_string().into()),
+        (field, value),
+    ])
 }
 
-fn command_id(name: CommandName) -> (&'static str, Value) {
-    ("command_id", name.to_string().into())
-}
-
-fn command_type(kind: &str) -> (&'static str, Value) {
-    ("command_type", kind.into())
+fn map<const N: usize>(fields: [(&str, Value); N]) -> EventPayload {
+    let fields = fields.map(|(field, value)| (field.to_owned(), value));
+    EventPayload::Map(HashMap::from(fields))
 }
 
 #[cfg(test)]

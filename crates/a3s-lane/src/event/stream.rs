@@ -7,7 +7,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast::{
+    self,
+    error::{RecvError, TryRecvError},
+};
 use tokio::task::coop::{cooperative, unconstrained};
 use tokio_util::sync::{CancellationToken, ReusableBoxFuture, WaitForCancellationFutureOwned};
 
@@ -24,7 +27,9 @@ type Received = (Result<Record, RecvError>, broadcast::Receiver<Record>);
 /// `queue.shutdown.complete`, or when the queue is dropped; a stream from an [`EventEmitter`] ends when the last
 /// emitter is dropped.
 pub struct EventStream {
-    receiving: ReusableBoxFuture<'static, Received>,
+    /// Absent while `waiting` has it.
+    receiver: Option<broadcast::Receiver<Record>>,
+    waiting: ReusableBoxFuture<'static, Received>,
     filter: Option<Filter>,
     closed: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// The queue has ended: what is buffered is still delivered.
@@ -40,7 +45,8 @@ impl EventStream {
         closed: Option<CancellationToken>,
     ) -> Self {
         Self {
-            receiving: ReusableBoxFuture::new(receive(receiver)),
+            receiver: None,
+            waiting: ReusableBoxFuture::new(receive(receiver)),
             filter,
             closed: closed.map(|token| Box::pin(token.cancelled_owned())),
             ending: false,
@@ -72,38 +78,35 @@ impl EventStream {
         self.missed
     }
 
-    /// Takes part in tokio's cooperative budget, so that a busy stream does not keep a worker thread to itself.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<LaneEvent>> {
-        pin!(cooperative(poll_fn(|cx| self.poll_buffered(cx)))).poll(cx)
-    }
-
-    fn poll_buffered(&mut self, cx: &mut Context<'_>) -> Poll<Option<LaneEvent>> {
-        loop {
-            if self.ended {
-                return Poll::Ready(None);
-            }
-            let Poll::Ready((received, receiver)) = self.receiving.poll(cx) else {
-                if self.ending {
-                    self.ended = true;
-                    continue;
-                }
-                let Some(closed) = &mut self.closed else {
-                    return Poll::Pending;
-                };
-                std::task::ready!(closed.as_mut().poll(cx));
-                // Look once more: the last events came before the end.
-                self.ending = true;
-                continue;
+        while !self.ended {
+            let received = if self.ending {
+                self.poll_record(cx)
+            } else {
+                // Takes part in tokio's cooperative budget: a busy stream does not keep a worker thread to itself.
+                pin!(cooperative(poll_fn(|cx| self.poll_record(cx)))).poll(cx)
             };
-            self.receiving.set(receive(receiver));
             let event = match received {
-                Ok(record) => record.into_event(),
-                Err(RecvError::Lagged(missed)) => {
+                Poll::Ready(Ok(record)) => record.into_event(),
+                Poll::Ready(Err(RecvError::Lagged(missed))) => {
                     self.missed = self.missed.saturating_add(missed);
                     return Poll::Ready(Some(lagged(missed)));
                 }
-                Err(RecvError::Closed) => {
+                Poll::Ready(Err(RecvError::Closed)) => {
                     self.ended = true;
+                    continue;
+                }
+                Poll::Pending if self.ending => {
+                    self.ended = true;
+                    continue;
+                }
+                Poll::Pending => {
+                    let Some(closed) = &mut self.closed else {
+                        return Poll::Pending;
+                    };
+                    std::task::ready!(closed.as_mut().poll(cx));
+                    // Look once more: the last events came before the end.
+                    self.ending = true;
                     continue;
                 }
             };
@@ -111,10 +114,34 @@ impl EventStream {
                 return Poll::Ready(Some(event));
             }
         }
+        Poll::Ready(None)
+    }
+
+    /// Pending means that nothing is buffered, never that the cooperative budget is spent.
+    fn poll_record(&mut self, cx: &mut Context<'_>) -> Poll<Result<Record, RecvError>> {
+        if let Some(mut receiver) = self.receiver.take() {
+            let received = match receiver.try_recv() {
+                Ok(record) => Ok(record),
+                Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
+                Err(TryRecvError::Closed) => Err(RecvError::Closed),
+                Err(TryRecvError::Empty) => {
+                    self.waiting.set(receive(receiver));
+                    return self.poll_waiting(cx);
+                }
+            };
+            self.receiver = Some(receiver);
+            return Poll::Ready(received);
+        }
+        self.poll_waiting(cx)
+    }
+
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Result<Record, RecvError>> {
+        let (received, receiver) = std::task::ready!(self.waiting.poll(cx));
+        self.receiver = Some(receiver);
+        Poll::Ready(received)
     }
 }
 
-/// Pending means that nothing is buffered, never that the cooperative budget is spent: the end of a stream relies on it.
 async fn receive(mut receiver: broadcast::Receiver<Record>) -> Received {
     let received = unconstrained(receiver.recv()).await;
     (received, receiver)
