@@ -71,7 +71,7 @@ export interface RetryPolicy {
 
 /** Settings of one lane. */
 export interface LaneConfig {
-  /** The lane's name; not empty. Of several lanes with one name the last counts. */
+  /** The lane's name; not empty, and unique among the lanes. */
   laneId: string;
   /** How urgent the lane is: an integer from 0, the most urgent, to 255. */
   priority: number;

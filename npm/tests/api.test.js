@@ -42,17 +42,6 @@ test('lanes are listed most urgent first, and limits default to 1 and 10', () =>
   ]);
 });
 
-test('of several lanes with one name the last counts', () => {
-  const lane = Lane.withLanes([
-    { laneId: 'a', priority: 0, maxConcurrency: 1 },
-    { laneId: 'a', priority: 1, maxConcurrency: 2 },
-  ]);
-  assert.deepEqual(
-    lane.stats().lanes.map((status) => [status.laneId, status.maxConcurrency]),
-    [['a', 2]],
-  );
-});
-
 test('undefined and null leave an optional setting out', () => {
   const left = { minConcurrency: undefined, maxConcurrency: null, timeoutSecs: undefined, retryPolicy: null };
   const lane = started([{ laneId: 'a', priority: 1, pressureThreshold: null, ...left }], { dlqSize: undefined });

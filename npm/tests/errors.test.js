@@ -138,6 +138,9 @@ test('l29_settings_that_contradict_each_other_are_refused', () => {
   refused(lane({ minConcurrency: 11 }), 'CONFIG_ERROR', 'high', 'min_concurrency');
   refused(lane({ retryPolicy: { maxRetries: 1, maxDelayMs: 1 } }), 'CONFIG_ERROR', 'high', 'max_delay');
   refused(lane({ laneId: '' }), 'CONFIG_ERROR', 'lane id');
+  refused(() => Lane.withLanes([]), 'CONFIG_ERROR', 'configs', 'at least one lane');
+  const twice = [1, 2].map((priority) => ({ laneId: 'high', priority }));
+  refused(() => Lane.withLanes(twice), 'CONFIG_ERROR', 'high', 'laneId is used by an earlier lane');
 });
 
 test('l29_the_limits_themselves_are_fine', () => {

@@ -47,11 +47,20 @@ impl Queue {
                     (priorities::PROMPT, lane_ids::PROMPT.to_owned()),
                 ]);
             }
+            Some([]) => {
+                return Err(
+                    LaneError::ConfigError("configs must name at least one lane".into()).into(),
+                );
+            }
             Some(configs) => {
                 for lane in configs {
                     let (config, priority) = lane.resolve()?;
                     builder = builder.with_lane(lane.lane_id.as_str(), config, priority);
-                    order.retain(|(_, id)| *id != lane.lane_id);
+                    if order.iter().any(|(_, id)| *id == lane.lane_id) {
+                        let text =
+                            format!("lane '{}': laneId is used by an earlier lane", lane.lane_id);
+                        return Err(LaneError::ConfigError(text).into());
+                    }
                     order.push((priority, lane.lane_id.clone()));
                 }
                 order.sort_by_key(|(priority, _)| *priority);
