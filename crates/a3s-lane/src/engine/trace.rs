@@ -29,6 +29,7 @@ mod enabled {
     pub(crate) struct ExecuteSpan(Span);
 
     impl ExecuteSpan {
+        /// `attempt` is counted from 1; the span tells how often the command was tried before.
         pub(crate) fn new(
             lane: &str,
             name: CommandName,
@@ -42,7 +43,7 @@ mod enabled {
                 lane,
                 name,
                 command.command_type(),
-                attempt,
+                attempt.saturating_sub(1),
                 submitted,
             ))
         }

@@ -185,9 +185,10 @@ async fn l35_no_task_outlives_its_manager() {
     eventually("no task is left", async || tasks() == before).await;
 }
 
-/// An idle queue has no task at all, so it wakes up for nothing.
+/// A queue has no task before its first command and none after its shutdown; in between at most one that rests, and the
+/// timer's while something is due.
 #[tokio::test]
-async fn l35_an_idle_queue_has_no_task() {
+async fn l35_a_queue_that_is_new_or_over_has_no_task() {
     let before = tasks();
     let config = LaneConfig::new(1, 3).with_timeout(Duration::from_secs(3_600));
     let manager = Arc::new(manager_with(&[("only", config, 0)]).await);

@@ -1,0 +1,241 @@
+//! Spans and instruments, fed by a real queue. OpenTelemetry's provider is of the process, so this is one of its own.
+#![cfg(feature = "telemetry")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use a3s_lane::telemetry::init_lane_metrics;
+use a3s_lane::{LaneConfig, LaneError, OtelMetricsBackend, QueueMetrics, RetryPolicy};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+use serde_json::Value;
+
+use support::trace::Trace;
+use support::{
+    Gate, builder_with, command, endless, failing, nothing, outcome, started, submit, within,
+};
+
+#[tokio::test]
+async fn a_command_has_a_submit_and_an_execute_span() {
+    let trace = Trace::start();
+    let manager = started(LaneConfig::new(1, 1)).await;
+    let caller = tracing::info_span!("caller");
+    let body = command("read", |_| async {
+        tracing::info!("from the body");
+        Ok(Value::Null)
+    });
+    let submitted = {
+        use tracing::Instrument;
+        submit(&manager, "only", body)
+            .instrument(caller.clone())
+            .await
+    };
+    outcome(submitted).await.expect("it runs");
+    let [submit] = &*trace.spans("a3s.lane.submit") else {
+        panic!("one submit span");
+    };
+    let [execute] = &*trace.spans("a3s.lane.execute") else {
+        panic!("one execute span");
+    };
+    let field = |span: &support::trace::Seen, name: &str| {
+        span.fields.get(&format!("a3s.lane.{name}")).cloned()
+    };
+    assert_eq!(field(submit, "lane_name").as_deref(), Some("only"));
+    assert_eq!(field(submit, "command_type").as_deref(), Some("read"));
+    assert_eq!(submit.parent, caller.id().map(|id| id.into_u64()));
+    assert_eq!(field(execute, "lane_name").as_deref(), Some("only"));
+    assert_eq!(field(execute, "command_type").as_deref(), Some("read"));
+    assert_eq!(field(execute, "success").as_deref(), Some("true"));
+    let id = field(execute, "command_id").expect("it has an id");
+    uuid::Uuid::parse_str(&id).expect("a UUID");
+    // Linked over the queue, rather than a child: the submitter may be long gone.
+    assert_eq!(execute.parent, None);
+    assert_eq!(execute.follows, [submit.id]);
+    let line = &trace.said("from the body")[0];
+    assert_eq!(line.span.as_deref(), Some("a3s.lane.execute"));
+    assert!(submit.closed && execute.closed);
+}
+
+#[tokio::test]
+async fn each_attempt_and_each_retry_has_a_span() {
+    let trace = Trace::start();
+    let retry = RetryPolicy::fixed(2, Duration::ZERO);
+    let manager = started(LaneConfig::new(1, 1).with_retry_policy(retry)).await;
+    let body = command("flaky", |attempt| async move {
+        match attempt {
+            3 => Ok(Value::Null),
+            _ => Err(LaneError::CommandError("no".to_owned())),
+        }
+    });
+    let receiver = submit(&manager, "only", body).await;
+    outcome(receiver).await.expect("the third attempt");
+    let executes = trace.spans("a3s.lane.execute");
+    let success: Vec<_> = executes
+        .iter()
+        .map(|span| &*span.fields["a3s.lane.success"])
+        .collect();
+    assert_eq!(success, ["false", "false", "true"]);
+    let retries = trace.spans("a3s.lane.retry");
+    let attempts: Vec<_> = retries
+        .iter()
+        .map(|span| &*span.fields["a3s.lane.retry_attempt"])
+        .collect();
+    assert_eq!(attempts, ["1", "2"]);
+    let id = &executes[0].fields["a3s.lane.command_id"];
+    for span in executes.iter().chain(&retries) {
+        assert_eq!(&span.fields["a3s.lane.command_id"], id);
+        assert_eq!(span.fields["a3s.lane.lane_name"], "only");
+    }
+}
+
+/// How often the command was tried before: 0, 1, ...
+#[tokio::test]
+async fn an_execute_span_tells_its_attempt() {
+    let trace = Trace::start();
+    let retry = RetryPolicy::fixed(1, Duration::ZERO);
+    let manager = started(LaneConfig::new(1, 1).with_retry_policy(retry)).await;
+    let receiver = submit(&manager, "only", failing("t")).await;
+    outcome(receiver).await.expect_err("it fails");
+    let attempts: Vec<String> = trace
+        .spans("a3s.lane.execute")
+        .iter()
+        .map(|span| span.fields["a3s.lane.retry_attempt"].clone())
+        .collect();
+    assert_eq!(attempts, ["0", "1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_times_out_or_panics_has_failed() {
+    let trace = Trace::start();
+    let config = LaneConfig::new(1, 1).with_timeout(Duration::from_secs(1));
+    let manager = started(config).await;
+    for body in [endless("t"), command("t", |_| async { panic!("boom") })] {
+        let receiver = submit(&manager, "only", body).await;
+        outcome(receiver).await.expect_err("it fails");
+    }
+    for span in trace.spans("a3s.lane.execute") {
+        assert_eq!(span.fields["a3s.lane.success"], "false");
+        assert!(span.closed);
+    }
+}
+
+/// The points of an instrument: the lane, and the value (of a histogram its count and sum).
+fn points(exported: &[ResourceMetrics], name: &str) -> Vec<(String, f64, f64)> {
+    let lane = |mut attributes: Box<dyn Iterator<Item = &opentelemetry::KeyValue> + '_>| {
+        let lane = attributes.find(|attribute| attribute.key.as_str() == "lane");
+        lane.map_or(String::new(), |lane| lane.value.as_str().into_owned())
+    };
+    let last = exported.last().expect("something was exported");
+    let metrics = last
+        .scope_metrics()
+        .filter(|scope| scope.scope().name() == "a3s-lane")
+        .flat_map(|scope| scope.metrics())
+        .filter(|metric| metric.name() == name);
+    let mut points = Vec::new();
+    for metric in metrics {
+        match metric.data() {
+            AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                points.extend(sum.data_points().map(|point| {
+                    let lane = lane(Box::new(point.attributes()));
+                    (lane, point.value() as f64, 0.0)
+                }));
+            }
+            AggregatedMetrics::F64(MetricData::Gauge(gauge)) => {
+                points.extend(gauge.data_points().map(|point| {
+                    let lane = lane(Box::new(point.attributes()));
+                    (lane, point.value(), 0.0)
+                }));
+            }
+            AggregatedMetrics::F64(MetricData::Histogram(histogram)) => {
+                points.extend(histogram.data_points().map(|point| {
+                    let lane = lane(Box::new(point.attributes()));
+                    (lane, point.count() as f64, point.sum())
+                }));
+            }
+            other => panic!("{name} has an unexpected kind: {other:?}"),
+        }
+    }
+    points.sort_by(|a, b| a.0.cmp(&b.0));
+    points
+}
+
+/// L34: the gauge is set, not added to; refused submits are not counted.
+#[tokio::test]
+async fn l34_instruments_are_fed_by_the_queue() {
+    let exporter = InMemoryMetricExporter::default();
+    let reader = PeriodicReader::builder(exporter.clone()).build();
+    let provider = SdkMeterProvider::builder().with_reader(reader).build();
+    opentelemetry::global::set_meter_provider(provider.clone());
+    init_lane_metrics();
+    let lane = |id| {
+        let retry = RetryPolicy::fixed(1, Duration::ZERO);
+        (id, LaneConfig::new(1, 1).with_retry_policy(retry), 0)
+    };
+    let manager = builder_with(&[lane("a"), lane("b")])
+        .with_dlq(5)
+        .with_metrics(QueueMetrics::new(Arc::new(OtelMetricsBackend::new())))
+        .build()
+        .await
+        .expect("built");
+    manager.start().await.expect("starts");
+    for body in [nothing("good"), nothing("good"), failing("bad")] {
+        let receiver = submit(&manager, "a", body).await;
+        let _ = outcome(receiver).await;
+    }
+    let gate = Gate::new();
+    let mut receivers = Vec::new();
+    for _ in 0..4 {
+        receivers.push(submit(&manager, "b", gate.command("held")).await);
+    }
+    let refused = manager.submit("nope", nothing("t")).await;
+    assert!(matches!(refused, Err(LaneError::LaneNotFound(_))));
+    support::eventually("one of b runs", async || {
+        manager.stats().await.expect("never fails").total_active == 1
+    })
+    .await;
+    let export = || {
+        provider.force_flush().expect("exports");
+        exporter.get_finished_metrics().expect("exported")
+    };
+    let point = |lane: &str, value: f64| (lane.to_owned(), value, 0.0);
+    let now = export();
+    for (name, expected) in [
+        (
+            "a3s_lane_commands_submitted_total",
+            [("a", 3.0), ("b", 4.0)].as_slice(),
+        ),
+        ("a3s_lane_commands_completed_total", &[("a", 2.0)]),
+        ("a3s_lane_commands_failed_total", &[("a", 1.0)]),
+        ("lane.commands.submitted", &[("a", 3.0), ("b", 4.0)]),
+        ("lane.commands.completed", &[("a", 2.0)]),
+        ("lane.commands.failed", &[("a", 1.0)]),
+        ("lane.commands.retried", &[("a", 1.0)]),
+        ("lane.commands.dead_lettered", &[("a", 1.0)]),
+        ("lane.queue.depth", &[("a", 0.0), ("b", 3.0)]),
+        ("lane.queue.active", &[("a", 0.0), ("b", 1.0)]),
+    ] {
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(lane, value)| point(lane, *value))
+            .collect();
+        assert_eq!(points(&now, name), expected, "{name}");
+    }
+    let durations = points(&now, "a3s_lane_command_duration_seconds");
+    assert_eq!((durations.len(), durations[0].1), (1, 2.0));
+    assert_eq!(points(&now, "lane.command.latency_ms")[0].1, 2.0);
+    assert_eq!(points(&now, "lane.command.wait_time_ms")[0].1, 4.0);
+
+    gate.open();
+    for receiver in receivers {
+        outcome(receiver).await.expect("it runs");
+    }
+    within(manager.drain(Duration::from_secs(60)))
+        .await
+        .expect("it is empty");
+    let now = export();
+    let zero = [point("a", 0.0), point("b", 0.0)];
+    assert_eq!(points(&now, "lane.queue.depth"), zero);
+    assert_eq!(points(&now, "lane.queue.active"), zero);
+}
