@@ -164,11 +164,16 @@ pub(crate) async fn is_empty_and_alive(queue: &Arc<CommandQueue>) {
 }
 
 /// Runs a model many times, each time with another schedule: uniformly random ones, and ones that follow priorities and
-/// change them at few places, which find what only a certain order of few steps shows.
+/// change them at few places, which find what only a certain order of few steps shows. `SHUTTLE_ITERATIONS` in the
+/// environment replaces the number of runs.
 pub(crate) fn check<F>(iterations: usize, model: impl Fn() -> F + Send + Sync + 'static)
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    let wanted = std::env::var("SHUTTLE_ITERATIONS").ok();
+    let iterations = wanted
+        .and_then(|wanted| wanted.parse().ok())
+        .unwrap_or(iterations);
     let model = Arc::new(model);
     let random = Arc::clone(&model);
     shuttle::check_random(move || shuttle::future::block_on(random()), iterations);
