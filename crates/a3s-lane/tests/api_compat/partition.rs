@@ -24,6 +24,10 @@ async fn place(partitioner: &dyn Partitioner, kind: &str, count: usize) -> Parti
     crate::send(partitioner.partition(&command(kind), count)).await
 }
 
+fn made<T: Default>() -> T {
+    T::default()
+}
+
 #[tokio::test]
 async fn each_partitioner() {
     let turn = RoundRobinPartitioner::new();
@@ -34,7 +38,7 @@ async fn each_partitioner() {
     assert_eq!(places, [0, 1, 2, 0]);
     let first = place(&HashPartitioner::new(), "a", 100).await;
     assert_eq!(first, place(&HashPartitioner, "a", 100).await);
-    assert_eq!(first, place(&HashPartitioner::default(), "a", 100).await);
+    assert_eq!(first, place(&made::<HashPartitioner>(), "a", 100).await);
     assert!(place(&RoundRobinPartitioner::default(), "a", 1).await == 0);
     let custom = CustomPartitioner::new(|kind: &str| kind.len() + 100);
     assert_eq!(place(&custom, "abc", 10).await, 3);

@@ -5,9 +5,7 @@ use std::time::Duration;
 use a3s_lane::config::LaneOptions;
 use a3s_lane::{EventEmitter, LaneConfig, LaneError, LaneEvent, QueueManagerBuilder, RetryPolicy};
 
-use crate::support::{
-    Gate, builder_with, eventually, manager_with, nothing, outcome, started, submit, within,
-};
+use crate::support::{Gate, builder_with, eventually, manager_with, outcome, submit, within};
 
 async fn refusal(builder: QueueManagerBuilder) -> String {
     match builder.build().await {
@@ -181,6 +179,8 @@ async fn l29_an_emitter_of_capacity_zero_or_without_end_does_not_panic() {
 #[tokio::test(start_paused = true)]
 async fn l29_an_unlimited_rate_limits_nothing() {
     use a3s_lane::{RateLimitConfig, TokenBucketLimiter};
+
+    use crate::support::{nothing, started};
 
     let config = LaneConfig::new(1, 2).with_rate_limit(RateLimitConfig::unlimited());
     let manager = started(config).await;
