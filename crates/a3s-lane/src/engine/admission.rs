@@ -105,9 +105,18 @@ impl Engine {
         command: Box<dyn Command>,
         reply: Reply,
     ) -> std::result::Result<(), Refusal> {
-        let Some(admitted) = self.place_at_once(target, command, reply)? else {
-            return Ok(());
-        };
+        match self.place_at_once(target, command, reply)? {
+            None => Ok(()),
+            // Boxed, as all that few lanes need: most submits never wait.
+            Some(admitted) => Box::pin(self.place_awaited(admitted)).await,
+        }
+    }
+
+    /// Puts an admitted command into a lane that has somebody to wait for.
+    async fn place_awaited(
+        self: &Arc<Self>,
+        admitted: Admitted,
+    ) -> std::result::Result<(), Refusal> {
         let mut admission = Admission {
             engine: self,
             entered: false,

@@ -135,7 +135,7 @@ impl Engine {
             engine: Arc::clone(self),
             stage: Stage::Busy(finished.key, finished.attempt),
         };
-        self.spawn(runner.run(Some(finished)));
+        self.spawn(runner.run(Some(Box::new(finished))));
     }
 
     /// Makes a suspended attempt reachable, or says why it must stop at once.
@@ -160,12 +160,12 @@ impl Engine {
 impl Runner {
     /// Runs commands until nothing can start. An `overrun` attempt comes first: it blocks another thread, and ends
     /// here without its help.
-    async fn run(mut self, overrun: Option<Finished>) {
+    async fn run(mut self, overrun: Option<Box<Finished>>) {
         let engine = Arc::clone(&self.engine);
         let mut next = match overrun {
             None => self.first_take(),
             Some(finished) => {
-                Box::pin(engine.finish_awaited(&mut self.stage, finished, true)).await
+                Box::pin(engine.finish_awaited(&mut self.stage, *finished, true)).await
             }
         };
         loop {
