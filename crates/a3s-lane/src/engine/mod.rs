@@ -20,6 +20,7 @@ mod observer;
 mod runner;
 mod settle;
 mod sync;
+mod taken;
 mod timer;
 mod trace;
 

@@ -6,86 +6,17 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::attempt::{self, Abort, AttemptCell, Ended};
-use super::job::Work;
 use super::observer::Sample;
 use super::settle::Finished;
 use super::sync::yield_now;
-use super::trace::{ExecuteSpan, SubmitSpan};
-use super::{Engine, LaneInfo, State};
+use super::taken::{Stage, Taken};
+use super::trace::ExecuteSpan;
+use super::{Engine, State};
 use crate::error::LaneError;
-use crate::event::What;
-use crate::scheduler::{CommandKey, LaneKey};
+use crate::scheduler::CommandKey;
 
 /// A runner gives way to other tasks after this many commands that never suspended it.
 const STREAK: u32 = 64;
-
-/// A command that a runner has taken and must run: it holds a slot.
-pub(super) struct Taken {
-    pub(super) key: CommandKey,
-    pub(super) lane_key: LaneKey,
-    pub(super) lane: Arc<LaneInfo>,
-    pub(super) attempt: u32,
-    pub(super) work: Work,
-    pub(super) started_at: u64,
-    timeout_ns: Option<u64>,
-    wait_ns: u64,
-    submitted: SubmitSpan,
-    /// The timer task was woken from this runner's thread, where tokio may run it only after this runner: let it
-    /// run before the body, which may block the thread.
-    pub(super) timer_first: bool,
-}
-
-impl Engine {
-    /// Takes the most urgent command that may start now.
-    pub(super) fn take(&self, state: &mut State, now: u64) -> Option<Taken> {
-        loop {
-            let start = state.scheduler.next(now)?;
-            let job = state.scheduler.job_mut(start.key)?;
-            let work = job.take_work(start.timeout_ns.is_some());
-            let submitted = job.span.take();
-            let Some(work) = work else {
-                debug_assert!(false, "a waiting job has its command");
-                state.scheduler.abandon(start.key, start.attempt, now);
-                continue;
-            };
-            let lane = &state.lanes[start.lane.index()];
-            let wait_ns = start.wait_ns;
-            let counts = state.scheduler.counts(start.lane);
-            lane.observer.record(Sample::Started { wait_ns }, counts);
-            self.emitter.report(|| {
-                let kind = lane.kind(command_type(&work));
-                What::Started(Arc::clone(&lane.id), self.name(start.key), kind)
-            });
-            if start.relieved {
-                self.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
-            }
-            return Some(Taken {
-                key: start.key,
-                lane_key: start.lane,
-                lane: Arc::clone(lane),
-                attempt: start.attempt,
-                work,
-                started_at: now,
-                timeout_ns: start.timeout_ns,
-                wait_ns,
-                submitted,
-                timer_first: false,
-            });
-        }
-    }
-}
-
-/// What a runner has to put right when its task is dropped or panics.
-pub(super) enum Stage {
-    /// Spawned, and has not taken a start.
-    Armed,
-    /// Runs a command.
-    Busy(CommandKey, u32),
-    /// Waits to be armed again; the number tells its rest from those of other runners.
-    Resting(u64),
-    /// Has left nothing undone.
-    Done,
-}
 
 /// A runner that waits to be armed again. At most one per queue; whoever takes it out of the state has armed it.
 #[derive(Debug)]
@@ -287,11 +218,6 @@ async fn execute(engine: &Arc<Engine>, taken: Taken) -> Finished {
         result,
         abandoned,
     }
-}
-
-/// The user's word for the kind of a command; empty when asking for it panics.
-pub(super) fn command_type(work: &Work) -> &str {
-    attempt::guarded(|| work.command_type()).unwrap_or_default()
 }
 
 /// Whether a command's first await is likely to get its turn: commands of one runner share its cooperative budget.

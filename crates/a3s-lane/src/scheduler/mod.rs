@@ -17,6 +17,8 @@
 //! running, which is what makes every command settle once.
 
 mod arena;
+mod decision;
+mod entry;
 mod heap;
 mod lane;
 #[cfg(test)]
@@ -27,6 +29,11 @@ mod properties;
 use std::time::Duration;
 
 use arena::Arena;
+pub(crate) use decision::{
+    CommandKey, Due, Ending, LaneCounts, LaneKey, Released, RunningAttempt, Start, Submitted,
+    Verdict,
+};
+use entry::{Entry, State};
 use heap::IndexedHeap;
 pub(crate) use lane::LanePolicy;
 use lane::{LaneState, NONE};
@@ -39,144 +46,6 @@ pub(crate) const OVERRUN_GRACE_NS: u64 = 20_000_000;
 /// A duration in the scheduler's unit; 584 years at the most.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A lane of one scheduler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LaneKey(u32);
-
-impl LaneKey {
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// A command of one scheduler. Never valid again once the command is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct CommandKey {
-    slot: u32,
-    serial: u64,
-}
-
-impl CommandKey {
-    /// The number that [`Scheduler::reserve`] drew for this command.
-    pub(crate) fn serial(self) -> u64 {
-        self.serial
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Ready,
-    Delayed,
-    Running,
-    /// Running past its deadline; the slot is taken away when the grace period ends.
-    Overdue,
-    Concluded,
-}
-
-#[derive(Debug)]
-struct Entry<T> {
-    job: T,
-    serial: u64,
-    submitted_at: u64,
-    /// When it last became ready; the wait of the next attempt counts from here.
-    ready_at: u64,
-    /// How long to wait for the retry that `conclude` decided on; `u64::MAX` when the command is settled.
-    retry_delay: u64,
-    next: u32,
-    lane: LaneKey,
-    /// Attempts made, the current one included.
-    attempt: u32,
-    state: State,
-}
-
-impl<T> Entry<T> {
-    fn is_running(&self, key: CommandKey, attempt: u32) -> bool {
-        self.serial == key.serial
-            && self.attempt == attempt
-            && matches!(self.state, State::Running | State::Overdue)
-    }
-}
-
-/// A command was accepted.
-#[derive(Debug)]
-pub(crate) struct Submitted {
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the handle of a command, for cancel and explain")
-    )]
-    pub(crate) key: CommandKey,
-    /// The lane just reached its pressure threshold.
-    pub(crate) pressure: bool,
-}
-
-/// Start this command now: it holds a slot.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Start {
-    pub(crate) key: CommandKey,
-    pub(crate) lane: LaneKey,
-    /// Counted from 1.
-    pub(crate) attempt: u32,
-    pub(crate) wait_ns: u64,
-    /// The lane's time limit for this attempt.
-    pub(crate) timeout_ns: Option<u64>,
-    /// The lane's last pending command left after pressure was reported.
-    pub(crate) relieved: bool,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    Completed,
-    Failed,
-    /// Failed in a way that no retry can mend.
-    Unrecoverable,
-}
-
-/// What follows the end of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The command has its final outcome.
-    Settle,
-    /// It runs again; `attempt` is the number of the retry, from 1.
-    Retry { attempt: u32 },
-}
-
-/// What `release` did with the entry.
-#[derive(Debug)]
-pub(crate) enum Released<T> {
-    Settled(T),
-    Requeued,
-}
-
-/// A running command met its time limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// Ask the attempt to stop.
-    Deadline(CommandKey),
-    /// This attempt did not stop in time: conclude it without its help.
-    Overrun(CommandKey, u32),
-}
-
-/// What is known of a running attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RunningAttempt {
-    pub(crate) lane: LaneKey,
-    /// Its time limit has passed.
-    pub(crate) overdue: bool,
-    /// The lane's present time limit.
-    pub(crate) timeout_ns: Option<u64>,
-}
-
-/// The counts of one lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LaneCounts {
-    /// Ready and delayed commands.
-    pub(crate) pending: usize,
-    pub(crate) active: usize,
-    pub(crate) min: usize,
-    pub(crate) max: usize,
 }
 
 /// Lanes, their commands, and the order in which they run. `T` is what the caller keeps with each command.
