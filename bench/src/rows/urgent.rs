@@ -1,10 +1,11 @@
 //! How long a `control` command waits for its start while the `prompt` lane is saturated: 99th percentile.
 //!
 //! The two slots of `prompt` are held while its backlog is submitted; then they are let go, and thousands of commands wait
-//! behind two running ones until the last probe (checked). A thread outside of the runtime sleeps for half a millisecond, submits one `control` command and reads from its
-//! result how long after the call it began. Two kinds of prompts: async sleeps of 5 ms (the lane is busy, the workers are
-//! not) and 20 us of computation each (both workers are busy all the time; a scheduler that stays too long on one lane shows
-//! here). The floor submits the probe with a bare spawn, beside two semaphores of the same sizes that carry the same load.
+//! behind two running ones until the last probe (checked). A thread outside of the runtime sleeps for half a millisecond,
+//! submits one `control` command and reads from its result how long after the call it began. Two kinds of prompts: async
+//! sleeps of 5 ms (the lane is busy, the workers are not) and 20 us of computation each (both workers are busy all the
+//! time; a scheduler that stays too long on one lane shows here). The floor submits the probe with a bare spawn, beside
+//! two semaphores of the same sizes that carry the same load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
