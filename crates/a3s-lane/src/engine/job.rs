@@ -20,6 +20,7 @@ impl Reply {
     }
 
     pub(crate) fn send(mut self, result: Result<Value>) {
+        super::sync::interleave();
         if let Some(sender) = self.0.take() {
             // Nobody waits any more: waiting is not running, so this is no error.
             let _ = sender.send(result);

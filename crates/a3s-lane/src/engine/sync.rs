@@ -58,6 +58,12 @@ pub(crate) async fn yield_now() {
     shuttle::future::yield_now().await;
 }
 
+/// A place where the model checker may let another task go on, beside a primitive that it does not know.
+pub(crate) fn interleave() {
+    #[cfg(shuttle)]
+    shuttle::thread::yield_now();
+}
+
 /// The time since the queue was made, in nanoseconds.
 #[cfg(not(shuttle))]
 pub(crate) struct Clock {
