@@ -76,6 +76,13 @@ pub(super) enum Ended {
     Aborted(Abort),
 }
 
+/// What came of an attempt.
+pub(super) struct Run {
+    pub(super) ended: Ended,
+    /// The body gave up its thread at least once.
+    pub(super) suspended: bool,
+}
+
 /// Runs `command` once. `attach` is called when the body suspends for the first time, with a cell through which the
 /// attempt can be stopped; it returns a reason to stop at once, if there is one.
 ///
@@ -83,10 +90,15 @@ pub(super) enum Ended {
 pub(super) async fn run(
     command: &dyn Command,
     mut attach: impl FnMut(Arc<AttemptCell>) -> Option<Abort>,
-) -> Ended {
+) -> Run {
     let mut body = match guarded(|| command.execute()) {
         Ok(body) => body,
-        Err(panic) => return Ended::Returned(Err(panic)),
+        Err(panic) => {
+            return Run {
+                ended: Ended::Returned(Err(panic)),
+                suspended: false,
+            };
+        }
     };
     let mut cell: Option<Arc<AttemptCell>> = None;
     let ended = poll_fn(|cx| {
@@ -109,9 +121,13 @@ pub(super) async fn run(
         Poll::Pending
     })
     .await;
-    match (guarded(move || drop(body)), ended) {
+    let ended = match (guarded(move || drop(body)), ended) {
         (Err(panic), Ended::Returned(_)) => Ended::Returned(Err(panic)),
         (_, ended) => ended,
+    };
+    Run {
+        ended,
+        suspended: cell.is_some(),
     }
 }
 

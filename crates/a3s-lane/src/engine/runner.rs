@@ -18,6 +18,9 @@ use crate::scheduler::CommandKey;
 /// A runner gives way to other tasks after this many commands that never suspended it.
 const STREAK: u32 = 64;
 
+/// A runner gives way to other tasks after this many nanoseconds of commands that never suspended it.
+const STREAK_NS: u64 = 100_000;
+
 /// A runner that waits to be armed again. At most one per queue; whoever takes it out of the state has armed it.
 #[derive(Debug)]
 pub(super) struct RestingRunner {
@@ -101,10 +104,16 @@ impl Runner {
         };
         loop {
             let mut streak = 0;
+            let mut streak_since = next.as_ref().map_or(0, |taken| taken.started_at);
             while let Some(taken) = next {
-                let finished = execute(&engine, taken).await;
+                let (finished, suspended) = execute(&engine, taken).await;
+                if suspended {
+                    streak = 0;
+                    streak_since = finished.ended_at;
+                }
                 streak += 1;
-                let give_way = streak >= STREAK || !has_budget();
+                let lasted = finished.ended_at.saturating_sub(streak_since);
+                let give_way = streak >= STREAK || lasted >= STREAK_NS || !has_budget();
                 next = if finished.lane.must_await() {
                     Box::pin(engine.finish_awaited(&mut self.stage, finished, !give_way)).await
                 } else {
@@ -114,6 +123,7 @@ impl Runner {
                     yield_now().await;
                     next = self.first_take();
                     streak = 0;
+                    streak_since = next.as_ref().map_or(0, |taken| taken.started_at);
                 }
             }
             if !poll_fn(|cx| self.poll_rest(cx)).await {
@@ -167,7 +177,8 @@ impl Runner {
     }
 }
 
-async fn execute(engine: &Arc<Engine>, taken: Taken) -> Finished {
+/// Runs one attempt; also says whether it gave up the thread.
+async fn execute(engine: &Arc<Engine>, taken: Taken) -> (Finished, bool) {
     let Taken {
         key,
         lane_key,
@@ -190,12 +201,12 @@ async fn execute(engine: &Arc<Engine>, taken: Taken) -> Finished {
         Box::pin(engine.record_awaited(&lane, lane_key, Sample::Started { wait_ns })).await;
     }
     let span = ExecuteSpan::new(&lane.id, engine.name(key), &*work, attempt, submitted);
-    let ended = span
+    let run = span
         .around(attempt::run(&*work, |cell| {
             engine.attach(key, attempt, cell)
         }))
         .await;
-    let (result, abandoned) = match ended {
+    let (result, abandoned) = match run.ended {
         Ended::Returned(result) => (result, false),
         Ended::Aborted(Abort::Deadline) => {
             let limit = Duration::from_nanos(timeout_ns.unwrap_or_default());
@@ -207,7 +218,7 @@ async fn execute(engine: &Arc<Engine>, taken: Taken) -> Finished {
         }
     };
     span.end(result.is_ok());
-    Finished {
+    let finished = Finished {
         key,
         lane_key,
         lane,
@@ -217,7 +228,8 @@ async fn execute(engine: &Arc<Engine>, taken: Taken) -> Finished {
         ended_at: engine.now(),
         result,
         abandoned,
-    }
+    };
+    (finished, run.suspended)
 }
 
 /// Whether a command's first await is likely to get its turn: commands of one runner share its cooperative budget.
