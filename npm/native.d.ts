@@ -9,14 +9,65 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** One submitted command. Keeps its queue, so that a result can be asked for as long as somebody holds it. */
+export declare class NativeHandle {
+  /** The command's id. */
+  id(): string
+  /** The id of its lane. */
+  laneId(): string
+  /** Where the command is. */
+  status(): string
+  /** A promise of the result as JSON text. */
+  result(): Promise<NativeOutcome>
+  /** Cancels the command; false when its outcome is already decided. */
+  cancel(): boolean
+  /** Where the command is and why it waits, as JSON text. */
+  explain(): string | null
+  /** How far the command is, from the newest value on. */
+  progress(): NativeReports
+  /** The command's partial results, from the first one on. */
+  chunks(): NativeReports
+}
+
 /** A set of lanes. The typed entry wraps it in `Lane`. */
 export declare class NativeLane {
+  /** Cancels the command with this id; false when there is none to cancel. */
+  cancel(id: string): boolean
+  /** Cancels every command of a lane; returns how many. */
+  cancelLane(laneId: string): number
+  /** Cancels every command of a key; returns how many. */
+  cancelKey(key: string): number
+  /** Pauses or resumes the starts of a lane. */
+  pauseLane(laneId: string, paused: boolean): void
+  /** Pauses or resumes the starts of a key, in all lanes. */
+  pauseKey(key: string, paused: boolean): void
+  /** Adds a lane, or changes one. */
+  setLane(config: NativeLaneConfig): void
+  /** Takes an empty lane out. */
+  removeLane(laneId: string): void
+  /** Limits how many commands run at once, over all lanes; left out, nothing does. */
+  setMaxConcurrency(total?: number | undefined | null): void
+  /** Changes a shared limiter. */
+  setLimiter(limiter: NativeLimiter): void
+  /** Where a command is and why it waits, as JSON text. */
+  explain(id: string): string | null
+  /** The whole state as JSON text. */
+  snapshot(): string
+  /**
+   * Ends the queue: nothing new is accepted and nothing more starts from this call on. The promise is that of what was
+   * left, as JSON text.
+   */
+  shutdownWithin(timeoutMs: number): Promise<NativeOutcome>
   /** The given lanes, or the six default lanes when `configs` is left out. */
-  constructor(configs?: Array<NativeLaneConfig> | undefined | null, dlqSize?: number | undefined | null)
+  constructor(configs?: Array<NativeLaneConfig> | undefined | null, dlqSize?: number | undefined | null, maxConcurrency?: number | undefined | null, limiters?: Array<NativeLimiter> | undefined | null)
   /** Begins to run what was submitted. */
   start(): void
-  /** Runs a command that returns its payload, and blocks until its result is there. */
-  submit(laneId: string, commandType: string, payload?: string | undefined | null): string
+  /** Runs a command, and blocks until its result is there. */
+  submit(laneId: string, command: NativeCommand): string
+  /** Hands a command to a lane, and does not wait. */
+  enqueue(laneId: string, command: NativeCommand): NativeHandle
+  /** Hands commands to a lane in their order, and does not wait. */
+  submitMany(laneId: string, commands: Array<NativeCommand>): Array<NativeAnswer>
   /** Calls `wake` on this JavaScript thread whenever events can be taken from the subscription. */
   subscribe(wake: () => void, keys?: Array<string> | undefined | null): NativeSubscription
   /** The state of all lanes, most urgent first. */
@@ -27,8 +78,19 @@ export declare class NativeLane {
   drain(timeoutMs: number): void
   /** As `drain`, without blocking. */
   drainAsync(timeoutMs: number): Promise<NativeOutcome>
-  /** Submits a command whose attempts follow `script` (JSON text). The promise is that of its result. */
+  /** Submits a command whose attempts follow `script` (JSON text), without options. The promise is that of its result. */
   submitScripted(laneId: string, commandType: string, script: string): Promise<NativeOutcome>
+}
+
+/** What one command reports, until it has settled. */
+export declare class NativeReports {
+  /**
+   * A promise of the next report as JSON text, without a value when no more will come. Keeps the process alive until
+   * then.
+   */
+  next(): Promise<NativeOutcome>
+  /** Ends the reports, those that are waited for included. The command goes on. */
+  close(): void
 }
 
 /** A live subscription. */
@@ -41,12 +103,34 @@ export declare class NativeSubscription {
   ended(): Promise<NativeOutcome>
 }
 
+/** What became of one command of several: its handle, or why it was refused. */
+export interface NativeAnswer {
+  /** When it was accepted. */
+  handle?: NativeHandle
+  /** The error's kind, when it was refused. */
+  code?: string
+  /** The error's text, when it was refused. */
+  message?: string
+}
+
 /** Some of a subscription's events, and whether more may follow. */
 export interface NativeBatch {
   /** In order. */
   events: Array<NativeEvent>
   /** No further event will come. */
   ended: boolean
+}
+
+/** One command, as the typed entry hands it over: types are checked, ranges are not. */
+export interface NativeCommand {
+  /** What kind of work it is. */
+  commandType: string
+  /** JSON text: what the command returns, or its script. */
+  payload?: string
+  /** The payload is a script for tests. */
+  scripted?: boolean
+  /** Default: as its lane says. */
+  options?: NativeSubmitOptions
 }
 
 /** Something that happened in a lane. */
@@ -75,6 +159,30 @@ export interface NativeLaneConfig {
   pressureThreshold?: number
   /** Default: no retries. */
   retryPolicy?: NativeRetryPolicy
+  /** The most pending commands. */
+  maxPending?: number
+  /** `reject`, the default, `wait` or `drop_oldest`. */
+  overflow?: string
+  /** Running commands may be stopped for a more urgent lane. */
+  preemptible?: boolean
+  /** How long a command may go on after it was asked to stop. */
+  graceMs?: number
+  /** The longest time without a sign of life. */
+  progressTimeoutMs?: number
+  /** The most running commands of one key. */
+  maxConcurrencyPerKey?: number
+  /** Pairs of a key and its share. */
+  keyWeights?: Array<[string, number]>
+  /** `none`, the default, `full` or `equal`. */
+  retryJitter?: string
+  /** Starts per span of time. */
+  rateLimit?: NativeRateLimit
+  /** The most starts at once under the rate limit. */
+  burst?: number
+  /** How waiting commands become more urgent. */
+  priorityBoost?: NativePriorityBoost
+  /** Names of shared limiters. */
+  limiters?: Array<string>
 }
 
 /** The state of one lane. */
@@ -91,6 +199,26 @@ export interface NativeLaneStatus {
   maxConcurrency: number
 }
 
+/** A limiter that lanes share by its name. */
+export interface NativeLimiter {
+  /** The name. */
+  name: string
+  /** In cost or commands per window. */
+  maxCommands: number
+  /** The length of the window. */
+  windowMs: number
+  /** `token_bucket`, the default, or `sliding_window`. */
+  algorithm?: string
+  /** The most that a token bucket grants at once. */
+  burst?: number
+  /** Each start is charged 1 instead of its command's cost. */
+  countingCommands?: boolean
+  /** What is kept for urgent lanes. */
+  reserve?: number
+  /** The highest priority number that counts as urgent. */
+  urgentUpTo?: number
+}
+
 /** How asynchronous work ended. The typed entry turns a `code` into a rejection with `LaneError`. */
 export interface NativeOutcome {
   /** The result, when there is one. */
@@ -101,7 +229,23 @@ export interface NativeOutcome {
   message?: string
 }
 
-/** Retries of one lane. */
+/** How waiting commands become more urgent. */
+export interface NativePriorityBoost {
+  /** The wait after which a command has priority 0. */
+  deadlineMs: number
+  /** Pairs: the time left in milliseconds, and what is taken off the priority from then on. */
+  steps: Array<[number, number]>
+}
+
+/** How many commands of one lane may start in a span of time. */
+export interface NativeRateLimit {
+  /** Per window. */
+  maxCommands: number
+  /** The length of the window. */
+  windowMs: number
+}
+
+/** Retries of a lane or of one command. */
 export interface NativeRetryPolicy {
   /** Retries after the first attempt. */
   maxRetries: number
@@ -123,4 +267,48 @@ export interface NativeStats {
   deadLetterCount: number
   /** Most urgent lane first. */
   lanes: Array<NativeLaneStatus>
+}
+
+/** What one command asks for, beside its lane's settings. */
+export interface NativeSubmitOptions {
+  /** Default: a new UUID. */
+  id?: string
+  /** Inside the lane; lower goes first. */
+  priority?: number
+  /** The shortest wait before the start. */
+  delayMs?: number
+  /** The earliest start, in milliseconds since 1970. */
+  runAtMs?: number
+  /** The longest wait for the first start. */
+  ttlMs?: number
+  /** Limit of one attempt. */
+  timeoutMs?: number
+  /** No limit, whatever the lane's. */
+  noTimeout?: boolean
+  /** The longest time without a sign of life. */
+  progressTimeoutMs?: number
+  /** Instead of the lane's. */
+  retryPolicy?: NativeRetryPolicy
+  /** `none`, `full` or `equal`, instead of the lane's. */
+  jitter?: string
+  /** Whose command it is. */
+  key?: string
+  /** Admits no second command of this name. */
+  unique?: NativeUnique
+  /** What limiters charge. */
+  cost?: number
+  /** JSON text of an object. */
+  metadata?: string
+  /** False: never stopped for a more urgent lane. */
+  preemptible?: boolean
+}
+
+/** A name of which there may be one command. */
+export interface NativeUnique {
+  /** The name. */
+  key: string
+  /** How long it is held at least. */
+  windowMs?: number
+  /** `reject`, the default, `join` or `replace`. */
+  onConflict?: string
 }

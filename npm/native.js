@@ -835,5 +835,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.NativeHandle = nativeBinding.NativeHandle
 module.exports.NativeLane = nativeBinding.NativeLane
+module.exports.NativeReports = nativeBinding.NativeReports
 module.exports.NativeSubscription = nativeBinding.NativeSubscription

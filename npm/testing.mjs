@@ -1,4 +1,4 @@
 import testing from './testing.js';
 
-export const { submitScripted } = testing;
+export const { enqueueScripted, submitManyScripted, submitScripted } = testing;
 export default testing;

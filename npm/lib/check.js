@@ -22,6 +22,10 @@ function number(name, value) {
   return typeof value === 'number' ? value : refuse(name, 'a number', value);
 }
 
+function boolean(name, value) {
+  return typeof value === 'boolean' ? value : refuse(name, 'a boolean', value);
+}
+
 function callback(name, value) {
   return typeof value === 'function' ? value : refuse(name, 'a function', value);
 }
@@ -47,53 +51,21 @@ function fields(name, value, known) {
   return value;
 }
 
-const RETRY = ['maxRetries', 'initialDelayMs', 'maxDelayMs', 'multiplier'];
-
-function retryPolicy(name, value) {
-  const { maxRetries, initialDelayMs, maxDelayMs, multiplier } = fields(name, value, RETRY);
-  return {
-    maxRetries: number(`${name}.maxRetries`, maxRetries),
-    initialDelayMs: optional(number, `${name}.initialDelayMs`, initialDelayMs),
-    maxDelayMs: optional(number, `${name}.maxDelayMs`, maxDelayMs),
-    multiplier: optional(number, `${name}.multiplier`, multiplier),
+/** An object whose keys are names, as `[name, checked value]` pairs. A `Map` or another object with a class is not one. */
+function record(check, name, value) {
+  const plain = (object) => {
+    const prototype = Object.getPrototypeOf(object);
+    // The second step also accepts plain objects of another realm.
+    return prototype === null || Object.getPrototypeOf(prototype) === null;
   };
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || !plain(value)) {
+    refuse(name, 'a plain object', value);
+  }
+  return Object.entries(value).map(([key, each]) => [key, check(`${name}[${JSON.stringify(key)}]`, each)]);
 }
 
-const LANE = [
-  'laneId',
-  'priority',
-  'minConcurrency',
-  'maxConcurrency',
-  'timeoutSecs',
-  'pressureThreshold',
-  'retryPolicy',
-];
-
-function laneConfig(name, value) {
-  const config = fields(name, value, LANE);
-  const { laneId, priority, minConcurrency, maxConcurrency, timeoutSecs, pressureThreshold } = config;
-  return {
-    laneId: string(`${name}.laneId`, laneId),
-    priority: number(`${name}.priority`, priority),
-    minConcurrency: optional(number, `${name}.minConcurrency`, minConcurrency),
-    maxConcurrency: optional(number, `${name}.maxConcurrency`, maxConcurrency),
-    timeoutSecs: optional(number, `${name}.timeoutSecs`, timeoutSecs),
-    pressureThreshold: optional(number, `${name}.pressureThreshold`, pressureThreshold),
-    retryPolicy: optional(retryPolicy, `${name}.retryPolicy`, config.retryPolicy),
-  };
+function strings(name, value) {
+  return array(name, value).map((each, index) => string(`${name}[${index}]`, each));
 }
 
-function laneConfigs(name, value) {
-  return array(name, value).map((config, index) => laneConfig(`${name}[${index}]`, config));
-}
-
-function laneOptions(name, value) {
-  const { dlqSize } = fields(name, value, ['dlqSize']);
-  return { dlqSize: optional(number, `${name}.dlqSize`, dlqSize) };
-}
-
-function keys(name, value) {
-  return array(name, value).map((key, index) => string(`${name}[${index}]`, key));
-}
-
-module.exports = { callback, keys, laneConfigs, laneOptions, number, optional, string };
+module.exports = { array, boolean, callback, fields, number, optional, record, refuse, string, strings };

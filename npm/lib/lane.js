@@ -3,6 +3,9 @@
 const { NativeLane } = require('../native.js');
 const check = require('./check.js');
 const { native, settled } = require('./error.js');
+const { CommandHandle, answered } = require('./handle.js');
+const { parse } = require('./json.js');
+const settings = require('./settings.js');
 const { Subscription } = require('./subscription.js');
 
 /** How `withLanes` hands its lanes to the constructor, whose public form has the default lanes. */
@@ -17,29 +20,114 @@ function nativeOf(lane) {
   return found;
 }
 
+/** Submits a command whose arguments were checked. */
+function enqueue(lane, laneId, command) {
+  return new CommandHandle(native(() => nativeOf(lane).enqueue(laneId, command)));
+}
+
+/** Submits commands whose arguments were checked. */
+function enqueueMany(lane, laneId, commands) {
+  return native(() => nativeOf(lane).submitMany(laneId, commands)).map(answered);
+}
+
 class Lane {
   #subscriptions = new Set();
 
   constructor(options = {}) {
-    const { dlqSize } = check.laneOptions('options', options);
+    const { dlqSize, maxConcurrency, limiters } = settings.laneOptions('options', options);
     const configs = options[CONFIGS];
-    natives.set(this, native(() => new NativeLane(configs, dlqSize)));
+    natives.set(this, native(() => new NativeLane(configs, dlqSize, maxConcurrency, limiters)));
   }
 
   static withLanes(configs, options = {}) {
-    const checked = check.laneConfigs('configs', configs);
-    return new this({ ...check.laneOptions('options', options), [CONFIGS]: checked });
+    const checked = settings.laneConfigs('configs', configs);
+    settings.laneOptions('options', options);
+    return new this({ ...options, [CONFIGS]: checked });
   }
 
   start() {
     native(() => nativeOf(this).start());
   }
 
-  submit(laneId, commandType, payload) {
+  submit(laneId, commandType, payload, options) {
     check.string('laneId', laneId);
-    check.string('commandType', commandType);
-    const text = check.optional(check.string, 'payload (JSON text)', payload);
-    return native(() => nativeOf(this).submit(laneId, commandType, text));
+    const command = settings.command(commandType, payload, options);
+    return native(() => nativeOf(this).submit(laneId, command));
+  }
+
+  enqueue(laneId, commandType, payload, options) {
+    check.string('laneId', laneId);
+    return enqueue(this, laneId, settings.command(commandType, payload, options));
+  }
+
+  submitMany(laneId, commands) {
+    check.string('laneId', laneId);
+    return enqueueMany(this, laneId, settings.commands('commands', commands));
+  }
+
+  cancel(id) {
+    check.string('id', id);
+    return native(() => nativeOf(this).cancel(id));
+  }
+
+  cancelLane(laneId) {
+    check.string('laneId', laneId);
+    return native(() => nativeOf(this).cancelLane(laneId));
+  }
+
+  cancelKey(key) {
+    check.string('key', key);
+    return native(() => nativeOf(this).cancelKey(key));
+  }
+
+  pauseLane(laneId) {
+    check.string('laneId', laneId);
+    native(() => nativeOf(this).pauseLane(laneId, true));
+  }
+
+  resumeLane(laneId) {
+    check.string('laneId', laneId);
+    native(() => nativeOf(this).pauseLane(laneId, false));
+  }
+
+  pauseKey(key) {
+    check.string('key', key);
+    native(() => nativeOf(this).pauseKey(key, true));
+  }
+
+  resumeKey(key) {
+    check.string('key', key);
+    native(() => nativeOf(this).pauseKey(key, false));
+  }
+
+  setLane(config) {
+    const checked = settings.laneConfig('config', config);
+    native(() => nativeOf(this).setLane(checked));
+  }
+
+  removeLane(laneId) {
+    check.string('laneId', laneId);
+    native(() => nativeOf(this).removeLane(laneId));
+  }
+
+  setMaxConcurrency(maxConcurrency) {
+    if (maxConcurrency !== null) check.number('maxConcurrency', maxConcurrency);
+    native(() => nativeOf(this).setMaxConcurrency(maxConcurrency));
+  }
+
+  setLimiter(name, limiter) {
+    check.string('name', name);
+    const checked = settings.limiter('limiter', name, limiter);
+    native(() => nativeOf(this).setLimiter(checked));
+  }
+
+  explain(id) {
+    check.string('id', id);
+    return parse(native(() => nativeOf(this).explain(id)));
+  }
+
+  snapshot() {
+    return parse(native(() => nativeOf(this).snapshot()));
   }
 
   subscribe(callback) {
@@ -47,7 +135,7 @@ class Lane {
   }
 
   subscribeFiltered(keys, callback) {
-    return this.#subscribe(callback, check.keys('keys', keys));
+    return this.#subscribe(callback, check.strings('keys', keys));
   }
 
   #subscribe(callback, keys) {
@@ -64,7 +152,19 @@ class Lane {
 
   shutdown() {
     native(() => nativeOf(this).shutdown());
-    // From here on the end of the events is in sight: worth waiting for.
+    this.#holdSubscriptions();
+  }
+
+  async shutdownWithin(timeoutMs) {
+    check.number('timeoutMs', timeoutMs);
+    const ended = native(() => nativeOf(this).shutdownWithin(timeoutMs));
+    this.#holdSubscriptions();
+    const report = parse(await settled(ended));
+    return { ...report, isClean: report.stopped.length === 0 && report.pending.length === 0 };
+  }
+
+  /** From here on the end of the events is in sight: worth waiting for. */
+  #holdSubscriptions() {
     for (const subscription of this.#subscriptions) subscription._hold();
   }
 
@@ -79,4 +179,4 @@ class Lane {
   }
 }
 
-module.exports = { Lane, nativeOf };
+module.exports = { Lane, enqueue, enqueueMany, nativeOf };

@@ -9,15 +9,15 @@ const { program } = require('./support.js');
 
 const LANE = `
   const { Lane } = require('@a3s-lab/lane');
-  const { submitScripted } = require('@a3s-lab/lane/testing');
+  const { enqueueScripted, submitScripted } = require('@a3s-lab/lane/testing');
   const lane = new Lane();
   lane.start();
   const log = (error, event) => console.log(event.key);`;
 
-async function prints(code, expected, options) {
+async function prints(code, expected, options, arrange = (lines) => lines) {
   const { status, signal, stdout, stderr } = await program(code, options);
   assert.deepEqual({ status, signal, stderr }, { status: 0, signal: null, stderr: '' });
-  assert.deepEqual(stdout.split('\n').slice(0, -1), expected);
+  assert.deepEqual(arrange(stdout.split('\n').slice(0, -1)), expected);
 }
 
 const STORY = ['queue.command.submitted', 'queue.command.started', 'queue.command.completed'];
@@ -94,6 +94,60 @@ test('pending promises keep the process alive', async () => {
   assert.deepEqual(stdout.trim().split('\n').sort(), ['drained', 'result']);
 });
 
+const ENDLESS = '[[{ sleep_ms: 600000 }]]';
+
+test('a command alone does not keep the process alive', () =>
+  prints(
+    `${LANE} const handle = enqueueScripted(lane, 'query', 'x', ${ENDLESS});
+     handle.chunks(); handle.progress(); console.log(handle.laneId);`,
+    ['query'],
+  ));
+test('a result that is awaited keeps the process alive', () =>
+  prints(`${LANE} enqueueScripted(lane, 'query', 'x', [[{ sleep_ms: 100 }, { return: 1 }]]).then(console.log);`, ['1']));
+test('a failure that nobody asks for is nobody\'s', () =>
+  prints(`${LANE} const handle = enqueueScripted(lane, 'query', 'x', [[{ fail: 'boom' }]]); lane.drain(30000);
+    console.log(handle.status);`, ['failed']));
+test('reports that are awaited keep the process alive until the command has settled', () =>
+  prints(
+    `${LANE} const handle = enqueueScripted(lane, 'query', 'x', [[{ sleep_ms: 100 }, { emit: 1 }, { progress: 2 }]]);
+     (async () => {
+       for await (const { value } of handle.chunks()) console.log(value);
+       for await (const value of handle.progress()) console.log(value);
+       console.log('end');
+     })();`,
+    ['1', '2', 'end'],
+  ));
+test('an iterator that was left keeps nothing alive', () =>
+  prints(
+    `${LANE} const chunks = enqueueScripted(lane, 'query', 'x', ${ENDLESS}).chunks();
+     chunks.next().then(({ done }) => console.log(done)); setTimeout(() => chunks.return(), 20);`,
+    ['true'],
+  ));
+test('the end of a queue ends what is awaited', () =>
+  prints(
+    `const { Lane } = require('@a3s-lab/lane'); const lane = new Lane();
+     const handle = lane.enqueue('query', 'x');
+     lane.setLane({ laneId: 'query', priority: 0, maxPending: 1, overflow: 'wait' });
+     const outside = lane.enqueue('query', 'y');
+     for (const { result, chunks } of [handle, outside].map((it) => ({ result: it.result(), chunks: it.chunks() }))) {
+       chunks.next().then(({ done }) => console.log(done));
+       result.catch(({ code }) => console.log(code));
+     }
+     lane.shutdownWithin(0).then(({ pending }) => setTimeout(() => console.log(pending.length), 100));`,
+    ['QUEUE_ERROR', 'SHUTDOWN_IN_PROGRESS', 'true', 'true', '1'],
+    undefined,
+    (lines) => [...lines.slice(0, 4).sort(), ...lines.slice(4)],
+  ));
+test('process.exit with reports and results under way', () =>
+  prints(
+    `${LANE} for (let n = 0; n < 100; n += 1) {
+       const handle = enqueueScripted(lane, 'query', 'x', [[{ emit: 1 }, { progress: 1 }, { sleep_ms: 600000 }]]);
+       handle.result().catch(() => {}); handle.chunks().next(); handle.progress().next();
+     }
+     setTimeout(() => process.exit(0), 50);`,
+    [],
+  ));
+
 test('process.exit with work running and events under way', () =>
   prints(
     `${LANE} lane.subscribe(() => {}); for (let n = 0; n < 500; n += 1) lane.submit('query', 'echo', '1');
@@ -121,6 +175,7 @@ test('worker threads come and go with lanes of their own', () =>
        lane.subscribe(() => {});
        lane.submit('query', 'echo', '1');
        submitScripted(lane, 'query', 'slow', [[{ sleep_ms: 20 }]]).catch(() => {});
+       enqueueScripted(lane, 'query', 'slow', [[{ sleep_ms: 20 }, { emit: 1 }]]).chunks().next();
        if (require('worker_threads').workerData === 'exit') process.exit(0);
        if (require('worker_threads').workerData === 'shutdown') lane.shutdown();
      \`;

@@ -67,7 +67,7 @@ test('the package holds its entry, its types and nothing else', () => {
   const expected = ['LICENSE', 'README.md', 'package.json'];
   const entry = ['index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'native.d.ts', 'native.js'];
   entry.push('testing.d.mts', 'testing.d.ts', 'testing.js', 'testing.mjs');
-  entry.push(...['check.js', 'error.js', 'lane.js', 'subscription.js'].map((name) => `lib/${name}`));
+  entry.push(...['check.js', 'error.js', 'handle.js', 'json.js', 'lane.js', 'settings.js', 'subscription.js'].map((name) => `lib/${name}`));
   expected.push(...entry.map((name) => `npm/${name}`));
   assert.deepEqual(list(path.join(modules, 'lane')).sort(), expected.sort());
   assert.deepEqual(
@@ -105,7 +105,7 @@ test('l22_the_names_in_the_documentation_exist_in_the_packed_package', async () 
   assert.deepEqual(JSON.parse(stdout), [
     ['Lane', 'LaneError'],
     ['Lane', 'LaneError', 'default'],
-    ['default', 'submitScripted'],
+    ['default', 'enqueueScripted', 'submitManyScripted', 'submitScripted'],
     true,
     true,
     manifest.version,

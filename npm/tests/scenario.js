@@ -5,39 +5,11 @@
 
 const assert = require('node:assert/strict');
 
-const { Lane } = require('@a3s-lab/lane');
-const { submitScripted } = require('@a3s-lab/lane/testing');
+const { Lane, LaneError } = require('@a3s-lab/lane');
+const { enqueueScripted, submitManyScripted, submitScripted } = require('@a3s-lab/lane/testing');
+const { checkEvents } = require('./scenario-events.js');
+const { configOf, given, limiterOf, limitersOf, only, optionsOf } = require('./scenario-settings.js');
 const { eventually, record } = require('./support.js');
-
-/** The fields of `value`, which must be among `known`. */
-function only(what, value, ...known) {
-  for (const key of Object.keys(value)) assert.ok(known.includes(key), `${what} has the unknown field '${key}'`);
-  return value;
-}
-
-function retryOf(retry) {
-  if (retry === undefined || retry === null) return undefined;
-  only('retry', retry, 'max_retries', 'initial_delay_ms', 'max_delay_ms', 'multiplier');
-  return {
-    maxRetries: retry.max_retries,
-    initialDelayMs: retry.initial_delay_ms,
-    maxDelayMs: retry.max_delay_ms,
-    multiplier: retry.multiplier,
-  };
-}
-
-function configOf(lane) {
-  only('lane', lane, 'id', 'priority', 'min', 'max', 'timeout_ms', 'retry', 'pressure_threshold');
-  return {
-    laneId: lane.id,
-    priority: lane.priority,
-    minConcurrency: lane.min,
-    maxConcurrency: lane.max,
-    timeoutSecs: typeof lane.timeout_ms === 'number' ? lane.timeout_ms / 1000 : undefined,
-    retryPolicy: retryOf(lane.retry),
-    pressureThreshold: lane.pressure_threshold,
-  };
-}
 
 const STATS = { total_pending: 'totalPending', total_active: 'totalActive', dead_letter_count: 'deadLetterCount' };
 const STATUS = { pending: 'pending', active: 'active', min: 'minConcurrency', max: 'maxConcurrency' };
@@ -55,44 +27,192 @@ function holds(stats, { lanes = {}, ...totals }) {
   );
 }
 
-/** The step's work, by the step's name. `play` holds the lane, the submitted results and how to drain. */
+/** Looks until `check` throws nothing; its last error is the test's. */
+async function soon(check) {
+  let last;
+  const look = async () => {
+    try {
+      await check();
+      return true;
+    } catch (error) {
+      last = error;
+      return false;
+    }
+  };
+  await eventually(look).catch(() => assert.fail(last));
+}
+
+/** Does `work`, which must fail with `error` if there is one. */
+async function done(work, error) {
+  const doing = async () => work();
+  if (error === undefined) await doing();
+  else await assert.rejects(doing, { name: 'LaneError', code: error });
+}
+
+/** Keeps a command that was accepted under its name. */
+function keep({ submitted, ids }, { as, options, joins }, handle) {
+  assert.ok(!submitted.has(as), `two commands are called ${as}`);
+  const owner = ids.get(handle.id);
+  assert.equal(owner, joins, 'whose handle it is');
+  if (owner === undefined && typeof options.id === 'string') assert.equal(handle.id, options.id);
+  if (owner === undefined) ids.set(handle.id, as);
+  submitted.set(as, { handle, result: () => handle.result().then(JSON.parse) });
+}
+
+function handleOf({ submitted }, as) {
+  const { handle } = submitted.get(as) || {};
+  assert.ok(handle, `no command was submitted with options as ${as}`);
+  return handle;
+}
+
+/** Calls `work` with the only one of these targets that a step names. */
+function target(step, works) {
+  const names = Object.keys(works).filter((name) => name in step);
+  assert.equal(names.length, 1, `needs one of ${Object.keys(works).join(', ')}`);
+  return works[names[0]](step[names[0]]);
+}
+
+async function newestProgress(handle) {
+  const reports = handle.progress();
+  // Without a value the iterator would wait for one.
+  const { value } = await Promise.race([reports.next(), new Promise((resolve) => setTimeout(resolve, 20, {}))]);
+  await reports.return();
+  return given(JSON.parse, value);
+}
+
+function shutdownNames(left) {
+  return left.map(({ commandType }) => commandType);
+}
+
+/** The step's work, by the step's name. `state` holds the lane, what was submitted, and how to drain. */
 const STEPS = {
-  start: ({ lane }, step) => {
+  start({ lane }, step) {
     only('start', step);
     lane.start();
   },
-  async submit({ lane, results }, step) {
-    const { as, lane: id, script, error } = only('submit', step, 'as', 'lane', 'script', 'error');
-    const result = submitScripted(lane, id, as, script === undefined ? [[]] : script);
-    if (error !== undefined) {
-      await assert.rejects(result, { name: 'LaneError', code: error });
+  async submit(state, step) {
+    const { as, lane: id, script = [[]], options, joins, error } = only(
+      ...['submit', step, 'as', 'lane', 'script', 'options', 'joins', 'error'],
+    );
+    if (options !== undefined) {
+      const submit = () => enqueueScripted(state.lane, id, as, script, optionsOf(options));
+      if (error === undefined) keep(state, step, submit());
+      else await done(submit, error);
       return;
     }
-    assert.ok(!results.has(as), `two commands are called ${as}`);
+    assert.equal(joins, undefined, 'joins needs options');
+    const result = submitScripted(state.lane, id, as, script);
+    if (error !== undefined) {
+      await done(() => result, error);
+      return;
+    }
+    assert.ok(!state.submitted.has(as), `two commands are called ${as}`);
     result.catch(() => {});
-    results.set(as, result);
+    state.submitted.set(as, { result: () => result });
   },
-  echo({ lane }, step) {
+  submit_many(state, step) {
+    const { lane: id, commands } = only('submit_many', step, 'lane', 'commands');
+    const each = commands.map(({ as, script = [[]], options = {} }) => ({
+      commandType: as,
+      script,
+      options: optionsOf(options),
+    }));
+    const answers = submitManyScripted(state.lane, id, each);
+    assert.equal(answers.length, commands.length);
+    commands.forEach((command, index) => {
+      const { options = {}, error } = only('command', command, 'as', 'script', 'options', 'joins', 'error');
+      const answer = answers[index];
+      if (answer instanceof LaneError) assert.equal(answer.code, error, command.as);
+      else assert.equal(error, undefined, `${command.as} was accepted`);
+      if (error === undefined) keep(state, { ...command, options }, answer);
+    });
+  },
+  async echo({ lane }, step) {
     const { lane: id, type, payload, error } = only('echo', step, 'lane', 'type', 'payload', 'error');
-    const work = () => JSON.parse(lane.submit(id, type, JSON.stringify(payload)));
-    if (error === undefined) assert.deepEqual(work(), payload);
-    else assert.throws(work, { name: 'LaneError', code: error });
+    await done(() => assert.deepEqual(JSON.parse(lane.submit(id, type, JSON.stringify(payload))), payload), error);
   },
-  async await({ results }, step) {
+  async await({ submitted }, step) {
     const { as, ok, error } = only('await', step, 'as', 'ok', 'error');
-    assert.ok(results.has(as), `nothing was submitted as ${as}`);
+    assert.ok(submitted.has(as), `nothing was submitted as ${as}`);
     assert.ok('ok' in step !== 'error' in step, `await ${as} needs either ok or error`);
-    if (error === undefined) assert.deepEqual(await results.get(as), ok);
-    else await assert.rejects(results.get(as), { name: 'LaneError', code: error });
+    await done(async () => assert.deepEqual(await submitted.get(as).result(), ok), error);
   },
-  shutdown: ({ lane }, step) => {
+  cancel(state, step) {
+    const { found = true, count } = only('cancel', step, 'as', 'lane', 'key', 'found', 'count');
+    assert.ok(('as' in step) === (count === undefined), 'cancel needs as, or lane or key with count');
+    const counted = (got) => assert.equal(got, count);
+    target(step, {
+      as: (as) => assert.equal(state.lane.cancel(handleOf(state, as).id), found),
+      lane: (id) => counted(state.lane.cancelLane(id)),
+      key: (key) => counted(state.lane.cancelKey(key)),
+    });
+  },
+  pause({ lane }, step) {
+    only('pause', step, 'lane', 'key');
+    target(step, { lane: (id) => lane.pauseLane(id), key: (key) => lane.pauseKey(key) });
+  },
+  resume({ lane }, step) {
+    only('resume', step, 'lane', 'key');
+    target(step, { lane: (id) => lane.resumeLane(id), key: (key) => lane.resumeKey(key) });
+  },
+  async set_lane({ lane }, { error, ...config }) {
+    await done(() => lane.setLane(configOf(config)), error);
+  },
+  async remove_lane({ lane }, step) {
+    const { id, error } = only('remove_lane', step, 'id', 'error');
+    await done(() => lane.removeLane(id), error);
+  },
+  async set_max_concurrency({ lane }, step) {
+    const { total, error } = only('set_max_concurrency', step, 'total', 'error');
+    await done(() => lane.setMaxConcurrency(total), error);
+  },
+  async set_limiter({ lane }, { name, error, ...limiter }) {
+    await done(() => lane.setLimiter(name, limiterOf(limiter)), error);
+  },
+  async explain(state, step) {
+    const { as, reasons, none = false } = only('explain', step, 'as', 'reasons', 'none');
+    assert.ok((reasons === undefined) === none, 'explain needs either reasons or none');
+    const handle = handleOf(state, as);
+    await soon(() => {
+      const explanation = handle.explain();
+      assert.deepEqual(state.lane.explain(handle.id) === null, explanation === null);
+      if (none) assert.equal(explanation, null);
+      else assert.deepEqual(new Set(explanation.reasons.map(({ reason }) => reason)), new Set(reasons));
+    });
+  },
+  async status(state, step) {
+    const { as, is } = only('status', step, 'as', 'is');
+    await soon(() => assert.equal(handleOf(state, as).status, is));
+  },
+  async chunks(state, step) {
+    const { as, are } = only('chunks', step, 'as', 'are');
+    const values = [];
+    for await (const { value } of handleOf(state, as).chunks()) values.push(JSON.parse(value));
+    assert.deepEqual(values, are);
+  },
+  async progress(state, step) {
+    const { as, is } = only('progress', step, 'as', 'is');
+    await soon(async () => assert.deepEqual(await newestProgress(handleOf(state, as)), is));
+  },
+  async sleep_ms(state, ms) {
+    await new Promise((resolve) => setTimeout(resolve, ms));
+  },
+  shutdown({ lane }, step) {
     only('shutdown', step);
     lane.shutdown();
   },
+  async shutdown_within({ lane }, step) {
+    const { timeout_ms: timeoutMs, pending = [], stopped = [] } = only(
+      ...['shutdown_within', step, 'timeout_ms', 'pending', 'stopped'],
+    );
+    const report = await lane.shutdownWithin(timeoutMs);
+    assert.deepEqual(shutdownNames(report.pending), pending);
+    assert.deepEqual(shutdownNames(report.stopped).sort(), [...stopped].sort());
+    assert.equal(report.isClean, pending.length + stopped.length === 0);
+  },
   async drain({ lane, drain }, step) {
     const { timeout_ms: timeoutMs, error } = only('drain', step, 'timeout_ms', 'error');
-    if (error === undefined) await drain(lane, timeoutMs);
-    else await assert.rejects(async () => drain(lane, timeoutMs), { name: 'LaneError', code: error });
+    await done(() => drain(lane, timeoutMs), error);
   },
   async stats({ lane }, step) {
     let stats;
@@ -101,82 +221,39 @@ const STEPS = {
   },
 };
 
-/** Names events as the tables do: `started a`, `submitted high`, `shutdown.started`. */
-class Naming {
-  #types = new Map();
-
-  constructor(all) {
-    for (const event of all) {
-      const { command_id: id, command_type: type } = JSON.parse(event.payload) || {};
-      if (type !== undefined) this.#types.set(id, type);
-    }
-  }
-
-  /** The command of an event, if it is about one. */
-  command({ payload }) {
-    const { command_id: id, command_type: type } = JSON.parse(payload) || {};
-    return type === undefined ? this.#types.get(id) : type;
-  }
-
-  kind({ key }) {
-    return key.replace(/^queue\.(command\.)?/, '');
-  }
-
-  name(event) {
-    const { lane_id: lane } = JSON.parse(event.payload) || {};
-    const subject = this.command(event) || lane;
-    return subject === undefined ? this.kind(event) : `${this.kind(event)} ${subject}`;
-  }
-}
-
-/** How many commands of each lane ran at once at most. */
-function mostActive(events) {
-  const ends = ['queue.command.completed', 'queue.command.failed', 'queue.command.timeout', 'queue.command.retry'];
-  const active = {};
-  const most = {};
-  for (const { key, payload } of events) {
-    const { lane_id: lane } = JSON.parse(payload) || {};
-    if (key === 'queue.command.started') active[lane] = (active[lane] || 0) + 1;
-    else if (ends.includes(key)) active[lane] -= 1;
-    if (lane !== undefined) most[lane] = Math.max(most[lane] || 0, active[lane] || 0);
-  }
-  return most;
-}
-
-function checkEvents(expected, all, chosen) {
-  const { order, each, max_active: limits } = only('events', expected, 'keys', 'order', 'each', 'max_active');
-  const naming = new Naming(all);
-  if (order !== undefined) assert.deepEqual(chosen.map((event) => naming.name(event)), order);
-  for (const [as, kinds] of Object.entries(each || {})) {
-    const own = chosen.filter((event) => naming.command(event) === as);
-    assert.deepEqual(own.map((event) => naming.kind(event)), kinds, `events of ${as}`);
-  }
-  const most = mostActive(all);
-  for (const [id, limit] of Object.entries(limits || {})) assert.equal(most[id], limit, `most active of ${id}`);
-}
+const SCENARIO = ['name', 'about', 'lanes', 'dlq_size', 'max_concurrency', 'limiters', 'steps', 'events'];
 
 /** Plays `scenario`; `drain(lane, timeoutMs)` is the way of draining under test. */
 async function play(scenario, drain) {
-  only('scenario', scenario, 'name', 'about', 'lanes', 'dlq_size', 'steps', 'events');
-  const { lanes, dlq_size: dlqSize, steps, events } = scenario;
-  const options = { dlqSize: dlqSize === null ? undefined : dlqSize };
+  only('scenario', scenario, ...SCENARIO);
+  const { lanes, steps, events } = scenario;
+  const options = {
+    dlqSize: scenario.dlq_size,
+    maxConcurrency: scenario.max_concurrency,
+    limiters: given(limitersOf, scenario.limiters),
+  };
   const lane = lanes === undefined ? new Lane(options) : Lane.withLanes(lanes.map(configOf), options);
   // Everything, to know commands by name; and what the scenario asks for.
   const all = record(lane);
   const chosen = record(lane, events && events.keys);
-  const state = { lane, results: new Map(), drain };
-  for (const step of steps) {
+  const state = { lane, submitted: new Map(), ids: new Map(), drain };
+  for (const [index, step] of steps.entries()) {
     const [[kind, fields], ...more] = Object.entries(step);
     assert.ok(kind in STEPS && more.length === 0, `unknown step ${JSON.stringify(step)}`);
-    await STEPS[kind](state, fields);
+    try {
+      await STEPS[kind](state, fields);
+    } catch (error) {
+      error.message = `step ${index + 1} ${JSON.stringify(step)}: ${error.message}`;
+      throw error;
+    }
   }
   // The end of the streams is the only proof that nothing else comes.
-  const ends = steps.some((step) => 'shutdown' in step);
+  const ends = steps.some((step) => 'shutdown' in step || 'shutdown_within' in step);
   lane.start();
   lane.shutdown();
   await Promise.all([all.done(), chosen.done()]);
   const wanted = ends ? () => true : (event) => !event.key.startsWith('queue.shutdown.');
-  if (events !== undefined) checkEvents(events, all.events.filter(wanted), chosen.events.filter(wanted));
+  if (events !== undefined) checkEvents(events, state.ids, all.events.filter(wanted), chosen.events.filter(wanted));
 }
 
 module.exports = { play };

@@ -20,13 +20,26 @@ test('there are scenarios', () => {
   assert.ok(files.length > 0);
 });
 
+/** Whether a scenario blocks the event loop, and with it every scenario beside it. */
+function blocks(scenario, way) {
+  return way === 'drain' || scenario.steps.some((step) => 'echo' in step);
+}
+
 for (const file of files) {
+  const subject = path.basename(file, '.json');
+  const together = [];
   for (const scenario of JSON.parse(fs.readFileSync(path.join(folder, file), 'utf8'))) {
     const ways = scenario.steps.some((step) => 'drain' in step) ? Object.keys(drains) : ['drainAsync'];
     for (const way of ways) {
-      test(`${path.basename(file, '.json')}: ${scenario.name} (${way})`, () => play(scenario, drains[way]));
+      const name = `${subject}: ${scenario.name} (${way})`;
+      const work = () => play(scenario, drains[way]);
+      if (blocks(scenario, way)) test(name, work);
+      else together.push([name, work]);
     }
   }
+  test(`${subject}, side by side`, { concurrency: together.length || 1 }, (t) =>
+    Promise.all(together.map(([name, work]) => t.test(name, work))),
+  );
 }
 
 const right = { name: 'n', about: 'a', steps: [{ start: {} }, { echo: { lane: 'query', type: 't', payload: 1 } }] };

@@ -1,19 +1,35 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Final, final
+from datetime import datetime
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, Literal, final
 
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
+
+from a3s_lane.errors import LaneError
+from a3s_lane.options import SubmitOptions
 
 __all__ = [
+    "Chunk",
+    "ChunkStream",
+    "CommandHandle",
     "EventStream",
     "Lane",
     "LaneConfig",
     "LaneEvent",
     "LaneStatus",
+    "Leftover",
+    "Limiter",
+    "PriorityBoost",
+    "ProgressStream",
     "QueueStats",
+    "RateLimit",
     "RetryPolicy",
     "ScriptedResult",
+    "ShutdownReport",
+    "Unique",
     "__version__",
+    "enqueue_scripted",
+    "submit_many_scripted",
     "submit_scripted",
 ]
 
@@ -25,29 +41,160 @@ class Lane:
 
     ``Lane()`` has the lanes system (priority 0), control (1), query (2), session (3), skill (4) and prompt (5);
     :meth:`with_lanes` makes others. ``dlq_size`` is how many failed commands are kept as dead letters, 1 or more;
-    ``None`` keeps none. As a context manager a ``Lane`` starts on entry. On normal exit it shuts down and waits until
-    the work is done, at most one hour; on an exception it shuts down without waiting. All methods may be called from
-    any thread.
+    ``None`` keeps none. ``max_concurrency`` is how many commands run at once over all lanes, of which each lane's
+    ``min_concurrency`` is kept for it; ``None`` is no limit. ``limiters`` are the limiters that lanes use by name. As a
+    context manager a ``Lane`` starts on entry. On normal exit it shuts down and waits until the work is done, at most one
+    hour; on an exception it shuts down without waiting. All methods may be called from any thread.
     """
 
-    def __new__(cls, *, dlq_size: int | None = None) -> Self: ...
+    def __new__(
+        cls,
+        *,
+        dlq_size: int | None = None,
+        max_concurrency: int | None = None,
+        limiters: dict[str, Limiter] | None = None,
+    ) -> Self: ...
     @classmethod
-    def with_lanes(cls, configs: Iterable[LaneConfig], *, dlq_size: int | None = None) -> Lane:
+    def with_lanes(
+        cls,
+        configs: Iterable[LaneConfig],
+        *,
+        dlq_size: int | None = None,
+        max_concurrency: int | None = None,
+        limiters: dict[str, Limiter] | None = None,
+    ) -> Lane:
         """A ``Lane`` with the given lanes instead of the default ones.
 
         Raises ``ValueError`` when ``configs`` is empty or names a lane twice, and :class:`ConfigError` when settings
-        contradict each other.
+        contradict each other. The other arguments are those of ``Lane``.
         """
     def start(self) -> None:
         """Starts to run commands. Commands that were handed in before run now. May be called again."""
     # `Any` out because the result has the shape of the payload, which only the caller knows.
-    def submit(self, lane_id: str, command_type: str, payload: object = None) -> Any:
+    def submit(
+        self,
+        lane_id: str,
+        command_type: str,
+        payload: object = None,
+        *,
+        id: str | None = None,
+        priority: int = 0,
+        delay_secs: float | None = None,
+        run_at: datetime | None = None,
+        ttl_secs: float | None = None,
+        timeout_secs: float | None = None,
+        no_timeout: bool = False,
+        progress_timeout_secs: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        jitter: Literal["none", "full", "equal"] | None = None,
+        key: str | None = None,
+        unique: str | Unique | None = None,
+        cost: int = 1,
+        metadata: Mapping[str, object] | None = None,
+        preemptible: bool = True,
+    ) -> Any:
         """Runs a command in a lane and returns its result, which is the payload.
 
         Waits for a free slot and for the command itself; other threads run meanwhile and Ctrl-C interrupts the wait, not
         the command. ``payload`` is anything that ``json.dumps`` accepts without NaN and infinities; integers must lie
-        between -2**63 and 2**64 - 1. Raises :class:`LaneNotFoundError`, :class:`NotStartedError` before :meth:`start`,
-        :class:`ShutdownInProgressError` after :meth:`shutdown`, and ``ValueError`` for a payload that is not JSON.
+        between -2**63 and 2**64 - 1. The other arguments are those of :meth:`enqueue`. Raises the command's error, what
+        :meth:`enqueue` raises, and :class:`NotStartedError` before :meth:`start`.
+        """
+    def enqueue(
+        self,
+        lane_id: str,
+        command_type: str,
+        payload: object = None,
+        *,
+        id: str | None = None,
+        priority: int = 0,
+        delay_secs: float | None = None,
+        run_at: datetime | None = None,
+        ttl_secs: float | None = None,
+        timeout_secs: float | None = None,
+        no_timeout: bool = False,
+        progress_timeout_secs: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        jitter: Literal["none", "full", "equal"] | None = None,
+        key: str | None = None,
+        unique: str | Unique | None = None,
+        cost: int = 1,
+        metadata: Mapping[str, object] | None = None,
+        preemptible: bool = True,
+    ) -> CommandHandle:
+        """Hands a command to a lane and returns its handle at once, also before :meth:`start`.
+
+        ``id`` names the command; else it gets a UUID. ``priority`` is its place inside the lane, lower first.
+        ``delay_secs`` or ``run_at``, a ``datetime`` with a time zone, is when it may start; after ``ttl_secs`` without a
+        start it ends with :class:`ExpiredError`. ``timeout_secs``, ``no_timeout``, ``progress_timeout_secs``,
+        ``retry_policy`` and ``jitter`` replace the lane's settings for it. Commands of one ``key`` take turns with those of
+        others and can be paused and cancelled together. ``unique``, a name or :class:`Unique`, admits no second command of
+        that name. ``cost`` is what limiters charge, 0 to 2**53 - 1; ``metadata`` is a dict that goes with the command; one
+        that is not ``preemptible`` is never stopped for a more urgent lane.
+
+        Waits only where a full lane's ``overflow`` is ``"wait"``; Ctrl-C interrupts that, and nothing is submitted. Raises
+        :class:`LaneNotFoundError`, :class:`ShutdownInProgressError` after :meth:`shutdown`, :class:`LaneFullError`,
+        :class:`DuplicateError` for an ``id`` or ``unique`` that is taken, :class:`ConfigError` for a ``cost`` that a limiter
+        could never grant, and ``ValueError`` for a payload that is not JSON.
+        """
+    def submit_many(
+        self,
+        lane_id: str,
+        commands: Iterable[tuple[str] | tuple[str, object] | tuple[str, object, SubmitOptions]],
+    ) -> list[CommandHandle | LaneError]:
+        """Hands many commands to a lane, in their order; none of others comes in between unless one has to wait.
+
+        Each is a tuple ``(command_type, payload, options)`` of which the last two may be left out; ``options`` is a dict of
+        the arguments of :meth:`enqueue`. Returns for each its handle, or the :class:`LaneError` with which it was refused:
+        one that is refused does not keep the others out. A wrong argument raises, and nothing is submitted.
+        """
+    def cancel(self, command_id: str) -> bool:
+        """Cancels the command with this id; returns whether there was one to cancel. See :meth:`CommandHandle.cancel`."""
+    def cancel_lane(self, lane_id: str) -> int:
+        """Cancels every command of a lane, waiting or running; returns how many."""
+    def cancel_key(self, key: str) -> int:
+        """Cancels every command with this ``key``, in all lanes; returns how many."""
+    def pause_lane(self, lane_id: str) -> None:
+        """Starts no commands of this lane until :meth:`resume_lane`. What runs goes on, and so does the time of delays, limits
+        and ``ttl_secs``.
+        """
+    def resume_lane(self, lane_id: str) -> None:
+        """Lets a paused lane start commands again."""
+    def pause_key(self, key: str) -> None:
+        """Starts no commands with this ``key``, in any lane, until :meth:`resume_key`."""
+    def resume_key(self, key: str) -> None:
+        """Lets commands with a paused ``key`` start again."""
+    def set_lane(self, config: LaneConfig) -> None:
+        """Adds a lane, or changes the one of this ``lane_id``; its commands stay, and running ones keep their time limits.
+
+        Raises :class:`ConfigError` when settings contradict each other; then nothing has changed.
+        """
+    def remove_lane(self, lane_id: str) -> None:
+        """Takes a lane out. Raises :class:`QueueError` while it has commands: cancel them or let them end first."""
+    def set_max_concurrency(self, max_concurrency: int | None) -> None:
+        """Changes how many commands run at once over all lanes, 1 to 4294967295; ``None`` is no limit. What runs goes on.
+
+        Raises :class:`ConfigError` when it is below the sum of the lanes' ``min_concurrency``.
+        """
+    def set_limiter(self, name: str, limiter: Limiter) -> None:
+        """Changes a limiter that was given to ``Lane``; what was used up under the old limit counts under the new one.
+
+        Raises :class:`LimiterNotFoundError`.
+        """
+    def explain(self, command_id: str) -> dict[str, Any] | None:
+        """Where a command is and everything it waits for, or ``None`` when it has ended or there is none with this id.
+
+        A new dict: ``command_id``, ``lane_id``, ``status``, ``attempts`` so far, ``age_secs`` since the submission, and
+        ``reasons``: a list of dicts such as ``{"reason": "lane_full", "max": 1, "running": ["..."]}``. The reasons are
+        ``not_started``, ``lane_paused``, ``key_paused``, ``delayed``, ``expired``, ``behind``, ``lane_full``, ``key_busy``,
+        ``total_reached``, ``reserved`` and ``rate_limited``. A command that runs, or starts right now, has none.
+        """
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state as a new dict that ``json.dumps`` accepts, for people and tests: it costs a walk through all commands.
+
+        It has ``taken_at``, ``started``, ``shutting_down``, ``total_limit``, ``pending``, ``active``, ``paused_keys``,
+        ``lanes`` (most urgent first, each with ``id``, ``priority``, ``effective_priority``, ``pending``, ``active``,
+        ``min``, ``max`` and ``paused``) and ``commands`` (each as from :meth:`explain`, and its ``key``).
         """
     def subscribe(self) -> EventStream:
         """Subscribes to all events from now on."""
@@ -57,6 +204,12 @@ class Lane:
         """What is waiting and running now."""
     def shutdown(self) -> None:
         """Stops taking new commands. What was taken still runs. May be called again."""
+    def shutdown_within(self, secs: float) -> ShutdownReport:
+        """Ends the lanes: takes and starts nothing more, and gives what runs ``secs`` seconds to end. What still runs then is
+        asked to stop and, after its lane's ``grace_secs``, dropped. Returns what was left.
+
+        Everything that was left settles with :class:`QueueError`. Ctrl-C interrupts the wait; what runs goes on then.
+        """
     def drain(self, timeout_secs: float) -> None:
         """Waits until nothing is waiting or running, at most ``timeout_secs`` seconds.
 
@@ -71,13 +224,102 @@ class Lane:
     ) -> None: ...
 
 @final
+class CommandHandle:
+    """One command that was handed to a lane.
+
+    Waiting is not running: a handle that is dropped, or a wait that is interrupted, never cancels the command. Only
+    :meth:`cancel` does. Handles are equal when they have the same ``id`` in the same :class:`Lane`.
+    """
+
+    @property
+    def id(self) -> str:
+        """The command's id: the submitter's own, or a UUID."""
+    @property
+    def lane_id(self) -> str:
+        """The lane it was handed to."""
+    @property
+    def status(
+        self,
+    ) -> Literal["pending", "delayed", "running", "completed", "failed", "timed_out", "cancelled", "expired"]:
+        """Where the command is now: ``"pending"``, ``"delayed"`` (waits for a time) or ``"running"``, and in the end
+        ``"completed"``, ``"failed"``, ``"timed_out"``, ``"cancelled"`` or ``"expired"``.
+        """
+    # `Any` for the same reason as in `Lane.submit`.
+    def result(self, timeout_secs: float | None = None) -> Any:
+        """Waits for the command and returns its value or raises its error. May be called any number of times, by many threads.
+
+        Raises the built-in ``TimeoutError``, which is no :class:`LaneError`, after ``timeout_secs`` seconds of waiting; the
+        command goes on. Without a limit Ctrl-C still interrupts the wait. Before :meth:`Lane.start` it waits for that too.
+        """
+    def cancel(self) -> bool:
+        """Cancels the command; returns whether there was something to cancel.
+
+        A waiting command ends at once. A running one is asked to stop and, after its lane's ``grace_secs``, dropped; when it
+        completes first, it is completed.
+        """
+    def explain(self) -> dict[str, Any] | None:
+        """Where the command is and everything it waits for, or ``None`` once it has ended; see :meth:`Lane.explain`."""
+    def progress(self) -> ProgressStream:
+        """How far the command is, as it reports itself: the newest value, then every newer one, until it has ended."""
+    def chunks(self) -> ChunkStream:
+        """The command's partial results, from the first one, until it has ended."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class ProgressStream(Iterator[Any]):
+    """How far a command is, as it reports itself: an iterator.
+
+    The first value is the newest one at that time. A reader that is slower than the command skips values. The iteration
+    waits for the next value, which Ctrl-C interrupts, and ends when the command has ended. Of many threads that read one
+    iterator each value goes to one.
+    """
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+
+@final
+class ChunkStream(Iterator[Chunk]):
+    """The partial results of a command: an iterator over :class:`Chunk`.
+
+    Every reader gets them all from the first one, however late it comes, within bounds: the newest 1024 chunks are kept,
+    or fewer when they are more than about 1 MiB together. The iteration waits for the next chunk, which Ctrl-C interrupts,
+    and ends when the command has ended. Of many threads that read one iterator each chunk goes to one.
+    """
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Chunk: ...
+
+@final
+class Chunk:
+    """One partial result of a command."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that gave it, counted from 1."""
+    @property
+    def index(self) -> int:
+        """Its number among all chunks of the command, those of earlier attempts included, counted from 0."""
+    @property
+    def missed(self) -> int:
+        """How many chunks right before this one came too late for the reader."""
+    @property
+    def value(self) -> Any:
+        """What the command gave, as a new object."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
 class LaneConfig:
     """The settings of one lane.
 
     ``priority`` is 0 (most urgent) to 255. ``max_concurrency`` is how many commands run at once, ``min_concurrency`` how
     many slots are kept for the lane where all lanes share a total. ``timeout_secs`` limits each attempt, in seconds
     (``int`` or ``float``, above 0). At ``pressure_threshold`` pending commands the lane reports ``queue.lane.pressure``.
-    Attributes can be changed until the configuration is given to :meth:`Lane.with_lanes`, which copies it.
+    What the other arguments mean stands with the attributes of their names. Attributes can be changed until the
+    configuration is given to :meth:`Lane.with_lanes` or :meth:`Lane.set_lane`, which copy it.
     """
 
     lane_id: str
@@ -94,6 +336,49 @@ class LaneConfig:
     """Pending commands at which the lane reports pressure, 1 to 4294967295; ``None`` means never."""
     retry_policy: RetryPolicy | None
     """How often a failed command runs again; ``None`` means never."""
+    max_pending: int | None
+    """Most commands that wait in the lane, 1 to 4294967295; ``None`` means no bound. See ``overflow``."""
+    overflow: Literal["reject", "wait", "drop_oldest"]
+    """What happens to a new command when ``max_pending`` wait: ``"reject"`` refuses it with :class:`LaneFullError`,
+    ``"wait"`` makes its submitter wait for room, ``"drop_oldest"`` cancels the one that was submitted first among those
+    ready to run. A retry always finds room.
+    """
+    preemptible: bool
+    """Whether a running command of this lane may be stopped and queued again, at the front, when a more urgent lane lacks
+    only the total of slots.
+    """
+    grace_secs: float
+    """Seconds for which a running command may go on after it was cancelled or preempted; 0 stops it at once."""
+    progress_timeout_secs: float | None
+    """Most seconds that a running command may go without progress or a heartbeat, else the attempt fails with
+    :class:`StalledError`; ``None`` means no limit.
+    """
+    max_concurrency_per_key: int | None
+    """Most commands of one ``key`` that run at once in this lane, 1 to 4294967295; ``None`` means no limit of its own."""
+    retry_jitter: Literal["none", "full", "equal"]
+    """How much of a retry's delay is left to chance: ``"none"``, ``"full"`` (anything from zero to the delay) or
+    ``"equal"`` (anything from half the delay to the delay).
+    """
+    rate_limit: RateLimit | None
+    """How many commands may start per window of time; ``None`` means no limit."""
+    burst: int | None
+    """Most commands that a lane with a ``rate_limit`` starts at once after it was idle, 1 to 2**53 - 1; ``None`` means the
+    limit's ``max_commands``.
+    """
+    priority_boost: PriorityBoost | None
+    """How the lane becomes more urgent while its commands wait; ``None`` means not at all."""
+    @property
+    def key_weights(self) -> MappingProxyType[str, int]:
+        """How large a share of the lane a key has, 1 to 4294967295: a key of weight 3 is served three times as often as one of
+        weight 1. Keys that are not named have weight 1. Set it as a whole: what is returned is read-only.
+        """
+    @key_weights.setter
+    def key_weights(self, value: dict[str, int] | MappingProxyType[str, int] | None) -> None: ...
+    @property
+    def limiters(self) -> tuple[str, ...]:
+        """The names of the limiters that every start of this lane must pass, at most 4. The ``Lane`` has them by name."""
+    @limiters.setter
+    def limiters(self, value: Iterable[str]) -> None: ...
     def __new__(
         cls,
         lane_id: str,
@@ -104,8 +389,136 @@ class LaneConfig:
         pressure_threshold: int | None = None,
         *,
         retry_policy: RetryPolicy | None = None,
+        max_pending: int | None = None,
+        overflow: Literal["reject", "wait", "drop_oldest"] = "reject",
+        preemptible: bool = False,
+        grace_secs: float = 0,
+        progress_timeout_secs: float | None = None,
+        max_concurrency_per_key: int | None = None,
+        key_weights: dict[str, int] | MappingProxyType[str, int] | None = None,
+        retry_jitter: Literal["none", "full", "equal"] = "none",
+        rate_limit: RateLimit | None = None,
+        burst: int | None = None,
+        priority_boost: PriorityBoost | None = None,
+        limiters: Iterable[str] = (),
     ) -> Self: ...
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class RateLimit:
+    """At most so many starts per window of time.
+
+    ``max_commands`` is 1 to 2**53 - 1, ``window_secs`` is seconds above 0, ``int`` or ``float``. A lane that was idle may
+    start ``max_commands`` at once, or its ``burst`` where :class:`LaneConfig` sets one.
+    """
+
+    def __new__(cls, max_commands: int, window_secs: float) -> Self: ...
+    @property
+    def max_commands(self) -> int:
+        """Most starts per window."""
+    @property
+    def window_secs(self) -> float:
+        """Seconds of one window."""
+    def __getnewargs__(self) -> tuple[Any, ...]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class Limiter:
+    """One limit for all lanes that name it in their ``limiters``.
+
+    Each start is charged the command's ``cost``, or 1 with ``counting_commands``. At most ``max_commands`` of such units are
+    granted per ``window_secs``: with ``"token_bucket"`` at a steady rate after a ``burst`` (``max_commands`` if not given),
+    with ``"sliding_window"`` in any window. ``reserve`` units are left for lanes of priority 0 to ``urgent_up_to``.
+    """
+
+    def __new__(
+        cls,
+        max_commands: int,
+        window_secs: float,
+        *,
+        algorithm: Literal["token_bucket", "sliding_window"] = "token_bucket",
+        burst: int | None = None,
+        counting_commands: bool = False,
+        reserve: int | None = None,
+        urgent_up_to: int = 0,
+    ) -> Self: ...
+    @property
+    def max_commands(self) -> int:
+        """Most units per window."""
+    @property
+    def window_secs(self) -> float:
+        """Seconds of one window."""
+    @property
+    def algorithm(self) -> Literal["token_bucket", "sliding_window"]:
+        """``"token_bucket"`` or ``"sliding_window"``."""
+    @property
+    def burst(self) -> int | None:
+        """Most units that a token bucket grants at once; ``None`` means ``max_commands``."""
+    @property
+    def counting_commands(self) -> bool:
+        """Whether each start is charged 1 instead of its command's cost."""
+    @property
+    def reserve(self) -> int | None:
+        """Units that are left for urgent lanes; ``None`` means none."""
+    @property
+    def urgent_up_to(self) -> int:
+        """The highest priority number of a lane that may use the reserve."""
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class PriorityBoost:
+    """By how much a lane becomes more urgent as its oldest command approaches its deadline.
+
+    ``deadline_secs`` counts from the submission; a command that has waited so long makes its lane as urgent as priority 0.
+    Each step ``(secs_left, boost)`` takes ``boost``, 0 to 255, off the priority number once at most ``secs_left`` seconds
+    are left; where several match, the shortest wins.
+    """
+
+    def __new__(cls, deadline_secs: float, steps: Iterable[tuple[float, int]] = ()) -> Self: ...
+    @property
+    def deadline_secs(self) -> float:
+        """Seconds of waiting after which the lane is as urgent as priority 0."""
+    @property
+    def steps(self) -> tuple[tuple[float, int], ...]:
+        """The steps ``(secs_left, boost)``, the longest time left first."""
+    def __getnewargs__(self) -> tuple[Any, ...]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class Unique:
+    """Allows at most one command of a name, in all lanes together.
+
+    A command holds ``key`` until it has ended, and at least for ``window_secs`` after its submission. ``on_conflict`` says
+    what happens to a submission while another command holds the key: ``"reject"`` raises :class:`DuplicateError`,
+    ``"join"`` returns the result or handle of the other command, ``"replace"`` cancels the other command.
+    """
+
+    def __new__(
+        cls,
+        key: str,
+        window_secs: float | None = None,
+        on_conflict: Literal["reject", "join", "replace"] = "reject",
+    ) -> Self: ...
+    @property
+    def key(self) -> str:
+        """The name; not empty."""
+    @property
+    def window_secs(self) -> float | None:
+        """Seconds after the submission for which the key is held at least; ``None`` means until the command has ended."""
+    @property
+    def on_conflict(self) -> Literal["reject", "join", "replace"]:
+        """``"reject"``, ``"join"`` or ``"replace"``."""
+    def __getnewargs__(self) -> tuple[Any, ...]: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
@@ -245,6 +658,43 @@ class QueueStats:
     __hash__: None  # type: ignore[assignment]
 
 @final
+class ShutdownReport:
+    """What :meth:`Lane.shutdown_within` could not bring to its end."""
+
+    @property
+    def stopped(self) -> list[Leftover]:
+        """Commands that ran and were stopped when the time was up, in the order in which they stopped."""
+    @property
+    def pending(self) -> list[Leftover]:
+        """Commands that waited, in the order of submission."""
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was left."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class Leftover:
+    """One command that did not come to its end."""
+
+    @property
+    def command_id(self) -> str:
+        """Its id."""
+    @property
+    def command_type(self) -> str:
+        """What kind of work it is."""
+    @property
+    def lane_id(self) -> str:
+        """Its lane."""
+    @property
+    def attempts(self) -> int:
+        """Attempts before; one that was stopped does not count."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
 class ScriptedResult:
     """The result of a command that :func:`submit_scripted` has handed to a lane."""
 
@@ -265,6 +715,26 @@ def submit_scripted(
     """Hands a command that follows ``script`` to a lane and returns at once, also before :meth:`Lane.start`.
 
     ``script`` is a list of attempts, each a list of steps that run in order: ``{"sleep_ms": 20}``, ``{"fail": "text"}``,
-    ``{"panic": "text"}``, ``{"return": value}``. An attempt that ends without the last three returns ``None``. The last
-    attempt of the list is repeated when there are more retries.
+    ``{"panic": "text"}``, ``{"return": value}``, ``{"return_metadata": {}}``, ``{"progress": value}``, ``{"emit": value}``,
+    ``{"heartbeat": {}}``, ``{"settle_cost": 5}``, ``{"await_cancel": {}}``. An attempt in which none fails, panics or
+    returns ends with ``None``. The last attempt of the list is repeated when there are more retries.
     """
+
+def enqueue_scripted(
+    lane: Lane,
+    lane_id: str,
+    command_type: str,
+    script: Sequence[Sequence[Mapping[str, object]]],
+    **options: Unpack[SubmitOptions],
+) -> CommandHandle:
+    """Like :func:`submit_scripted`, with the options of :meth:`Lane.enqueue`, and returns the command's handle."""
+
+def submit_many_scripted(
+    lane: Lane,
+    lane_id: str,
+    commands: Iterable[
+        tuple[str, Sequence[Sequence[Mapping[str, object]]]]
+        | tuple[str, Sequence[Sequence[Mapping[str, object]]], SubmitOptions]
+    ],
+) -> list[CommandHandle | LaneError]:
+    """Like :meth:`Lane.submit_many`, with a script in the place of each payload."""

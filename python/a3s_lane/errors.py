@@ -8,7 +8,9 @@ from __future__ import annotations
 __all__ = [
     "CommandCancelledError",
     "CommandError",
+    "CommandNotFoundError",
     "ConfigError",
+    "DuplicateError",
     "ExpiredError",
     "JobLeaseConflictError",
     "JobNotFoundError",
@@ -17,11 +19,13 @@ __all__ = [
     "LaneFullError",
     "LaneNotFoundError",
     "LaneTimeoutError",
+    "LimiterNotFoundError",
     "NotStartedError",
     "OtherError",
     "PanickedError",
     "QueueError",
     "ShutdownInProgressError",
+    "StalledError",
     "StorageError",
     "UnrecoverableError",
 ]
@@ -58,7 +62,7 @@ class CommandError(LaneError):
 
 
 class LaneTimeoutError(LaneError, TimeoutError):
-    """An attempt ran longer than its lane allows, or ``drain`` ran out of time."""
+    """An attempt ran longer than it may, or ``drain`` ran out of time."""
 
     code = "TIMEOUT"
 
@@ -129,6 +133,30 @@ class StorageError(LaneError):
     code = "STORAGE_ERROR"
 
 
+class StalledError(LaneError, TimeoutError):
+    """An attempt gave no sign of life for longer than it may."""
+
+    code = "STALLED"
+
+
+class DuplicateError(LaneError):
+    """Another command holds the id or the unique key of this one."""
+
+    code = "DUPLICATE"
+
+
+class CommandNotFoundError(LaneError):
+    """No command has this id."""
+
+    code = "COMMAND_NOT_FOUND"
+
+
+class LimiterNotFoundError(LaneError):
+    """No limiter has this name."""
+
+    code = "LIMITER_NOT_FOUND"
+
+
 class OtherError(LaneError):
     """Anything else."""
 
@@ -154,6 +182,10 @@ _BY_CODE: dict[str, type[LaneError]] = {
         LaneFullError,
         NotStartedError,
         StorageError,
+        StalledError,
+        DuplicateError,
+        CommandNotFoundError,
+        LimiterNotFoundError,
         OtherError,
     )
 }

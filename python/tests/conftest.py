@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,11 @@ def lane() -> Iterator[Lane]:
         yield started
 
 
-def single(**settings: int | float | None) -> Lane:
+# What a command does in its attempts.
+Script = list[list[dict[str, Any]]]
+
+
+def single(**settings: Any) -> Lane:
     """One lane named ``one`` that runs one command at a time."""
     config = LaneConfig("one", 0, 1, 1)
     for name, value in settings.items():

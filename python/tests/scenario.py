@@ -1,93 +1,25 @@
 """Plays one scenario of tests/scenarios against this package.
 
 The tables are shared with the other languages. What this player does not know is an error, so that no step and no
-expectation is skipped in silence.
+expectation is skipped in silence. A wrong argument that this package refuses by itself, with `ValueError`, counts as
+`CONFIG_ERROR`.
 """
 
 from __future__ import annotations
 
+import re
 import threading
-from collections import Counter
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from a3s_lane import EventStream, Lane, LaneConfig, LaneError, QueueStats, RetryPolicy
-from a3s_lane.testing import ScriptedResult, submit_scripted
+from a3s_lane import CommandHandle, Lane, LaneError, Leftover, QueueStats
+from a3s_lane.testing import ScriptedResult, enqueue_scripted, submit_many_scripted, submit_scripted
 from conftest import LIMIT_SECS, wait_until
-
-Table = dict[str, Any]
-
-ENDINGS = {"completed", "failed", "timeout", "retry", "cancelled", "expired", "preempted"}
-
-
-def only(what: str, table: Table, *known: str) -> Table:
-    """The table, whose keys must all be known."""
-    unknown = table.keys() - set(known)
-    assert not unknown, f"{what} has the unknown fields {sorted(unknown)}"
-    return table
-
-
-def retry_policy(table: Table | None) -> RetryPolicy | None:
-    if table is None:
-        return None
-    only("retry", table, "max_retries", "initial_delay_ms", "max_delay_ms", "multiplier")
-    return RetryPolicy(
-        max_retries=table["max_retries"],
-        initial_delay_secs=table["initial_delay_ms"] / 1000,
-        max_delay_secs=table["max_delay_ms"] / 1000,
-        multiplier=table["multiplier"],
-    )
-
-
-def lane_config(table: Table) -> LaneConfig:
-    only("lane", table, "id", "priority", "min", "max", "timeout_ms", "retry", "pressure_threshold")
-    config = LaneConfig(table["id"], table["priority"], pressure_threshold=table.get("pressure_threshold"))
-    config.min_concurrency = table.get("min", config.min_concurrency)
-    config.max_concurrency = table.get("max", config.max_concurrency)
-    timeout_ms = table.get("timeout_ms")
-    config.timeout_secs = None if timeout_ms is None else timeout_ms / 1000
-    config.retry_policy = retry_policy(table.get("retry"))
-    return config
-
-
-class Heard:
-    """One event as the tables see it."""
-
-    def __init__(self, key: str, payload: Table) -> None:
-        self.key = key
-        self.lane_id: str | None = payload.get("lane_id")
-        self.command_id: str | None = payload.get("command_id")
-        self.command_type: str | None = payload.get("command_type")
-
-    @property
-    def kind(self) -> str:
-        """The key without its prefix: `started`, `lane.pressure`."""
-        for prefix in ("queue.command.", "queue."):
-            if self.key.startswith(prefix):
-                return self.key[len(prefix) :]
-        return self.key
-
-
-class Recorder:
-    """Reads a stream in a thread of its own until it ends."""
-
-    def __init__(self, stream: EventStream) -> None:
-        self.events: list[Heard] = []
-        self._stream = stream
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        for event in self._stream:
-            assert event.payload is None or isinstance(event.payload, dict)
-            self.events.append(Heard(event.key, event.payload or {}))
-
-    def finish(self) -> list[Heard]:
-        self._thread.join(LIMIT_SECS)
-        assert not self._thread.is_alive(), "the stream did not end"
-        assert self._stream.missed == 0, "the stream lost events"
-        return self.events
+from scenario_events import Recorder, check_events
+from scenario_settings import Table, lane_config, lane_of, limiter, only, secs, submit_options
 
 
 def subset_holds(stats: QueueStats, expected: Table) -> bool:
@@ -104,12 +36,30 @@ def subset_holds(stats: QueueStats, expected: Table) -> bool:
     )
 
 
+def types_of(left: list[Leftover]) -> list[str]:
+    return [command.command_type for command in left]
+
+
+class Background:
+    """Runs `call` in a thread of its own, which nobody waits for in vain."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=call, daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        self._thread.join(LIMIT_SECS)
+        assert not self._thread.is_alive(), "the wait did not end"
+
+
 class Player:
     """The steps, one method each."""
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
-        self.results: dict[str, ScriptedResult] = {}
+        self.submitted: dict[str, ScriptedResult | CommandHandle] = {}
+        self.names: dict[str, str] = {}
+        """The names of commands with handles, by their ids."""
 
     def step(self, step: Table) -> None:
         assert len(step) == 1, f"a step has one name: {step}"
@@ -126,15 +76,77 @@ class Player:
         only("shutdown", fields)
         self.lane.shutdown()
 
+    def _shutdown_within(self, fields: Table) -> None:
+        only("shutdown_within", fields, "timeout_ms", "pending", "stopped")
+        report = self.lane.shutdown_within(secs(fields["timeout_ms"]))
+        pending, stopped = fields.get("pending", []), fields.get("stopped", [])
+        assert types_of(report.pending) == pending
+        assert sorted(types_of(report.stopped)) == sorted(stopped)
+        assert report.is_clean == (not pending and not stopped)
+
     def _submit(self, fields: Table) -> None:
-        only("submit", fields, "as", "lane", "script", "error")
+        only("submit", fields, "as", "lane", "script", "options", "joins", "error")
         name, script = fields["as"], fields.get("script", [[]])
-        assert name not in self.results, f"two commands are called {name}"
+        self._check_name(name)
+        options = fields.get("options")
 
         def submit() -> None:
-            self.results[name] = submit_scripted(self.lane, fields["lane"], name, script)
+            if options is None:
+                assert "joins" not in fields, "joins needs options"
+                self.submitted[name] = submit_scripted(self.lane, fields["lane"], name, script)
+            else:
+                handle = enqueue_scripted(self.lane, fields["lane"], name, script, **submit_options(options))
+                self._keep(fields, options, handle)
 
         self._expect(fields, submit)
+
+    def _submit_many(self, fields: Table) -> None:
+        only("submit_many", fields, "lane", "commands")
+        commands = fields["commands"]
+        for one in commands:
+            only("command", one, "as", "script", "options", "joins", "error")
+        answers: list[CommandHandle | LaneError] = []
+        try:
+            answers += self._send(fields["lane"], commands)
+        except ValueError as error:
+            # Nothing was submitted: the others go without the wrong one.
+            found = re.match(r"commands\[(\d+)\]", str(error))
+            assert found, error
+            wrong = commands[int(found[1])]
+            assert wrong["error"] == "CONFIG_ERROR", error
+            commands = [one for one in commands if one is not wrong]
+            answers += self._send(fields["lane"], commands)
+        assert len(answers) == len(commands)
+        for one, answer in zip(commands, answers):
+            self._check_name(one["as"])
+            if isinstance(answer, LaneError):
+                assert answer.code == one.get("error"), f"{one['as']} was refused: {answer}"
+            else:
+                assert one.get("error") is None, f"{one['as']} was accepted"
+                self._keep(one, one.get("options", {}), answer)
+
+    def _send(self, lane_id: str, commands: list[Table]) -> list[CommandHandle | LaneError]:
+        return submit_many_scripted(
+            self.lane,
+            lane_id,
+            [(one["as"], one.get("script", [[]]), submit_options(one.get("options", {}))) for one in commands],
+        )
+
+    def _check_name(self, name: str) -> None:
+        assert name not in self.submitted, f"two commands are called {name}"
+
+    def _keep(self, fields: Table, options: Table, handle: CommandHandle) -> None:
+        owner = self.names.get(handle.id)
+        assert owner == fields.get("joins"), f"the handle is that of {owner}"
+        if owner is None:
+            assert options.get("id") in (None, handle.id)
+            self.names[handle.id] = fields["as"]
+        self.submitted[fields["as"]] = handle
+
+    def _handle(self, fields: Table) -> CommandHandle:
+        handle = self.submitted[fields["as"]]
+        assert isinstance(handle, CommandHandle), f"{fields['as']} was submitted without options"
+        return handle
 
     def _echo(self, fields: Table) -> None:
         only("echo", fields, "lane", "type", "payload", "error")
@@ -147,7 +159,7 @@ class Player:
     def _await(self, fields: Table) -> None:
         only("await", fields, "as", "ok", "error")
         assert ("ok" in fields) != (fields.get("error") is not None), "await needs either ok or error"
-        result = self.results[fields["as"]]
+        result = self.submitted[fields["as"]]
 
         def wait() -> None:
             value = result.result(LIMIT_SECS)
@@ -155,9 +167,88 @@ class Player:
 
         self._expect(fields, wait)
 
+    def _cancel(self, fields: Table) -> None:
+        if "as" in fields:
+            only("cancel", fields, "as", "found")
+            assert self.lane.cancel(self._handle(fields).id) == fields.get("found", True)
+        elif "lane" in fields:
+            only("cancel", fields, "lane", "count")
+            assert self.lane.cancel_lane(fields["lane"]) == fields["count"]
+        else:
+            only("cancel", fields, "key", "count")
+            assert self.lane.cancel_key(fields["key"]) == fields["count"]
+
+    def _pause(self, fields: Table) -> None:
+        if "lane" in only("pause", fields, "lane", "key"):
+            self.lane.pause_lane(fields["lane"])
+        else:
+            self.lane.pause_key(fields["key"])
+
+    def _resume(self, fields: Table) -> None:
+        if "lane" in only("resume", fields, "lane", "key"):
+            self.lane.resume_lane(fields["lane"])
+        else:
+            self.lane.resume_key(fields["key"])
+
+    def _set_lane(self, fields: Table) -> None:
+        table = {name: value for name, value in fields.items() if name != "error"}
+        self._expect(fields, lambda: self.lane.set_lane(lane_config(table)))
+
+    def _remove_lane(self, fields: Table) -> None:
+        only("remove_lane", fields, "id", "error")
+        self._expect(fields, lambda: self.lane.remove_lane(fields["id"]))
+
+    def _set_max_concurrency(self, fields: Table) -> None:
+        only("set_max_concurrency", fields, "total", "error")
+        self._expect(fields, lambda: self.lane.set_max_concurrency(fields["total"]))
+
+    def _set_limiter(self, fields: Table) -> None:
+        table = {name: value for name, value in fields.items() if name not in ("name", "error")}
+        self._expect(fields, lambda: self.lane.set_limiter(fields["name"], limiter(table)))
+
+    def _explain(self, fields: Table) -> None:
+        only("explain", fields, "as", "reasons", "none")
+        assert ("reasons" in fields) != fields.get("none", False), "explain needs either reasons or none"
+        handle = self._handle(fields)
+
+        def holds() -> bool:
+            explanation = handle.explain()
+            if explanation is None or "reasons" not in fields:
+                return explanation is None and "reasons" not in fields
+            return {reason["reason"] for reason in explanation["reasons"]} == set(fields["reasons"])
+
+        wait_until(holds)
+
+    def _status(self, fields: Table) -> None:
+        only("status", fields, "as", "is")
+        handle = self._handle(fields)
+        wait_until(lambda: handle.status == fields["is"])
+
+    def _chunks(self, fields: Table) -> None:
+        only("chunks", fields, "as", "are")
+        handle = self._handle(fields)
+        values: list[Any] = []
+        Background(lambda: values.extend(chunk.value for chunk in handle.chunks())).finish()
+        assert values == fields["are"]
+
+    def _progress(self, fields: Table) -> None:
+        only("progress", fields, "as", "is")
+        handle = self._handle(fields)
+        values: list[Any] = []
+
+        def read() -> None:
+            for value in handle.progress():
+                values.append(value)
+
+        Background(read)
+        wait_until(lambda: values[-1:] == [fields["is"]])
+
+    def _sleep_ms(self, milliseconds: int) -> None:
+        time.sleep(secs(milliseconds))
+
     def _drain(self, fields: Table) -> None:
         only("drain", fields, "timeout_ms", "error")
-        self._expect(fields, lambda: self.lane.drain(fields["timeout_ms"] / 1000))
+        self._expect(fields, lambda: self.lane.drain(secs(fields["timeout_ms"])))
 
     def _stats(self, fields: Table) -> None:
         wait_until(lambda: subset_holds(self.lane.stats(), fields))
@@ -167,52 +258,18 @@ class Player:
         if fields.get("error") is None:
             act()
             return
-        with pytest.raises(LaneError) as caught:
+        with pytest.raises((LaneError, ValueError)) as caught:
             act()
-        assert caught.value.code == fields["error"]
-
-
-def most_active(events: list[Heard]) -> dict[str | None, int]:
-    """How many commands of each lane ran at once at most."""
-    active: Counter[str | None] = Counter()
-    most: Counter[str | None] = Counter()
-    for event in events:
-        if event.kind == "started":
-            active[event.lane_id] += 1
-        elif event.kind in ENDINGS:
-            active[event.lane_id] -= 1
-        most[event.lane_id] = max(most[event.lane_id], active[event.lane_id])
-    return most
-
-
-def check_events(expected: Table, everything: list[Heard], chosen: list[Heard]) -> None:
-    only("events", expected, "keys", "order", "each", "max_active")
-    types = {event.command_id: event.command_type for event in everything if event.command_type}
-
-    def command(event: Heard) -> str | None:
-        return event.command_type or types.get(event.command_id)
-
-    def name(event: Heard) -> str:
-        subject = command(event) or event.lane_id
-        return event.kind if subject is None else f"{event.kind} {subject}"
-
-    if "order" in expected:
-        assert [name(event) for event in chosen] == expected["order"]
-    for subject, kinds in expected.get("each", {}).items():
-        assert [event.kind for event in chosen if command(event) == subject] == kinds, f"events of {subject}"
-    most = most_active(everything)
-    for lane_id, limit in expected.get("max_active", {}).items():
-        assert most[lane_id] == limit, f"most active of {lane_id}"
+        code = caught.value.code if isinstance(caught.value, LaneError) else "CONFIG_ERROR"
+        assert code == fields["error"], caught.value
 
 
 def play(scenario: Table) -> None:
     """Plays all steps, then checks the events."""
-    only("scenario", scenario, "name", "about", "lanes", "dlq_size", "steps", "events")
-    dlq_size = scenario.get("dlq_size")
-    if scenario.get("lanes") is None:
-        lane = Lane(dlq_size=dlq_size)
-    else:
-        lane = Lane.with_lanes(map(lane_config, scenario["lanes"]), dlq_size=dlq_size)
+    only(
+        "scenario", scenario, "name", "about", "lanes", "dlq_size", "max_concurrency", "limiters", "steps", "events"
+    )
+    lane = lane_of(scenario)
     expected = scenario.get("events") or {}
     # Everything, to know commands by name; and what the scenario asks for.
     everything = Recorder(lane.subscribe())
@@ -225,8 +282,8 @@ def play(scenario: Table) -> None:
     lane.start()
     lane.shutdown()
     heard, wanted = everything.finish(), chosen.finish()
-    if not any("shutdown" in step for step in scenario["steps"]):
+    if not any("shutdown" in step or "shutdown_within" in step for step in scenario["steps"]):
         heard, wanted = (
             [event for event in events if not event.kind.startswith("shutdown.")] for events in (heard, wanted)
         )
-    check_events(expected, heard, wanted)
+    check_events(expected, player.names, heard, wanted)

@@ -29,6 +29,10 @@ CODES = {
     "LANE_FULL": a3s_lane.LaneFullError,
     "NOT_STARTED": a3s_lane.NotStartedError,
     "STORAGE_ERROR": a3s_lane.StorageError,
+    "STALLED": a3s_lane.StalledError,
+    "DUPLICATE": a3s_lane.DuplicateError,
+    "COMMAND_NOT_FOUND": a3s_lane.CommandNotFoundError,
+    "LIMITER_NOT_FOUND": a3s_lane.LimiterNotFoundError,
     "OTHER": a3s_lane.OtherError,
 }
 
@@ -67,6 +71,7 @@ def test_pickle_and_copy_keep_class_code_and_text(code: str, protocol: int) -> N
 
 def test_standard_bases() -> None:
     assert issubclass(a3s_lane.LaneTimeoutError, TimeoutError)
+    assert issubclass(a3s_lane.StalledError, TimeoutError)
     assert issubclass(a3s_lane.ConfigError, ValueError)
 
 

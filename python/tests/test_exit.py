@@ -45,6 +45,13 @@ ALIVE = {
     ),
     "a thread in drain": "occupy(); daemon(lane.drain, 600)",
     "a thread in result": "daemon(occupy().result)",
+    "a thread in result of a handle": "occupy(); handle = lane.enqueue('one', 't'); daemon(handle.result)",
+    "a thread in progress": "occupy(); handle = lane.enqueue('one', 't'); daemon(list, handle.progress())",
+    "a thread in chunks": "occupy(); handle = lane.enqueue('one', 't'); daemon(list, handle.chunks())",
+    "a thread in shutdown_within": "occupy(); daemon(lane.shutdown_within, 600)",
+    "a handle and its streams": (
+        "handle = lane.enqueue('one', 't'); streams = [handle.progress(), handle.chunks()]; del lane"
+    ),
     "a thread that never stops submitting": (
         "def forever():\n    while True: lane.submit('one', 't')\ndaemon(forever)"
     ),

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 IN_CHILD = """
 import gc, os, sys, threading, traceback
-from a3s_lane import Lane, LaneConfig, LaneError, QueueError
-from a3s_lane.testing import submit_scripted
+from a3s_lane import Lane, LaneConfig, LaneError, Limiter, QueueError
+from a3s_lane.testing import enqueue_scripted, submit_many_scripted, submit_scripted
 
 def in_child(check):
     sys.stdout.flush()
@@ -68,9 +68,40 @@ def test_l20_what_the_parent_made_is_refused_in_the_child() -> None:
     script = """
 stream = lane.subscribe()
 result = submit_scripted(lane, "query", "t", [[]])
+handle = lane.enqueue("query", "t", id="mine")
+progress, chunks = handle.progress(), handle.chunks()
 
 def check():
     refused(lambda: lane.submit("query", "t"))
+    refused(lambda: lane.submit("query", "t", key="k"))
+    refused(lambda: lane.enqueue("query", "t"))
+    refused(lambda: lane.submit_many("query", []))
+    refused(lambda: lane.cancel("mine"))
+    refused(lambda: lane.cancel_lane("query"))
+    refused(lambda: lane.cancel_key("k"))
+    refused(lambda: lane.pause_lane("query"))
+    refused(lambda: lane.resume_lane("query"))
+    refused(lambda: lane.pause_key("k"))
+    refused(lambda: lane.resume_key("k"))
+    refused(lambda: lane.set_lane(LaneConfig("x", 1)))
+    refused(lambda: lane.remove_lane("query"))
+    refused(lambda: lane.set_max_concurrency(9))
+    refused(lambda: lane.set_limiter("x", Limiter(1, 1)))
+    refused(lambda: lane.explain("mine"))
+    refused(lane.snapshot)
+    refused(lambda: lane.shutdown_within(1))
+    refused(handle.result)
+    refused(handle.cancel)
+    refused(handle.explain)
+    refused(handle.progress)
+    refused(handle.chunks)
+    refused(lambda: handle.status)
+    refused(lambda: next(progress))
+    refused(lambda: next(chunks))
+    refused(lambda: enqueue_scripted(lane, "query", "t", [[]]))
+    refused(lambda: submit_many_scripted(lane, "query", []))
+    assert (handle.id, handle.lane_id) == ("mine", "query") and handle == handle
+    assert repr(handle) == "CommandHandle(id='mine', lane_id='query', status='of another process')"
     refused(lane.start)
     refused(lane.stats)
     refused(lane.subscribe)
@@ -120,8 +151,14 @@ def read(stream):
     for _ in stream:
         pass
 
+def watch():
+    while not stop.is_set():
+        handle = lane.enqueue("query", "t", 1, key="k")
+        list(handle.chunks())
+        handle.result()
+
 streams = [lane.subscribe() for _ in range(4)]
-threads = [threading.Thread(target=keep_busy) for _ in range(4)]
+threads = [threading.Thread(target=target) for target in (keep_busy, watch) * 2]
 readers = [threading.Thread(target=read, args=(stream,)) for stream in streams[:2]]
 for thread in threads + readers:
     thread.start()

@@ -26,6 +26,12 @@ def busy():
         time.sleep(0.001)
     return lane
 
+def full():
+    lane = busy()
+    lane.set_lane(LaneConfig("one", 0, 1, 1, max_pending=1, overflow="wait"))
+    lane.enqueue("one", "t")
+    return lane
+
 def interrupt_when_waiting(line):
     main = threading.main_thread().ident
     while sys._current_frames()[main].f_lineno != line:
@@ -53,6 +59,21 @@ CALLS = {
     "result": (
         "lane = busy(); result = submit_scripted(lane, 'one', 't', [[]]); interrupted(lambda: result.result())"
     ),
+    "result_of_a_handle": (
+        "lane = busy(); handle = lane.enqueue('one', 't'); interrupted(lambda: handle.result())"
+    ),
+    "result_of_a_handle_with_timeout": (
+        "lane = busy(); handle = lane.enqueue('one', 't'); interrupted(lambda: handle.result(600))"
+    ),
+    "result_of_a_handle_before_start": (
+        "handle = (lane := single()).enqueue('one', 't'); interrupted(lambda: handle.result())"
+    ),
+    "submit_with_options": "lane = busy(); interrupted(lambda: lane.submit('one', 't', key='k'))",
+    "enqueue_into_a_full_lane": "lane = full(); interrupted(lambda: lane.enqueue('one', 't'))",
+    "submit_many_into_a_full_lane": "lane = full(); interrupted(lambda: lane.submit_many('one', [('t',)]))",
+    "progress": "lane = busy(); handle = lane.enqueue('one', 't'); interrupted(lambda: next(handle.progress()))",
+    "chunks": "lane = busy(); handle = lane.enqueue('one', 't'); interrupted(lambda: list(handle.chunks()))",
+    "shutdown_within": "lane = busy(); interrupted(lambda: lane.shutdown_within(600))",
     "exit_of_with": "lane = busy(); interrupted(lambda: lane.__exit__())",
 }
 
@@ -75,6 +96,16 @@ lane.shutdown()
 print(len(list(stream)))
 """
     assert run_python(INTERRUPT + script) == "interrupted\n2\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="os.kill cannot send an interrupt on Windows")
+def test_an_interrupted_enqueue_has_submitted_nothing() -> None:
+    script = """
+lane = full()
+interrupted(lambda: lane.enqueue("one", "t"))
+print(lane.stats().total_pending)
+"""
+    assert run_python(INTERRUPT + script) == "interrupted\n1\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

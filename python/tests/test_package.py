@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,16 +54,26 @@ def test_everything_public_has_a_docstring(name: str, thing: object) -> None:
     assert inspect.getdoc(thing), name
 
 
+OPTIONS = (
+    "id=None, priority=0, delay_secs=None, run_at=None, ttl_secs=None, timeout_secs=None, no_timeout=False, "
+    "progress_timeout_secs=None, retry_policy=None, jitter=None, key=None, unique=None, cost=1, metadata=None, "
+    "preemptible=True"
+)
+
+
 @pytest.mark.parametrize(
     ("function", "signature"),
     [
-        (a3s_lane.Lane.submit, "(self, /, lane_id, command_type, payload=None)"),
+        (a3s_lane.Lane.submit, f"(self, /, lane_id, command_type, payload=None, *, {OPTIONS})"),
+        (a3s_lane.Lane.enqueue, f"(self, /, lane_id, command_type, payload=None, *, {OPTIONS})"),
         (a3s_lane.Lane.drain, "(self, /, timeout_secs)"),
         (a3s_lane.EventStream.recv, "(self, /, timeout_ms=None)"),
         pytest.param(
             a3s_lane.LaneConfig,
             "(lane_id, priority, min_concurrency=1, max_concurrency=10, timeout_secs=None, "
-            "pressure_threshold=None, *, retry_policy=None)",
+            "pressure_threshold=None, *, retry_policy=None, max_pending=None, overflow='reject', preemptible=False, "
+            "grace_secs=0, progress_timeout_secs=None, max_concurrency_per_key=None, key_weights=None, "
+            "retry_jitter='none', rate_limit=None, burst=None, priority_boost=None, limiters=())",
             marks=pytest.mark.skipif(sys.version_info < (3, 10), reason="3.9 shows no signature of such classes"),
         ),
     ],
@@ -71,6 +82,29 @@ def test_signatures_are_visible(function: object, signature: str) -> None:
     assert str(inspect.signature(function)) == signature  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["Lane", "LaneConfig", "LaneEvent", "EventStream", "LaneStatus", "QueueStats"])
-def test_classes_live_in_a3s_lane(name: str) -> None:
-    assert getattr(a3s_lane, name).__module__ == "a3s_lane"
+def keywords(function: Any) -> dict[str, Any]:
+    """The keyword-only arguments with their defaults, as the signature shows them."""
+    parameters = inspect.signature(function).parameters.values()
+    return {item.name: item.default for item in parameters if item.kind is item.KEYWORD_ONLY}
+
+
+def test_what_the_signature_shows_is_what_is_accepted() -> None:
+    # The compiled module reads these by name.
+    lane = a3s_lane.Lane()
+    lane.enqueue("query", "t", **keywords(lane.enqueue))
+    assert keywords(lane.submit) == keywords(lane.enqueue)
+    assert keywords(lane.enqueue).keys() == a3s_lane.SubmitOptions.__annotations__.keys()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="3.9 shows no signature of such classes")
+def test_what_the_signature_of_lane_config_shows_is_what_is_accepted() -> None:
+    config = a3s_lane.LaneConfig("api", 0, **keywords(a3s_lane.LaneConfig))
+    assert config == a3s_lane.LaneConfig("api", 0)
+
+
+CLASSES = [thing for _, thing in public_things() if inspect.isclass(thing) and not issubclass(thing, BaseException)]
+
+
+@pytest.mark.parametrize("thing", CLASSES)
+def test_classes_live_in_a3s_lane(thing: type) -> None:
+    assert thing.__module__ in ("a3s_lane", "a3s_lane.options")

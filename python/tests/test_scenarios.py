@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+import conftest
+from a3s_lane import LaneError
 from conftest import REPOSITORY
-from scenario import Table, play
+from scenario import play
+from scenario_settings import Table
 
 FILES = sorted((REPOSITORY / "tests" / "scenarios").glob("*.json"))
 
@@ -62,6 +65,15 @@ RIGHT: Table = {
     },
 }
 
+# A command with a handle.
+HELD: Table = {"submit": {"as": "a", "lane": "high", "script": [[{"emit": 1}, {"progress": 1}]], "options": {}}}
+
+
+def joining(name: str = "a", **fields: str) -> Table:
+    unique = {"key": "u", "on_conflict": "join"}
+    return {"submit": {"as": name, "lane": "high", "options": {"unique": unique}, **fields}}
+
+
 WRONG: dict[str, Table] = {
     "an unknown step": {"steps": [{"dance": {}}]},
     "two steps in one": {"steps": [{"start": {}, "shutdown": {}}]},
@@ -80,6 +92,38 @@ WRONG: dict[str, Table] = {
     "a wrong story of one command": {"events": {"each": {"a": ["started", "failed"]}}},
     "a wrong number at once": {"events": {"max_active": {"high": 2}}},
     "an unknown expectation": {"events": {"least_active": {"high": 1}}},
+    "an unknown field of a limiter": {"limiters": {"t": {"max_commands": 1, "window_ms": 1, "leaky": True}}},
+    "an unknown option": {"steps": [{"submit": {"as": "a", "lane": "high", "options": {"urgency": 1}}}]},
+    "an unknown field of one of many": {"steps": [{"submit_many": {"lane": "high", "commands": [{"as": "a", "x": 1}]}}]},
+    "one of many that is not refused": {
+        "steps": [{"submit_many": {"lane": "high", "commands": [{"as": "a", "error": "LANE_FULL"}]}}]
+    },
+    "one of many that is refused": {"steps": [{"submit_many": {"lane": "nope", "commands": [{"as": "a"}]}}]},
+    "an id that is shared unasked": {"steps": [joining(), joining("b")]},
+    "a join of another command": {"steps": [joining(), joining("b", joins="c")]},
+    "a join that does not come": {"steps": [joining("b", joins="a")]},
+    "nothing to cancel": {"steps": [HELD, {"cancel": {"as": "a"}}, {"cancel": {"as": "a"}}]},
+    "something to cancel": {"steps": [HELD, {"cancel": {"as": "a", "found": False}}]},
+    "a wrong count of cancelled commands": {"steps": [HELD, {"cancel": {"lane": "high", "count": 2}}]},
+    "a wrong count of a key": {"steps": [HELD, {"cancel": {"key": "k", "count": 1}}]},
+    "a cancel by name without a handle": {
+        "steps": [{"submit": {"as": "a", "lane": "high"}}, {"cancel": {"as": "a"}}]
+    },
+    "a set_lane that is accepted": {"steps": [{"set_lane": {"id": "x", "priority": 1, "error": "CONFIG_ERROR"}}]},
+    "a remove_lane that is accepted": {"steps": [{"remove_lane": {"id": "high", "error": "QUEUE_ERROR"}}]},
+    "a total that is accepted": {"steps": [{"set_max_concurrency": {"total": 9, "error": "CONFIG_ERROR"}}]},
+    "a limiter that is accepted": {
+        "limiters": {"t": {"max_commands": 1, "window_ms": 1}},
+        "steps": [{"set_limiter": {"name": "t", "max_commands": 2, "window_ms": 1, "error": "LIMITER_NOT_FOUND"}}],
+    },
+    "an unknown limiter": {"steps": [{"set_limiter": {"name": "t", "max_commands": 2, "window_ms": 1}}]},
+    "wrong reasons": {"steps": [HELD, {"explain": {"as": "a", "reasons": ["lane_full"]}}]},
+    "an explanation after all": {"steps": [HELD, {"explain": {"as": "a", "none": True}}]},
+    "a wrong status": {"steps": [HELD, {"status": {"as": "a", "is": "running"}}]},
+    "wrong chunks": {"steps": [{"start": {}}, HELD, {"chunks": {"as": "a", "are": [2]}}]},
+    "wrong progress": {"steps": [{"start": {}}, HELD, {"progress": {"as": "a", "is": 2}}]},
+    "a clean end after all": {"steps": [HELD, {"shutdown_within": {"timeout_ms": 0}}]},
+    "a stop after all": {"steps": [HELD, {"shutdown_within": {"timeout_ms": 0, "pending": ["a"], "stopped": ["a"]}}]},
 }
 
 
@@ -88,6 +132,8 @@ def test_the_player_plays_a_right_scenario() -> None:
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_the_player_refuses(wrong: str) -> None:
-    with pytest.raises((AssertionError, pytest.fail.Exception)):
+def test_the_player_refuses(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What does not come need not be awaited for long.
+    monkeypatch.setattr(conftest, "LIMIT_SECS", 0.2)
+    with pytest.raises((AssertionError, LaneError, pytest.fail.Exception)):
         play({**RIGHT, **WRONG[wrong]})

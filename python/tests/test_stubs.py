@@ -19,8 +19,12 @@ def string_after(body: list[ast.stmt], index: int) -> str | None:
     following = body[index + 1] if index + 1 < len(body) else None
     if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
         text = following.value.value
-        return text if isinstance(text, str) else None
+        return inspect.cleandoc(text) if isinstance(text, str) else None
     return None
+
+
+def is_setter(node: ast.FunctionDef) -> bool:
+    return any(isinstance(mark, ast.Attribute) and mark.attr == "setter" for mark in node.decorator_list)
 
 
 def documented(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, str | None]]:
@@ -29,7 +33,7 @@ def documented(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, st
         if isinstance(node, ast.ClassDef):
             yield prefix + node.name, ast.get_docstring(node)
             yield from documented(node.body, f"{prefix}{node.name}.")
-        elif isinstance(node, ast.FunctionDef) and not node.name.startswith("__"):
+        elif isinstance(node, ast.FunctionDef) and not node.name.startswith("__") and not is_setter(node):
             yield prefix + node.name, ast.get_docstring(node)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and prefix:
             if not node.target.id.startswith("__"):

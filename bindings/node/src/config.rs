@@ -1,10 +1,12 @@
 //! Lane settings as JavaScript passes them.
 
-use a3s_lane::{LaneConfig, LaneError, RetryPolicy};
+use a3s_lane::{LaneConfig, LaneError, LaneOptions, Overflow};
 use napi_derive::napi;
 
 use crate::fault::Fault;
-use crate::range::{MAX, millis, seconds, whole};
+use crate::limit::{NativePriorityBoost, NativeRateLimit};
+use crate::range::{MAX, choice, large, millis, seconds, whole};
+use crate::retry::{NativeRetryPolicy, jitter};
 
 /// Slots that a lane keeps when its settings do not say.
 const DEFAULT_MIN_CONCURRENCY: u32 = 1;
@@ -13,6 +15,7 @@ const DEFAULT_MAX_CONCURRENCY: u32 = 10;
 
 /// One lane, as the typed entry hands it over: types are checked, ranges are not.
 #[napi(object, object_to_js = false)]
+#[derive(Default)]
 pub struct NativeLaneConfig {
     /// The lane's name.
     pub lane_id: String,
@@ -28,34 +31,62 @@ pub struct NativeLaneConfig {
     pub pressure_threshold: Option<f64>,
     /// Default: no retries.
     pub retry_policy: Option<NativeRetryPolicy>,
+    /// The most pending commands.
+    pub max_pending: Option<f64>,
+    /// `reject`, the default, `wait` or `drop_oldest`.
+    pub overflow: Option<String>,
+    /// Running commands may be stopped for a more urgent lane.
+    pub preemptible: Option<bool>,
+    /// How long a command may go on after it was asked to stop.
+    pub grace_ms: Option<f64>,
+    /// The longest time without a sign of life.
+    pub progress_timeout_ms: Option<f64>,
+    /// The most running commands of one key.
+    pub max_concurrency_per_key: Option<f64>,
+    /// Pairs of a key and its share.
+    pub key_weights: Option<Vec<(String, f64)>>,
+    /// `none`, the default, `full` or `equal`.
+    pub retry_jitter: Option<String>,
+    /// Starts per span of time.
+    pub rate_limit: Option<NativeRateLimit>,
+    /// The most starts at once under the rate limit.
+    pub burst: Option<f64>,
+    /// How waiting commands become more urgent.
+    pub priority_boost: Option<NativePriorityBoost>,
+    /// Names of shared limiters.
+    pub limiters: Option<Vec<String>>,
 }
 
-/// Retries of one lane.
-#[napi(object, object_to_js = false)]
-pub struct NativeRetryPolicy {
-    /// Retries after the first attempt.
-    pub max_retries: f64,
-    /// Default 100.
-    pub initial_delay_ms: Option<f64>,
-    /// Default 30,000.
-    pub max_delay_ms: Option<f64>,
-    /// Default 2.
-    pub multiplier: Option<f64>,
+/// The core's settings of one lane.
+#[derive(Debug, PartialEq)]
+pub(crate) struct LaneSettings {
+    pub(crate) id: String,
+    pub(crate) config: LaneConfig,
+    pub(crate) options: LaneOptions,
+    pub(crate) priority: u8,
 }
 
 impl NativeLaneConfig {
-    /// The core's settings and the priority; the error names the lane, the field and its range.
-    pub(crate) fn resolve(&self) -> Result<(LaneConfig, u8), Fault> {
+    /// The core's settings; the error names the lane, the field and its range.
+    pub(crate) fn resolve(&self) -> Result<LaneSettings, Fault> {
         self.checked().map_err(|text| {
             LaneError::ConfigError(format!("lane '{}': {text}", self.lane_id)).into()
         })
     }
 
-    fn checked(&self) -> Result<(LaneConfig, u8), String> {
+    fn checked(&self) -> Result<LaneSettings, String> {
+        Ok(LaneSettings {
+            id: self.lane_id.clone(),
+            priority: whole("priority", self.priority, 0, u32::from(u8::MAX))? as u8,
+            config: self.config()?,
+            options: self.options()?,
+        })
+    }
+
+    fn config(&self) -> Result<LaneConfig, String> {
         let count = |field, value: Option<f64>, low, default| {
             value.map_or(Ok(default), |value| whole(field, value, low, MAX))
         };
-        let priority = whole("priority", self.priority, 0, u32::from(u8::MAX))?;
         let min = count(
             "minConcurrency",
             self.min_concurrency,
@@ -77,26 +108,57 @@ impl NativeLaneConfig {
                 .with_pressure_threshold(whole("pressureThreshold", threshold, 1, MAX)? as usize);
         }
         if let Some(policy) = &self.retry_policy {
-            config = config.with_retry_policy(policy.checked()?);
+            config = config.with_retry_policy(policy.checked("retryPolicy")?);
         }
-        Ok((config, priority as u8))
+        if let Some(limit) = &self.rate_limit {
+            config = config.with_rate_limit(limit.checked("rateLimit")?);
+        }
+        if let Some(boost) = &self.priority_boost {
+            config = config.with_priority_boost(boost.checked()?);
+        }
+        Ok(config)
     }
-}
 
-impl NativeRetryPolicy {
-    fn checked(&self) -> Result<RetryPolicy, String> {
-        let mut policy =
-            RetryPolicy::exponential(whole("retryPolicy.maxRetries", self.max_retries, 0, MAX)?);
-        if let Some(delay) = self.initial_delay_ms {
-            policy.initial_delay = millis("retryPolicy.initialDelayMs", delay)?;
+    fn options(&self) -> Result<LaneOptions, String> {
+        let mut options = LaneOptions::new();
+        if let Some(most) = self.max_pending {
+            options = options.with_max_pending(whole("maxPending", most, 1, MAX)? as usize);
         }
-        if let Some(delay) = self.max_delay_ms {
-            policy.max_delay = millis("retryPolicy.maxDelayMs", delay)?;
+        if let Some(word) = &self.overflow {
+            let known = [
+                ("reject", Overflow::Reject),
+                ("wait", Overflow::Wait),
+                ("drop_oldest", Overflow::DropOldest),
+            ];
+            options = options.with_overflow(choice("overflow", word, &known)?);
         }
-        if let Some(multiplier) = self.multiplier {
-            policy.multiplier = multiplier;
+        if let Some(preemptible) = self.preemptible {
+            options = options.with_preemption(preemptible);
         }
-        Ok(policy)
+        if let Some(grace) = self.grace_ms {
+            options = options.with_grace(millis("graceMs", grace)?);
+        }
+        if let Some(limit) = self.progress_timeout_ms {
+            options = options.with_progress_timeout(millis("progressTimeoutMs", limit)?);
+        }
+        if let Some(most) = self.max_concurrency_per_key {
+            let most = whole("maxConcurrencyPerKey", most, 1, MAX)?;
+            options = options.with_max_concurrency_per_key(most as usize);
+        }
+        for (key, weight) in self.key_weights.iter().flatten() {
+            let field = format!("keyWeights['{key}']");
+            options = options.with_key_weight(key, whole(&field, *weight, 1, MAX)?);
+        }
+        if let Some(word) = &self.retry_jitter {
+            options = options.with_retry_jitter(jitter("retryJitter", word)?);
+        }
+        if let Some(burst) = self.burst {
+            options = options.with_burst(large("burst", burst, 1)?);
+        }
+        for name in self.limiters.iter().flatten() {
+            options = options.with_limiter(name);
+        }
+        Ok(options)
     }
 }
 
@@ -104,17 +166,14 @@ impl NativeRetryPolicy {
 mod tests {
     use std::time::Duration;
 
+    use a3s_lane::{Jitter, PriorityBoostConfig, RateLimitConfig, RetryPolicy};
+
     use super::*;
 
-    fn lane(change: impl FnOnce(&mut NativeLaneConfig)) -> Result<(LaneConfig, u8), Fault> {
+    fn lane(change: impl FnOnce(&mut NativeLaneConfig)) -> Result<LaneSettings, Fault> {
         let mut config = NativeLaneConfig {
             lane_id: "high".into(),
-            priority: 0.0,
-            min_concurrency: None,
-            max_concurrency: None,
-            timeout_secs: None,
-            pressure_threshold: None,
-            retry_policy: None,
+            ..NativeLaneConfig::default()
         };
         change(&mut config);
         config.resolve()
@@ -122,12 +181,19 @@ mod tests {
 
     #[test]
     fn what_is_left_out_has_its_default() {
-        assert_eq!(lane(|_| {}), Ok((LaneConfig::new(1, 10), 0)));
+        let expected = LaneSettings {
+            id: "high".into(),
+            config: LaneConfig::new(1, 10),
+            options: LaneOptions::new(),
+            priority: 0,
+        };
+        assert_eq!(lane(|_| {}), Ok(expected));
     }
 
     #[test]
     fn every_field_arrives() {
-        let (config, priority) = lane(|lane| {
+        let ms = Duration::from_millis;
+        let settings = lane(|lane| {
             lane.priority = 255.0;
             lane.min_concurrency = Some(2.0);
             lane.max_concurrency = Some(3.0);
@@ -139,23 +205,62 @@ mod tests {
                 max_delay_ms: Some(20.0),
                 multiplier: Some(3.0),
             });
+            lane.max_pending = Some(8.0);
+            lane.overflow = Some("drop_oldest".into());
+            lane.preemptible = Some(true);
+            lane.grace_ms = Some(9.0);
+            lane.progress_timeout_ms = Some(10.0);
+            lane.max_concurrency_per_key = Some(11.0);
+            lane.key_weights = Some(vec![("gold".into(), 12.0), ("tin".into(), 1.0)]);
+            lane.retry_jitter = Some("equal".into());
+            lane.rate_limit = Some(NativeRateLimit {
+                max_commands: 13.0,
+                window_ms: 14.0,
+            });
+            lane.burst = Some(15.0);
+            lane.priority_boost = Some(NativePriorityBoost {
+                deadline_ms: 16.0,
+                steps: vec![(5.0, 1.0)],
+            });
+            lane.limiters = Some(vec!["tokens".into(), "calls".into()]);
         })
         .expect("all values are in range");
-        let expected = LaneConfig::new(2, 3)
-            .with_timeout(Duration::from_millis(250))
+        let config = LaneConfig::new(2, 3)
+            .with_timeout(ms(250))
             .with_pressure_threshold(7)
             .with_retry_policy(RetryPolicy {
                 max_retries: 4,
                 initial_delay: Duration::from_micros(1_500),
-                max_delay: Duration::from_millis(20),
+                max_delay: ms(20),
                 multiplier: 3.0,
-            });
-        assert_eq!((config, priority), (expected, 255));
+            })
+            .with_rate_limit(RateLimitConfig::new(13, ms(14)))
+            .with_priority_boost(PriorityBoostConfig::new(ms(16)).with_boost(ms(5), 1));
+        let options = LaneOptions::new()
+            .with_max_pending(8)
+            .with_overflow(Overflow::DropOldest)
+            .with_preemption(true)
+            .with_grace(ms(9))
+            .with_progress_timeout(ms(10))
+            .with_max_concurrency_per_key(11)
+            .with_key_weight("gold", 12)
+            .with_key_weight("tin", 1)
+            .with_retry_jitter(Jitter::Equal)
+            .with_burst(15)
+            .with_limiter("tokens")
+            .with_limiter("calls");
+        let expected = LaneSettings {
+            id: "high".into(),
+            config,
+            options,
+            priority: 255,
+        };
+        assert_eq!(settings, expected);
     }
 
     #[test]
     fn retries_default_to_the_exponential_policy() {
-        let (config, _) = lane(|lane| {
+        let settings = lane(|lane| {
             lane.retry_policy = Some(NativeRetryPolicy {
                 max_retries: 3.0,
                 initial_delay_ms: None,
@@ -164,7 +269,7 @@ mod tests {
             });
         })
         .expect("all values are in range");
-        assert_eq!(config.retry_policy, RetryPolicy::exponential(3));
+        assert_eq!(settings.config.retry_policy, RetryPolicy::exponential(3));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use a3s_lane::LaneError;
 
 /// Why a call failed: what becomes `code` and `message` of a `LaneError` in JavaScript.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fault {
     pub(crate) code: &'static str,
     pub(crate) message: String,
@@ -62,6 +62,12 @@ impl From<LaneError> for Fault {
 impl From<napi::Error> for Fault {
     fn from(error: napi::Error) -> Self {
         LaneError::QueueError(error.reason.clone()).into()
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        LaneError::QueueError(format!("cannot be told as JSON: {error}")).into()
     }
 }
 
@@ -123,6 +129,6 @@ mod tests {
                 marked &= !line.starts_with("pub ") && !line.starts_with("impl ");
             }
         }
-        assert_eq!(exported, 12, "the number of exported functions");
+        assert_eq!(exported, 36, "the number of exported functions");
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use a3s_lane::JsonCommand;
 use napi::bindgen_prelude::{Function, Object};
 use napi::{Env, Result};
 use napi_derive::napi;
@@ -11,10 +10,12 @@ use napi_derive::napi;
 use crate::config::NativeLaneConfig;
 use crate::event::{NativeLaneStatus, NativeStats, number};
 use crate::fault::{Code, Fault, guard};
+use crate::handle::{NativeAnswer, NativeHandle};
+use crate::limit::NativeLimiter;
+use crate::options::NativeCommand;
 use crate::outcome::promise;
-use crate::payload;
-use crate::queue::Queue;
-use crate::range::{MAX, millis, whole};
+use crate::queue::{Queue, Totals};
+use crate::range::millis;
 use crate::runtime::runtime;
 use crate::subscription::NativeSubscription;
 
@@ -31,13 +32,16 @@ impl NativeLane {
     pub fn new(
         configs: Option<Vec<NativeLaneConfig>>,
         dlq_size: Option<f64>,
+        max_concurrency: Option<f64>,
+        limiters: Option<Vec<NativeLimiter>>,
     ) -> Result<Self, Code> {
         guard(|| {
-            let dlq_size = dlq_size
-                .map(|size| whole("dlqSize", size, 1, MAX))
-                .transpose()
-                .map_err(a3s_lane::LaneError::ConfigError)?;
-            let queue = Queue::new(configs.as_deref(), dlq_size)?;
+            let totals = Totals {
+                dlq_size,
+                max_concurrency,
+                limiters: limiters.as_deref().unwrap_or_default(),
+            };
+            let queue = Queue::new(configs.as_deref(), &totals)?;
             Ok(Self {
                 queue: Arc::new(queue),
             })
@@ -50,20 +54,44 @@ impl NativeLane {
         guard(|| self.queue.start())
     }
 
-    /// Runs a command that returns its payload, and blocks until its result is there.
+    /// Runs a command, and blocks until its result is there.
     #[napi]
-    pub fn submit(
+    pub fn submit(&self, lane_id: String, command: NativeCommand) -> Result<String, Code> {
+        guard(|| {
+            let is_plain = command.options.is_none();
+            let command = command.prepare()?;
+            self.queue.refuse_endless_wait()?;
+            if is_plain {
+                let receipt = runtime()?.block_on(self.queue.submit(&lane_id, command.body))?;
+                return runtime()?.block_on(receipt.text());
+            }
+            let ticket = self.queue.enqueue(&lane_id, command)?;
+            runtime()?.block_on(ticket.text())
+        })
+    }
+
+    /// Hands a command to a lane, and does not wait.
+    #[napi]
+    pub fn enqueue(&self, lane_id: String, command: NativeCommand) -> Result<NativeHandle, Code> {
+        guard(|| {
+            let ticket = self.queue.enqueue(&lane_id, command.prepare()?)?;
+            Ok(NativeHandle::new(&self.queue, ticket))
+        })
+    }
+
+    /// Hands commands to a lane in their order, and does not wait.
+    #[napi]
+    pub fn submit_many(
         &self,
         lane_id: String,
-        command_type: String,
-        payload: Option<String>,
-    ) -> Result<String, Code> {
+        commands: Vec<NativeCommand>,
+    ) -> Result<Vec<NativeAnswer>, Code> {
         guard(|| {
-            let payload = payload::parse(payload.as_deref())?;
-            self.queue.refuse_endless_wait()?;
-            let command = JsonCommand::new(command_type, payload);
-            let receipt = self.queue.submit(&lane_id, Box::new(command))?;
-            runtime()?.block_on(receipt.text())
+            let commands = commands.into_iter().map(NativeCommand::prepare).collect();
+            let answers = self.queue.enqueue_many(&lane_id, commands)?.into_iter();
+            Ok(answers
+                .map(|answer| NativeAnswer::new(&self.queue, answer))
+                .collect())
         })
     }
 
@@ -92,9 +120,9 @@ impl NativeLane {
     pub fn stats(&self) -> Result<NativeStats, Code> {
         guard(|| {
             let stats = runtime()?.block_on(self.queue.manager()?.stats())?;
-            let lanes = self.queue.lane_ids.iter().filter_map(|id| {
-                let status = stats.lanes.get(id)?;
-                Some(NativeLaneStatus::new(id.clone(), status))
+            let lanes = self.queue.lanes.by_urgency().into_iter().filter_map(|id| {
+                let status = stats.lanes.get(&id)?;
+                Some(NativeLaneStatus::new(id, status))
             });
             Ok(NativeStats {
                 total_pending: number(stats.total_pending),

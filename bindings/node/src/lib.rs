@@ -7,14 +7,22 @@
     reason = "napi exports only items that are pub, also those of private modules"
 )]
 
+mod admission;
 mod config;
+mod control;
 mod event;
 mod fault;
+mod handle;
 mod lane;
+mod lanes;
+mod limit;
+mod options;
 mod outcome;
 mod payload;
 mod queue;
 mod range;
+mod reports;
+mod retry;
 mod runtime;
 mod scripted;
 mod subscription;

@@ -8,15 +8,20 @@ use crate::fault::Fault;
 ///
 /// Integers from -2^63 to 2^64 - 1 stay exact. Larger ones are refused: they would silently become another number.
 pub(crate) fn parse(text: Option<&str>) -> Result<Value, Fault> {
+    parse_named("payload", text)
+}
+
+/// As [`parse`], for a text that errors call `name`.
+pub(crate) fn parse_named(name: &str, text: Option<&str>) -> Result<Value, Fault> {
     let Some(text) = text else {
         return Ok(Value::Null);
     };
     let value = serde_json::from_str(text)
-        .map_err(|error| Fault::invalid_payload(format!("payload is not valid JSON: {error}")))?;
+        .map_err(|error| Fault::invalid_payload(format!("{name} is not valid JSON: {error}")))?;
     match inexact_integer(text) {
         None => Ok(value),
         Some(integer) => Err(Fault::invalid_payload(format!(
-            "payload holds the integer {integer}, which does not fit into 64 bits: pass it as a string"
+            "{name} holds the integer {integer}, which does not fit into 64 bits: pass it as a string"
         ))),
     }
 }

@@ -1,79 +1,82 @@
 //! A queue manager and what the bindings must know besides it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use a3s_lane::{
-    Command, EventEmitter, LaneError, QueueManager, QueueManagerBuilder, lane_ids, priorities,
+    Command, EventEmitter, LaneError, Overflow, QueueManager, QueueManagerBuilder, lane_ids,
+    priorities,
 };
 use serde_json::Value;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
-use crate::config::NativeLaneConfig;
+use crate::admission::{Submitting, Ticket};
+use crate::config::{LaneSettings, NativeLaneConfig};
 use crate::fault::Fault;
+use crate::lanes::Lanes;
+use crate::limit::NativeLimiter;
+use crate::options::Prepared;
+use crate::range::{MAX, whole};
 use crate::runtime::runtime;
 use crate::subscription::Subscriptions;
 
 /// Events that the queue buffers for a subscription whose task has not run yet. The subscription has a larger buffer.
 const EMITTER_CAPACITY: usize = 8_192;
 
-/// The manager of one JavaScript `Lane`. Pending promises share it, so that their commands outlive the `Lane` object.
+/// The manager of one JavaScript `Lane`. Handles and pending promises share it, so that their commands outlive the `Lane`
+/// object.
 pub(crate) struct Queue {
     /// `None` only while it is being dropped.
     manager: Option<QueueManager>,
     started: AtomicBool,
     pub(crate) subscriptions: Subscriptions,
-    /// Most urgent lane first, equal priorities in the order of their configuration.
-    pub(crate) lane_ids: Vec<String>,
+    pub(crate) lanes: Lanes,
+}
+
+/// What is not about one lane.
+pub(crate) struct Totals<'a> {
+    pub(crate) dlq_size: Option<f64>,
+    pub(crate) max_concurrency: Option<f64>,
+    pub(crate) limiters: &'a [NativeLimiter],
 }
 
 impl Queue {
     /// The lanes of `configs`, or the six default lanes.
     pub(crate) fn new(
         configs: Option<&[NativeLaneConfig]>,
-        dlq_size: Option<u32>,
+        totals: &Totals<'_>,
     ) -> Result<Self, Fault> {
-        let mut builder = QueueManagerBuilder::new(EventEmitter::new(EMITTER_CAPACITY));
-        let mut order: Vec<(u8, String)> = Vec::new();
-        match configs {
-            None => {
-                builder = builder.with_default_lanes();
-                order.extend([
-                    (priorities::SYSTEM, lane_ids::SYSTEM.to_owned()),
-                    (priorities::CONTROL, lane_ids::CONTROL.to_owned()),
-                    (priorities::QUERY, lane_ids::QUERY.to_owned()),
-                    (priorities::SESSION, lane_ids::SESSION.to_owned()),
-                    (priorities::SKILL, lane_ids::SKILL.to_owned()),
-                    (priorities::PROMPT, lane_ids::PROMPT.to_owned()),
-                ]);
-            }
+        let lanes = Lanes::default();
+        let builder = QueueManagerBuilder::new(EventEmitter::new(EMITTER_CAPACITY));
+        let mut builder = match configs {
+            None => add_default_lanes(builder, &lanes),
             Some([]) => {
                 return Err(
                     LaneError::ConfigError("configs must name at least one lane".into()).into(),
                 );
             }
-            Some(configs) => {
-                for lane in configs {
-                    let (config, priority) = lane.resolve()?;
-                    builder = builder.with_lane(lane.lane_id.as_str(), config, priority);
-                    if order.iter().any(|(_, id)| *id == lane.lane_id) {
-                        let text =
-                            format!("lane '{}': laneId is used by an earlier lane", lane.lane_id);
-                        return Err(LaneError::ConfigError(text).into());
-                    }
-                    order.push((priority, lane.lane_id.clone()));
-                }
-                order.sort_by_key(|(priority, _)| *priority);
-            }
-        }
-        if let Some(size) = dlq_size {
+            Some(configs) => add_lanes(builder, configs, &lanes)?,
+        };
+        let count = |field, value: Option<f64>| {
+            let count = value.map(|value| whole(field, value, 1, MAX)).transpose();
+            count.map_err(LaneError::ConfigError)
+        };
+        if let Some(size) = count("dlqSize", totals.dlq_size)? {
             builder = builder.with_dlq(size as usize);
+        }
+        if let Some(total) = count("maxConcurrency", totals.max_concurrency)? {
+            builder = builder.with_max_concurrency(total as usize);
+        }
+        for limiter in totals.limiters {
+            builder = builder.with_limiter(limiter.name.as_str(), limiter.resolve()?);
         }
         Ok(Self {
             manager: Some(runtime()?.block_on(builder.build())?),
             started: AtomicBool::new(false),
             subscriptions: Subscriptions::default(),
-            lane_ids: order.into_iter().map(|(_, id)| id).collect(),
+            lanes,
         })
     }
 
@@ -81,6 +84,15 @@ impl Queue {
         self.manager
             .as_ref()
             .ok_or_else(|| LaneError::QueueError("the queue is gone".into()).into())
+    }
+
+    /// Calls the manager from the JavaScript thread as if from a task: what it starts runs on the runtime.
+    pub(crate) fn inside<T>(
+        &self,
+        work: impl FnOnce(&QueueManager) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let _inside = runtime()?.enter();
+        work(self.manager()?)
     }
 
     /// Starts the queue; waits only for the start itself.
@@ -101,16 +113,132 @@ impl Queue {
         .into())
     }
 
-    /// Hands a command to a lane; waits only for admission.
-    pub(crate) fn submit(
+    /// Hands a command to a lane without options of its own; waits only for admission.
+    pub(crate) async fn submit(
         &self,
         lane_id: &str,
         command: Box<dyn Command>,
     ) -> Result<Receipt, Fault> {
-        let receiver = runtime()?.block_on(self.manager()?.submit(lane_id, command))?;
+        let receiver = self.manager()?.submit(lane_id, command).await?;
         self.subscriptions.collect();
         Ok(Receipt(receiver))
     }
+
+    /// Hands a command to a lane and does not wait, not even for room in the lane.
+    pub(crate) fn enqueue(
+        self: &Arc<Self>,
+        lane_id: &str,
+        command: Prepared,
+    ) -> Result<Ticket, Fault> {
+        let Prepared {
+            body,
+            mut options,
+            mut id,
+        } = command;
+        if id.is_none() && self.lanes.waits(lane_id) {
+            // The handle has an id before the core can give one.
+            let drawn = Uuid::new_v4().to_string();
+            options = options.with_id(&drawn);
+            id = Some(drawn);
+        }
+        let (queue, lane) = (Arc::clone(self), lane_id.to_owned());
+        let submitting: Submitting = Box::pin(async move {
+            let submitted = queue.manager()?.submit_with(&lane, body, options).await;
+            submitted.map_err(|refused| LaneError::from(refused).into())
+        });
+        let ticket = Ticket::submit(submitting, id.unwrap_or_default(), lane_id.to_owned());
+        self.subscriptions.collect();
+        ticket
+    }
+
+    /// Hands commands to a lane in their order; a refused one does not keep the others out.
+    pub(crate) fn enqueue_many(
+        self: &Arc<Self>,
+        lane_id: &str,
+        commands: Vec<Result<Prepared, Fault>>,
+    ) -> Result<Vec<Result<Ticket, Fault>>, Fault> {
+        if self.lanes.waits(lane_id) {
+            // Each waits by itself, and has its handle meanwhile.
+            let answers = commands.into_iter();
+            return Ok(answers
+                .map(|command| self.enqueue(lane_id, command?))
+                .collect());
+        }
+        let mut accepted = Vec::with_capacity(commands.len());
+        let answers: Vec<Result<(), Fault>> = commands
+            .into_iter()
+            .map(|command| command.map(|it| accepted.push((it.body, it.options))))
+            .collect();
+        let submitting = self.manager()?.submit_many(lane_id, accepted);
+        // No command of this lane waits, so this does not block.
+        let mut submitted = runtime()?.block_on(submitting).into_iter();
+        self.subscriptions.collect();
+        let answers = answers.into_iter().map(|answer| {
+            answer?;
+            let missing = || LaneError::QueueError("an answer is missing".into());
+            let handle = submitted.next().ok_or_else(missing)?;
+            Ok(Ticket::In(handle.map_err(LaneError::from)?))
+        });
+        Ok(answers.collect())
+    }
+
+    /// Adds a lane, or changes one.
+    pub(crate) fn set_lane(&self, settings: LaneSettings) -> Result<(), Fault> {
+        let LaneSettings {
+            id,
+            config,
+            options,
+            priority,
+        } = settings;
+        let waits = options.overflow() == Overflow::Wait;
+        self.inside(|manager| Ok(manager.set_lane(&id, config, options, priority)?))?;
+        self.lanes.set(&id, priority, waits);
+        Ok(())
+    }
+
+    pub(crate) fn remove_lane(&self, id: &str) -> Result<(), Fault> {
+        self.inside(|manager| Ok(manager.remove_lane(id)?))?;
+        self.lanes.remove(id);
+        Ok(())
+    }
+}
+
+fn add_default_lanes(builder: QueueManagerBuilder, lanes: &Lanes) -> QueueManagerBuilder {
+    for (id, priority) in [
+        (lane_ids::SYSTEM, priorities::SYSTEM),
+        (lane_ids::CONTROL, priorities::CONTROL),
+        (lane_ids::QUERY, priorities::QUERY),
+        (lane_ids::SESSION, priorities::SESSION),
+        (lane_ids::SKILL, priorities::SKILL),
+        (lane_ids::PROMPT, priorities::PROMPT),
+    ] {
+        lanes.set(id, priority, false);
+    }
+    builder.with_default_lanes()
+}
+
+fn add_lanes(
+    mut builder: QueueManagerBuilder,
+    configs: &[NativeLaneConfig],
+    lanes: &Lanes,
+) -> Result<QueueManagerBuilder, Fault> {
+    for lane in configs {
+        let LaneSettings {
+            id,
+            config,
+            options,
+            priority,
+        } = lane.resolve()?;
+        if lanes.contains(&id) {
+            let text = format!("lane '{id}': laneId is used by an earlier lane");
+            return Err(LaneError::ConfigError(text).into());
+        }
+        lanes.set(&id, priority, options.overflow() == Overflow::Wait);
+        builder = builder
+            .with_lane(id.as_str(), config, priority)
+            .with_lane_options(id, options);
+    }
+    Ok(builder)
 }
 
 impl Drop for Queue {

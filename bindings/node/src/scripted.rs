@@ -7,6 +7,7 @@ use napi::bindgen_prelude::Object;
 use napi::{Env, Result};
 use napi_derive::napi;
 
+use crate::admission::begin;
 use crate::fault::{Code, guard};
 use crate::lane::NativeLane;
 use crate::outcome::promise;
@@ -15,7 +16,7 @@ use crate::runtime::runtime;
 
 #[napi]
 impl NativeLane {
-    /// Submits a command whose attempts follow `script` (JSON text). The promise is that of its result.
+    /// Submits a command whose attempts follow `script` (JSON text), without options. The promise is that of its result.
     #[napi(ts_return_type = "Promise<NativeOutcome>")]
     pub fn submit_scripted<'env>(
         &self,
@@ -27,9 +28,16 @@ impl NativeLane {
         guard(|| {
             let script = payload::parse(Some(&script))?;
             let command = ScriptedCommand::from_json(command_type, &script)?;
-            let receipt = self.queue.submit(&lane_id, Box::new(command))?;
+            let queue = Arc::clone(&self.queue);
+            let mut submitting =
+                Box::pin(async move { queue.submit(&lane_id, Box::new(command)).await });
+            let receipt = begin(submitting.as_mut())?.transpose()?;
             let queue = Arc::clone(&self.queue);
             promise(env, runtime()?, async move {
+                let receipt = match receipt {
+                    Some(receipt) => receipt,
+                    None => submitting.await?,
+                };
                 let result = receipt.text().await;
                 // The queue lives at least as long as the command.
                 drop(queue);

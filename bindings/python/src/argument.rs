@@ -1,5 +1,6 @@
 //! Checking arguments: every refusal names the field and what would be right.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -24,11 +25,14 @@ fn shown(value: &Bound<'_, PyAny>) -> String {
 }
 
 /// An `int` within `range`; `bool` and `float` are not accepted.
-pub(crate) fn integer(
+pub(crate) fn integer<'py, T>(
     field: &str,
-    value: &Bound<'_, PyAny>,
-    range: RangeInclusive<u64>,
-) -> PyResult<u64> {
+    value: &Bound<'py, PyAny>,
+    range: RangeInclusive<T>,
+) -> PyResult<T>
+where
+    T: PartialOrd + Display + for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+{
     let (low, high) = (range.start(), range.end());
     let wrong_type = || {
         PyTypeError::new_err(format!(
@@ -39,7 +43,7 @@ pub(crate) fn integer(
     if value.is_instance_of::<PyBool>() || value.is_instance_of::<PyFloat>() {
         return Err(wrong_type());
     }
-    match value.extract::<u64>() {
+    match value.extract::<T>() {
         Ok(number) if range.contains(&number) => Ok(number),
         Err(error) if error.is_instance_of::<PyTypeError>(value.py()) => Err(wrong_type()),
         _ => Err(PyValueError::new_err(format!(
@@ -49,9 +53,65 @@ pub(crate) fn integer(
     }
 }
 
+/// Commands that run or wait: what fits into 32 bits, so that all platforms and languages agree.
+pub(crate) fn count(
+    field: &str,
+    value: &Bound<'_, PyAny>,
+    range: RangeInclusive<u32>,
+) -> PyResult<usize> {
+    let count = integer(field, value, range)?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// An amount that limiters count, from `low` to 2**53 - 1: a number that is exact in every language.
+pub(crate) fn amount(field: &str, value: &Bound<'_, PyAny>, low: u64) -> PyResult<u64> {
+    integer(field, value, low..=(1 << 53) - 1)
+}
+
+/// A `bool`, and nothing that only counts as one.
+pub(crate) fn flag(field: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value
+        .cast::<PyBool>()
+        .map(|flag| flag.is_true())
+        .map_err(|_| wrong_class(field, "bool", value))
+}
+
+/// One of a few words.
+pub(crate) fn choice<T: Copy>(
+    field: &str,
+    value: &Bound<'_, PyAny>,
+    choices: &[(&str, T)],
+) -> PyResult<T> {
+    let word = text(field, value)?;
+    if let Some((_, chosen)) = choices.iter().find(|(known, _)| *known == word) {
+        return Ok(*chosen);
+    }
+    let words: Vec<String> = choices
+        .iter()
+        .map(|(word, _)| format!("'{word}'"))
+        .collect();
+    Err(PyValueError::new_err(format!(
+        "{field} must be one of {}, got {}",
+        words.join(", "),
+        shown(value)
+    )))
+}
+
 /// An `int` or `float` of seconds from 0 to [`MAX_SECS`].
 pub(crate) fn seconds(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
     duration(field, value, 1.0, "seconds")
+}
+
+/// Like [`seconds`], but not zero.
+pub(crate) fn seconds_above_zero(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let duration = seconds(field, value)?;
+    if duration.is_zero() {
+        return Err(PyValueError::new_err(format!(
+            "{field} must be above 0, got {}",
+            shown(value)
+        )));
+    }
+    Ok(duration)
 }
 
 /// An `int` or `float` of milliseconds, within the same limits as [`seconds`].
@@ -121,6 +181,15 @@ pub(crate) fn text(field: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(text.to_cow()?.into_owned())
 }
 
+/// A `str` that is not empty.
+pub(crate) fn name(field: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let name = text(field, value)?;
+    if name.is_empty() {
+        return Err(PyValueError::new_err(format!("{field} must not be empty")));
+    }
+    Ok(name)
+}
+
 /// An iterable of `str`. A single `str` is refused: its characters are never what was meant.
 pub(crate) fn texts(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     if value.is_instance_of::<PyString>() {
@@ -146,6 +215,18 @@ pub(crate) fn wrong_class(field: &str, class: &str, value: &Bound<'_, PyAny>) ->
         "{field} must be a {class}, not {}",
         type_name(value)
     ))
+}
+
+/// The error for an argument that `callee` does not have.
+pub(crate) fn unexpected(callee: &str, name: &str) -> PyErr {
+    PyTypeError::new_err(format!(
+        "{callee} got an unexpected keyword argument '{name}'"
+    ))
+}
+
+/// `None` as the absence of a value.
+pub(crate) fn given<'a, 'py>(value: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyAny>> {
+    (!value.is_none()).then_some(value)
 }
 
 /// Seconds as Python shows them: an `int` when they are whole.

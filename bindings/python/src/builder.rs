@@ -1,64 +1,106 @@
 //! From arguments to a queue that is ready to be built.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
-use a3s_lane::{EventEmitter, QueueManagerBuilder, lane_ids};
+use a3s_lane::{EventEmitter, QueueManagerBuilder, lane_ids, priorities};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use crate::argument;
 use crate::lane_config::LaneConfig;
+use crate::limiter;
+use crate::queue::LanePlace;
 
 /// How many events a slow reader may lag behind.
 const EVENT_CAPACITY: usize = 100;
 
-/// A queue to build and the names of its lanes, most urgent first.
+const FROM_ONE: RangeInclusive<u32> = 1..=u32::MAX;
+
+/// A queue to build and its lanes.
 pub(crate) struct Plan {
     pub(crate) builder: QueueManagerBuilder,
-    pub(crate) order: Vec<String>,
+    pub(crate) lanes: Vec<LanePlace>,
+}
+
+/// What concerns all lanes together.
+pub(crate) struct Shared<'a, 'py> {
+    pub(crate) dlq_size: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) max_concurrency: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) limiters: Option<&'a Bound<'py, PyAny>>,
 }
 
 /// The default lanes.
-pub(crate) fn default_lanes(dlq_size: Option<&Bound<'_, PyAny>>) -> PyResult<Plan> {
-    let order = [
-        lane_ids::SYSTEM,
-        lane_ids::CONTROL,
-        lane_ids::QUERY,
-        lane_ids::SESSION,
-        lane_ids::SKILL,
-        lane_ids::PROMPT,
+pub(crate) fn default_lanes(shared: &Shared<'_, '_>) -> PyResult<Plan> {
+    let lanes = [
+        (lane_ids::SYSTEM, priorities::SYSTEM),
+        (lane_ids::CONTROL, priorities::CONTROL),
+        (lane_ids::QUERY, priorities::QUERY),
+        (lane_ids::SESSION, priorities::SESSION),
+        (lane_ids::SKILL, priorities::SKILL),
+        (lane_ids::PROMPT, priorities::PROMPT),
     ];
+    let place = |(id, priority): (&str, u8)| LanePlace {
+        id: id.to_owned(),
+        priority,
+    };
     Ok(Plan {
-        builder: builder(dlq_size)?.with_default_lanes(),
-        order: order.map(str::to_owned).to_vec(),
+        builder: shared.builder()?.with_default_lanes(),
+        lanes: lanes.into_iter().map(place).collect(),
     })
 }
 
 /// The lanes of `configs`, which are copied.
-pub(crate) fn lanes_of(
-    configs: &Bound<'_, PyAny>,
-    dlq_size: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Plan> {
-    let mut configs = read_configs(configs)?;
-    let mut builder = builder(dlq_size)?;
+pub(crate) fn lanes_of(configs: &Bound<'_, PyAny>, shared: &Shared<'_, '_>) -> PyResult<Plan> {
+    let configs = read_configs(configs)?;
+    let mut builder = shared.builder()?;
     for config in &configs {
-        builder = builder.with_lane(config.lane_id.clone(), config.to_core(), config.priority);
+        builder = builder
+            .with_lane(config.lane_id.clone(), config.to_core(), config.priority)
+            .with_lane_options(config.lane_id.clone(), config.to_core_options());
     }
-    configs.sort_by_key(|config| config.priority);
+    let place = |config: LaneConfig| LanePlace {
+        id: config.lane_id,
+        priority: config.priority,
+    };
     Ok(Plan {
         builder,
-        order: configs.into_iter().map(|config| config.lane_id).collect(),
+        lanes: configs.into_iter().map(place).collect(),
     })
 }
 
-fn builder(dlq_size: Option<&Bound<'_, PyAny>>) -> PyResult<QueueManagerBuilder> {
-    let builder = QueueManagerBuilder::new(EventEmitter::new(EVENT_CAPACITY));
-    let Some(size) = dlq_size else {
-        return Ok(builder);
-    };
-    let size = argument::integer("dlq_size", size, 1..=u64::from(u32::MAX))?;
-    Ok(builder.with_dlq(usize::try_from(size).unwrap_or(usize::MAX)))
+impl Shared<'_, '_> {
+    fn builder(&self) -> PyResult<QueueManagerBuilder> {
+        let mut builder = QueueManagerBuilder::new(EventEmitter::new(EVENT_CAPACITY));
+        if let Some(size) = self.dlq_size {
+            builder = builder.with_dlq(argument::count("dlq_size", size, FROM_ONE)?);
+        }
+        if let Some(total) = max_concurrency(self.max_concurrency)? {
+            builder = builder.with_max_concurrency(total);
+        }
+        if let Some(limiters) = self.limiters {
+            for (name, config) in limiter::named(limiters)? {
+                builder = builder.with_limiter(name, config);
+            }
+        }
+        Ok(builder)
+    }
+}
+
+/// The most commands that run at once, over all lanes.
+pub(crate) fn max_concurrency(total: Option<&Bound<'_, PyAny>>) -> PyResult<Option<usize>> {
+    total
+        .map(|total| argument::count("max_concurrency", total, FROM_ONE))
+        .transpose()
+}
+
+/// A `LaneConfig`, which is copied.
+pub(crate) fn read_config(field: &str, value: &Bound<'_, PyAny>) -> PyResult<LaneConfig> {
+    let config = value
+        .cast::<LaneConfig>()
+        .map_err(|_| argument::wrong_class(field, "LaneConfig", value))?;
+    Ok(config.borrow().clone())
 }
 
 fn read_configs(configs: &Bound<'_, PyAny>) -> PyResult<Vec<LaneConfig>> {
@@ -68,12 +110,7 @@ fn read_configs(configs: &Bound<'_, PyAny>) -> PyResult<Vec<LaneConfig>> {
     let mut read: Vec<LaneConfig> = Vec::new();
     let mut ids = HashSet::new();
     for (index, item) in items.enumerate() {
-        let item = item?;
-        let config = item
-            .cast::<LaneConfig>()
-            .map_err(|_| argument::wrong_class(&format!("configs[{index}]"), "LaneConfig", &item))?
-            .borrow()
-            .clone();
+        let config = read_config(&format!("configs[{index}]"), &item?)?;
         if !ids.insert(config.lane_id.clone()) {
             return Err(PyValueError::new_err(format!(
                 "configs[{index}].lane_id must be unique, got {:?} again",

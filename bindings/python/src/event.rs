@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyString};
 
 use crate::from_json::from_json;
+use crate::report::timestamp;
 
 /// One thing that happened in a lane, as an :class:`EventStream` delivers it.
 #[pyclass(frozen, module = "a3s_lane")]
@@ -45,10 +46,7 @@ impl LaneEvent {
     /// When it happened, in RFC 3339 form with microseconds in UTC: ``2026-11-22T10:00:00.123456+00:00``.
     #[getter]
     fn timestamp(&self) -> String {
-        self.event
-            .timestamp
-            .format("%Y-%m-%dT%H:%M:%S%.6f+00:00")
-            .to_string()
+        timestamp(self.event.timestamp)
     }
 
     fn __repr__(&self) -> String {

@@ -1,26 +1,27 @@
 //! The settings of one lane.
 
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyAny, PyDict, PyString};
+use pyo3::types::{PyAny, PyDict, PyMappingProxy, PyString, PyTuple};
 
-use crate::argument::{self, Given};
-use crate::retry_policy::RetryPolicy;
+use crate::argument::{self, Given, given};
+use crate::lane_options::{self, JITTERS, LaneOptions, OVERFLOWS, word};
+use crate::priority_boost::PriorityBoost;
+use crate::rate_limit::RateLimit;
+use crate::retry_policy::{self, RetryPolicy};
 
-const PRIORITY: RangeInclusive<u64> = 0..=u8::MAX as u64;
-const MIN_CONCURRENCY: RangeInclusive<u64> = 0..=u32::MAX as u64;
-const MAX_CONCURRENCY: RangeInclusive<u64> = 1..=u32::MAX as u64;
-const PRESSURE_THRESHOLD: RangeInclusive<u64> = 1..=u32::MAX as u64;
+const PRIORITY: RangeInclusive<u8> = 0..=u8::MAX;
+const FROM_ZERO: RangeInclusive<u32> = 0..=u32::MAX;
+const FROM_ONE: RangeInclusive<u32> = 1..=u32::MAX;
 
 /// The settings of one lane.
 ///
 /// ``priority`` is 0 (most urgent) to 255. ``max_concurrency`` is how many commands run at once, ``min_concurrency`` how
 /// many slots are kept for the lane where all lanes share a total. ``timeout_secs`` limits each attempt, in seconds
 /// (``int`` or ``float``, above 0). At ``pressure_threshold`` pending commands the lane reports ``queue.lane.pressure``.
-/// Attributes can be changed until the configuration is given to :meth:`Lane.with_lanes`, which copies it.
+/// What the other arguments mean stands with the attributes of their names. Attributes can be changed until the
+/// configuration is given to :meth:`Lane.with_lanes` or :meth:`Lane.set_lane`, which copy it.
 #[pyclass(eq, module = "a3s_lane")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct LaneConfig {
@@ -28,9 +29,15 @@ pub(crate) struct LaneConfig {
     pub(crate) priority: u8,
     config: a3s_lane::LaneConfig,
     retry_policy: Option<RetryPolicy>,
+    options: LaneOptions,
 }
 
 impl LaneConfig {
+    /// The settings that came after those of [`a3s_lane::LaneConfig`], as the core knows them.
+    pub(crate) fn to_core_options(&self) -> a3s_lane::LaneOptions {
+        self.options.to_core()
+    }
+
     /// The settings as the core knows them.
     pub(crate) fn to_core(&self) -> a3s_lane::LaneConfig {
         let mut config = self.config.clone();
@@ -38,6 +45,27 @@ impl LaneConfig {
             config.retry_policy = retry.policy.clone();
         }
         config
+    }
+
+    /// Sets what is given by keyword; false when there is nothing of this name.
+    fn set(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        match name {
+            "retry_policy" => self.set_retry_policy(given(value))?,
+            "max_pending" => self.set_max_pending(given(value))?,
+            "overflow" => self.set_overflow(value)?,
+            "preemptible" => self.set_preemptible(value)?,
+            "grace_secs" => self.set_grace_secs(value)?,
+            "progress_timeout_secs" => self.set_progress_timeout_secs(given(value))?,
+            "max_concurrency_per_key" => self.set_max_concurrency_per_key(given(value))?,
+            "key_weights" => self.set_key_weights(given(value))?,
+            "retry_jitter" => self.set_retry_jitter(value)?,
+            "rate_limit" => self.set_rate_limit(given(value))?,
+            "burst" => self.set_burst(given(value))?,
+            "priority_boost" => self.set_priority_boost(given(value))?,
+            "limiters" => self.set_limiters(value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }
 
@@ -52,10 +80,9 @@ impl LaneConfig {
             max_concurrency = Given::No,
             timeout_secs = None,
             pressure_threshold = None,
-            *,
-            retry_policy = None
+            **options
         ),
-        text_signature = "(lane_id, priority, min_concurrency=1, max_concurrency=10, timeout_secs=None, pressure_threshold=None, *, retry_policy=None)"
+        text_signature = "(lane_id, priority, min_concurrency=1, max_concurrency=10, timeout_secs=None, pressure_threshold=None, *, retry_policy=None, max_pending=None, overflow='reject', preemptible=False, grace_secs=0, progress_timeout_secs=None, max_concurrency_per_key=None, key_weights=None, retry_jitter='none', rate_limit=None, burst=None, priority_boost=None, limiters=())"
     )]
     fn new(
         lane_id: &Bound<'_, PyAny>,
@@ -64,13 +91,14 @@ impl LaneConfig {
         max_concurrency: Given<'_>,
         timeout_secs: Option<&Bound<'_, PyAny>>,
         pressure_threshold: Option<&Bound<'_, PyAny>>,
-        retry_policy: Option<&Bound<'_, PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let mut config = Self {
             lane_id: String::new(),
             priority: 0,
             config: a3s_lane::LaneConfig::new(1, 10),
             retry_policy: None,
+            options: LaneOptions::default(),
         };
         config.set_lane_id(lane_id)?;
         config.set_priority(priority)?;
@@ -82,7 +110,12 @@ impl LaneConfig {
         }
         config.set_timeout_secs(timeout_secs)?;
         config.set_pressure_threshold(pressure_threshold)?;
-        config.set_retry_policy(retry_policy)?;
+        for (name, value) in options.into_iter().flatten() {
+            let name = argument::text("the name of a setting", &name)?;
+            if !config.set(&name, &value)? {
+                return Err(argument::unexpected("LaneConfig()", &name));
+            }
+        }
         Ok(config)
     }
 
@@ -94,11 +127,7 @@ impl LaneConfig {
 
     #[setter]
     fn set_lane_id(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let lane_id = argument::text("lane_id", value)?;
-        if lane_id.is_empty() {
-            return Err(PyValueError::new_err("lane_id must not be empty"));
-        }
-        self.lane_id = lane_id;
+        self.lane_id = argument::name("lane_id", value)?;
         Ok(())
     }
 
@@ -110,8 +139,7 @@ impl LaneConfig {
 
     #[setter]
     fn set_priority(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let priority = argument::integer("priority", value, PRIORITY)?;
-        self.priority = u8::try_from(priority).unwrap_or(u8::MAX);
+        self.priority = argument::integer("priority", value, PRIORITY)?;
         Ok(())
     }
 
@@ -123,7 +151,7 @@ impl LaneConfig {
 
     #[setter]
     fn set_min_concurrency(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.config.min_concurrency = count("min_concurrency", value, MIN_CONCURRENCY)?;
+        self.config.min_concurrency = argument::count("min_concurrency", value, FROM_ZERO)?;
         Ok(())
     }
 
@@ -135,7 +163,7 @@ impl LaneConfig {
 
     #[setter]
     fn set_max_concurrency(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.config.max_concurrency = count("max_concurrency", value, MAX_CONCURRENCY)?;
+        self.config.max_concurrency = argument::count("max_concurrency", value, FROM_ONE)?;
         Ok(())
     }
 
@@ -150,13 +178,9 @@ impl LaneConfig {
 
     #[setter]
     fn set_timeout_secs(&mut self, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let timeout = value
-            .map(|value| argument::seconds("timeout_secs", value))
+        self.config.default_timeout = value
+            .map(|value| argument::seconds_above_zero("timeout_secs", value))
             .transpose()?;
-        if timeout == Some(Duration::ZERO) {
-            return Err(PyValueError::new_err("timeout_secs must be above 0, got 0"));
-        }
-        self.config.default_timeout = timeout;
         Ok(())
     }
 
@@ -169,7 +193,7 @@ impl LaneConfig {
     #[setter]
     fn set_pressure_threshold(&mut self, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         self.config.pressure_threshold = value
-            .map(|value| count("pressure_threshold", value, PRESSURE_THRESHOLD))
+            .map(|value| argument::count("pressure_threshold", value, FROM_ONE))
             .transpose()?;
         Ok(())
     }
@@ -183,12 +207,192 @@ impl LaneConfig {
     #[setter]
     fn set_retry_policy(&mut self, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         self.retry_policy = value
+            .map(|value| retry_policy::read("retry_policy", value))
+            .transpose()?;
+        Ok(())
+    }
+
+    /// Most commands that wait in the lane, 1 to 4294967295; ``None`` means no bound. See ``overflow``.
+    #[getter]
+    fn max_pending(&self) -> Option<usize> {
+        self.options.max_pending
+    }
+
+    #[setter]
+    fn set_max_pending(&mut self, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        self.options.max_pending = value
+            .map(|value| argument::count("max_pending", value, FROM_ONE))
+            .transpose()?;
+        Ok(())
+    }
+
+    /// What happens to a new command when ``max_pending`` wait: ``"reject"`` refuses it with :class:`LaneFullError`,
+    /// ``"wait"`` makes its submitter wait for room, ``"drop_oldest"`` cancels the one that was submitted first among those
+    /// ready to run. A retry always finds room.
+    #[getter]
+    fn overflow(&self) -> &'static str {
+        word(&OVERFLOWS, &self.options.overflow).unwrap_or_default()
+    }
+
+    #[setter]
+    fn set_overflow(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.options.overflow = argument::choice("overflow", value, &OVERFLOWS)?;
+        Ok(())
+    }
+
+    /// Whether a running command of this lane may be stopped and queued again, at the front, when a more urgent lane lacks
+    /// only the total of slots.
+    #[getter]
+    fn preemptible(&self) -> bool {
+        self.options.preemptible
+    }
+
+    #[setter]
+    fn set_preemptible(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.options.preemptible = argument::flag("preemptible", value)?;
+        Ok(())
+    }
+
+    /// Seconds for which a running command may go on after it was cancelled or preempted; 0 stops it at once.
+    #[getter]
+    fn grace_secs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        argument::seconds_to_python(py, self.options.grace)
+    }
+
+    #[setter]
+    fn set_grace_secs(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.options.grace = argument::seconds("grace_secs", value)?;
+        Ok(())
+    }
+
+    /// Most seconds that a running command may go without progress or a heartbeat, else the attempt fails with
+    /// :class:`StalledError`; ``None`` means no limit.
+    #[getter]
+    fn progress_timeout_secs<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.options
+            .progress_timeout
+            .map(|limit| argument::seconds_to_python(py, limit))
+            .transpose()
+    }
+
+    #[setter]
+    fn set_progress_timeout_secs(&mut self, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        self.options.progress_timeout = value
+            .map(|value| argument::seconds_above_zero("progress_timeout_secs", value))
+            .transpose()?;
+        Ok(())
+    }
+
+    /// Most commands of one ``key`` that run at once in this lane, 1 to 4294967295; ``None`` means no limit of its own.
+    #[getter]
+    fn max_concurrency_per_key(&self) -> Option<usize> {
+        self.options.max_concurrency_per_key
+    }
+
+    #[setter]
+    fn set_max_concurrency_per_key(&mut self, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        self.options.max_concurrency_per_key = value
+            .map(|value| argument::count("max_concurrency_per_key", value, FROM_ONE))
+            .transpose()?;
+        Ok(())
+    }
+
+    /// How large a share of the lane a key has, 1 to 4294967295: a key of weight 3 is served three times as often as one of
+    /// weight 1. Keys that are not named have weight 1. Set it as a whole: what is returned is read-only.
+    #[getter]
+    fn key_weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMappingProxy>> {
+        let weights = self.options.key_weights.clone().into_pyobject(py)?;
+        Ok(PyMappingProxy::new(py, weights.as_mapping()))
+    }
+
+    #[setter]
+    fn set_key_weights(&mut self, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        self.options.key_weights = value
+            .map(lane_options::key_weights)
+            .transpose()?
+            .unwrap_or_default();
+        Ok(())
+    }
+
+    /// How much of a retry's delay is left to chance: ``"none"``, ``"full"`` (anything from zero to the delay) or
+    /// ``"equal"`` (anything from half the delay to the delay).
+    #[getter]
+    fn retry_jitter(&self) -> &'static str {
+        word(&JITTERS, &self.options.retry_jitter).unwrap_or_default()
+    }
+
+    #[setter]
+    fn set_retry_jitter(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.options.retry_jitter = argument::choice("retry_jitter", value, &JITTERS)?;
+        Ok(())
+    }
+
+    /// How many commands may start per window of time; ``None`` means no limit.
+    #[getter]
+    fn rate_limit(&self) -> Option<RateLimit> {
+        let limit = self.config.rate_limit.clone();
+        limit.map(|limit| RateLimit { limit })
+    }
+
+    #[setter]
+    fn set_rate_limit(&mut self, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        self.config.rate_limit = value
             .map(|value| {
-                value.extract::<RetryPolicy>().map_err(|_| {
-                    argument::wrong_class("retry_policy", "RetryPolicy or None", value)
-                })
+                value
+                    .cast::<RateLimit>()
+                    .map(|limit| limit.get().limit.clone())
+                    .map_err(|_| argument::wrong_class("rate_limit", "RateLimit or None", value))
             })
             .transpose()?;
+        Ok(())
+    }
+
+    /// Most commands that a lane with a ``rate_limit`` starts at once after it was idle, 1 to 2**53 - 1; ``None`` means the
+    /// limit's ``max_commands``.
+    #[getter]
+    fn burst(&self) -> Option<u64> {
+        self.options.burst
+    }
+
+    #[setter]
+    fn set_burst(&mut self, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        self.options.burst = value
+            .map(|value| argument::amount("burst", value, 1))
+            .transpose()?;
+        Ok(())
+    }
+
+    /// How the lane becomes more urgent while its commands wait; ``None`` means not at all.
+    #[getter]
+    fn priority_boost(&self) -> Option<PriorityBoost> {
+        let boost = self.config.priority_boost.clone();
+        boost.map(|boost| PriorityBoost { boost })
+    }
+
+    #[setter]
+    fn set_priority_boost(&mut self, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        self.config.priority_boost = value
+            .map(|value| {
+                value
+                    .cast::<PriorityBoost>()
+                    .map(|boost| boost.get().boost.clone())
+                    .map_err(|_| {
+                        argument::wrong_class("priority_boost", "PriorityBoost or None", value)
+                    })
+            })
+            .transpose()?;
+        Ok(())
+    }
+
+    /// The names of the limiters that every start of this lane must pass, at most 4. The ``Lane`` has them by name.
+    #[getter]
+    fn limiters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.options.limiters)
+    }
+
+    #[setter]
+    fn set_limiters(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.options.limiters = lane_options::limiters(value)?;
         Ok(())
     }
 
@@ -207,6 +411,19 @@ impl LaneConfig {
         );
         let keywords = PyDict::new(py);
         keywords.set_item("retry_policy", self.retry_policy.clone())?;
+        keywords.set_item("max_pending", self.options.max_pending)?;
+        keywords.set_item("overflow", self.overflow())?;
+        keywords.set_item("preemptible", self.options.preemptible)?;
+        keywords.set_item("grace_secs", self.grace_secs(py)?)?;
+        keywords.set_item("progress_timeout_secs", self.progress_timeout_secs(py)?)?;
+        keywords.set_item("max_concurrency_per_key", self.max_concurrency_per_key())?;
+        // A copy of its own: the read-only view cannot be pickled.
+        keywords.set_item("key_weights", self.options.key_weights.clone())?;
+        keywords.set_item("retry_jitter", self.retry_jitter())?;
+        keywords.set_item("rate_limit", self.rate_limit())?;
+        keywords.set_item("burst", self.options.burst)?;
+        keywords.set_item("priority_boost", self.priority_boost())?;
+        keywords.set_item("limiters", self.limiters(py)?)?;
         Ok((positional.into_pyobject(py)?.into_any(), keywords))
     }
 
@@ -219,9 +436,4 @@ impl LaneConfig {
             self.config.max_concurrency
         ))
     }
-}
-
-fn count(field: &str, value: &Bound<'_, PyAny>, range: RangeInclusive<u64>) -> PyResult<usize> {
-    let count = argument::integer(field, value, range)?;
-    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }

@@ -4,18 +4,28 @@
 //! do is decided by the `a3s-lane` crate.
 
 mod argument;
+mod batch;
 mod builder;
 mod error;
 mod event;
+mod feed;
 mod from_json;
+mod handle;
 mod lane;
 mod lane_config;
+mod lane_options;
+mod limiter;
+mod priority_boost;
 mod process;
+mod queue;
+mod rate_limit;
+mod report;
 mod retry_policy;
 mod runtime;
 mod scripted;
 mod stats;
 mod stream;
+mod submit_options;
 mod to_json;
 mod wait;
 
@@ -27,12 +37,19 @@ mod _a3s_lane {
     #[pymodule_export]
     use crate::{
         event::LaneEvent,
+        feed::{Chunk, ChunkStream, ProgressStream},
+        handle::CommandHandle,
         lane::Lane,
         lane_config::LaneConfig,
+        limiter::Limiter,
+        priority_boost::PriorityBoost,
+        rate_limit::RateLimit,
+        report::{Leftover, ShutdownReport},
         retry_policy::RetryPolicy,
-        scripted::{ScriptedResult, submit_scripted},
+        scripted::{ScriptedResult, enqueue_scripted, submit_many_scripted, submit_scripted},
         stats::{LaneStatus, QueueStats},
         stream::EventStream,
+        submit_options::Unique,
     };
 
     #[pymodule_export]

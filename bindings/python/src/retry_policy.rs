@@ -9,7 +9,7 @@ use pyo3::types::{PyAny, PyDict, PyTuple};
 
 use crate::argument;
 
-const RETRIES: RangeInclusive<u64> = 0..=u32::MAX as u64;
+const RETRIES: RangeInclusive<u32> = 0..=u32::MAX;
 
 /// How often and how soon a failed command runs again.
 ///
@@ -109,9 +109,7 @@ impl RetryPolicy {
     /// How many seconds retry ``attempt`` waits, counted from 1; 0.0 without retries.
     fn delay_secs_for_attempt(&self, attempt: &Bound<'_, PyAny>) -> PyResult<f64> {
         let attempt = argument::integer("attempt", attempt, RETRIES)?;
-        let delay: Duration = self
-            .policy
-            .delay_for_attempt(u32::try_from(attempt).unwrap_or(u32::MAX));
+        let delay: Duration = self.policy.delay_for_attempt(attempt);
         Ok(delay.as_secs_f64())
     }
 
@@ -141,6 +139,12 @@ impl RetryPolicy {
 }
 
 fn retries(value: &Bound<'_, PyAny>) -> PyResult<u32> {
-    let count = argument::integer("max_retries", value, RETRIES)?;
-    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    argument::integer("max_retries", value, RETRIES)
+}
+
+/// A `RetryPolicy`.
+pub(crate) fn read(field: &str, value: &Bound<'_, PyAny>) -> PyResult<RetryPolicy> {
+    value
+        .extract::<RetryPolicy>()
+        .map_err(|_| argument::wrong_class(field, "RetryPolicy or None", value))
 }

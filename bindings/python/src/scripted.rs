@@ -6,19 +6,21 @@ use a3s_lane::LaneError;
 use a3s_lane::testing::ScriptedCommand;
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
-use pyo3::types::PyAny;
+use pyo3::types::{PyAny, PyDict, PyList};
 use serde_json::Value;
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
-use crate::argument;
+use crate::batch::{self, wrap};
 use crate::error::raise;
 use crate::from_json::from_json;
+use crate::handle::CommandHandle;
 use crate::lane::Lane;
 use crate::process::ProcessLocal;
 use crate::to_json::to_json;
 use crate::wait::{try_wait, wait};
+use crate::{argument, submit_options};
 
 /// The result of a command that :func:`submit_scripted` has handed to a lane.
 #[pyclass(frozen, module = "a3s_lane.testing")]
@@ -59,8 +61,9 @@ async fn settled(outcome: &Mutex<Outcome>) -> MutexGuard<'_, Outcome> {
 /// Hands a command that follows ``script`` to a lane and returns at once, also before :meth:`Lane.start`.
 ///
 /// ``script`` is a list of attempts, each a list of steps that run in order: ``{"sleep_ms": 20}``, ``{"fail": "text"}``,
-/// ``{"panic": "text"}``, ``{"return": value}``. An attempt that ends without the last three returns ``None``. The last
-/// attempt of the list is repeated when there are more retries.
+/// ``{"panic": "text"}``, ``{"return": value}``, ``{"return_metadata": {}}``, ``{"progress": value}``, ``{"emit": value}``,
+/// ``{"heartbeat": {}}``, ``{"settle_cost": 5}``, ``{"await_cancel": {}}``. An attempt in which none fails, panics or
+/// returns ends with ``None``. The last attempt of the list is repeated when there are more retries.
 #[pyfunction]
 pub(crate) fn submit_scripted(
     py: Python<'_>,
@@ -69,20 +72,68 @@ pub(crate) fn submit_scripted(
     command_type: &Bound<'_, PyAny>,
     script: &Bound<'_, PyAny>,
 ) -> PyResult<ScriptedResult> {
-    let lane = lane
-        .cast::<Lane>()
-        .map_err(|_| argument::wrong_class("lane", "Lane", lane))?
-        .get();
+    let manager = &queue_of(lane)?.queue(py)?.manager;
     let lane_id = argument::text("lane_id", lane_id)?;
     let command_type = argument::text("command_type", command_type)?;
-    let script = to_json("script", script)?;
-    let command =
-        ScriptedCommand::from_json(command_type, &script).map_err(|error| raise(py, &error))?;
-    let manager = lane.manager(py)?;
+    let command = command(py, "script", command_type, script)?;
     let receiver = try_wait(py, manager.submit(&lane_id, Box::new(command)))?;
     Ok(ScriptedResult {
         outcome: ProcessLocal::new(Mutex::new(Outcome::Awaited(receiver))),
     })
+}
+
+/// Like :func:`submit_scripted`, with the options of :meth:`Lane.enqueue`, and returns the command's handle.
+#[pyfunction]
+#[pyo3(signature = (lane, lane_id, command_type, script, **options))]
+pub(crate) fn enqueue_scripted(
+    py: Python<'_>,
+    lane: &Bound<'_, PyAny>,
+    lane_id: &Bound<'_, PyAny>,
+    command_type: &Bound<'_, PyAny>,
+    script: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<CommandHandle> {
+    let queue = queue_of(lane)?.queue(py)?;
+    let lane_id = argument::text("lane_id", lane_id)?;
+    let command_type = argument::text("command_type", command_type)?;
+    let command = Box::new(command(py, "script", command_type, script)?);
+    let options = submit_options::read("enqueue_scripted()", "", options)?.unwrap_or_default();
+    let handle = try_wait(py, queue.enqueue(&lane_id, command, options))?;
+    Ok(wrap(handle, queue))
+}
+
+/// Like :meth:`Lane.submit_many`, with a script in the place of each payload.
+#[pyfunction]
+pub(crate) fn submit_many_scripted<'py>(
+    py: Python<'py>,
+    lane: &Bound<'py, PyAny>,
+    lane_id: &Bound<'py, PyAny>,
+    commands: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyList>> {
+    let queue = queue_of(lane)?.queue(py)?;
+    let lane_id = argument::text("lane_id", lane_id)?;
+    batch::submit_many(py, queue, &lane_id, commands, &|field, kind, script| {
+        let none = py.None().into_bound(py);
+        let script = script.unwrap_or(&none);
+        Ok(Box::new(command(py, field, kind, script)?))
+    })
+}
+
+fn queue_of<'a>(lane: &'a Bound<'_, PyAny>) -> PyResult<&'a Lane> {
+    lane.cast::<Lane>()
+        .map(|lane| lane.get())
+        .map_err(|_| argument::wrong_class("lane", "Lane", lane))
+}
+
+/// The command that follows `script`.
+fn command(
+    py: Python<'_>,
+    field: &str,
+    command_type: String,
+    script: &Bound<'_, PyAny>,
+) -> PyResult<ScriptedCommand> {
+    let script = to_json(field, script)?;
+    ScriptedCommand::from_json(command_type, &script).map_err(|error| raise(py, &error))
 }
 
 impl ScriptedResult {

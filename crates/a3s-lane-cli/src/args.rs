@@ -15,7 +15,8 @@ Input: one JSON object a line; blank lines and lines that start with `#` are ski
   payload  exec: argv (list of strings, required), env (object of strings, added to the environment),
                  cwd, stdin (strings), timeout_ms (per attempt)
            echo: anything; it is the result
-  expect   completed (default), failed or timeout: an outcome that was expected does not fail the run
+  expect   completed (default), failed, timeout or expired: an outcome that was expected does not fail the run
+  options  id, priority, key, delay_ms, ttl_ms, timeout_ms, progress_timeout_ms, cost, preemptible, unique
 
 Exit status:
   0    every command ended as expected
@@ -23,7 +24,8 @@ Exit status:
   2    wrong usage or configuration, unreadable input, unwritable output, or a line refused under --strict
   130  interrupted by Ctrl-C (143 by SIGTERM, 129 by SIGHUP)
 
-The first Ctrl-C stops reading and lets running commands finish; the second kills them.";
+The first Ctrl-C stops reading and starting; running commands may end within --grace, then they are stopped.
+The second ends the run at once.";
 
 /// Run commands through priority lanes.
 #[derive(Debug, Parser)]
@@ -66,9 +68,9 @@ pub(crate) struct RunArgs {
     /// Commands that may be read but not ended; reading pauses there [their lines together: 64 MiB].
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) max_in_flight: u32,
-    /// How long running commands may go on after the first Ctrl-C, such as 30s or 5m [default: no limit].
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-    pub(crate) drain_timeout: Option<Duration>,
+    /// How long running commands may go on after the first Ctrl-C: seconds, or with a unit, such as 500ms or 5m.
+    #[arg(long, value_name = "SECS", default_value = "10", value_parser = duration::parse_seconds, alias = "drain-timeout")]
+    pub(crate) grace: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -17,11 +17,11 @@ pub(crate) struct LaneCounts {
     pub(crate) running: usize,
     /// Completed, as expected.
     pub(crate) done: u64,
-    /// Failed, or completed against expectation.
+    /// Failed or expired, or completed against expectation.
     pub(crate) failed: u64,
     /// Timed out unexpectedly.
     pub(crate) timed_out: u64,
-    /// Failed or timed out, as the line expected.
+    /// Failed, timed out or expired, as the line expected.
     pub(crate) expected: u64,
     /// Attempts beyond the first of a command.
     pub(crate) retried: u64,
@@ -35,8 +35,8 @@ impl LaneCounts {
     fn count(&mut self, status: Status, ok: bool) {
         match (status, ok) {
             (Status::Completed, true) => self.done += 1,
-            (Status::Failed | Status::Timeout, true) => self.expected += 1,
-            (Status::Completed | Status::Failed, false) => self.failed += 1,
+            (Status::Failed | Status::Timeout | Status::Expired, true) => self.expected += 1,
+            (Status::Completed | Status::Failed | Status::Expired, false) => self.failed += 1,
             (Status::Timeout, false) => self.timed_out += 1,
             (Status::NotRun, _) => self.not_run += 1,
         }
@@ -99,9 +99,8 @@ impl Board {
     }
 
     /// An attempt wants to start; `false` once the run was stopped.
-    pub(crate) fn begin(&self, lane: usize, attempt: u32, description: &str) -> bool {
+    pub(crate) fn begin(&self, lane: usize, is_retry: bool, description: &str) -> bool {
         let mut state = self.lock();
-        // Under the lock: whoever sees the stop and then nothing running knows that nothing will run.
         if self.stop.is_cancelled() {
             return false;
         }
@@ -109,7 +108,7 @@ impl Board {
         let counts = &mut state.lanes[lane];
         counts.waiting -= 1;
         counts.running += 1;
-        counts.retried += u64::from(attempt > 1);
+        counts.retried += u64::from(is_retry);
         description.clone_into(&mut counts.latest);
         true
     }

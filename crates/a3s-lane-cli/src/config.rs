@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use a3s_lane::{LaneConfig, LaneOptions};
+use a3s_lane::{LaneConfig, LaneOptions, LimiterConfig};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::lane_text::{LaneText, Refused, lane_config, lane_options, refuse};
+use crate::lane_options::lane_options;
+use crate::lane_text::{LaneText, Refused, at_least_one, lane_config, refuse};
+use crate::limiter_text::{LimiterText, limiter_config};
 use crate::{default_lanes, toml_path};
 
 /// A configuration file may be this long, in bytes.
@@ -23,6 +25,10 @@ pub(crate) struct Config {
     pub(crate) lanes: Vec<LaneSetup>,
     /// How many failed commands are kept for the report; 0 keeps none.
     pub(crate) dlq_size: usize,
+    /// The most commands that run at once, over all lanes.
+    pub(crate) total: Option<usize>,
+    /// Limiters that lanes share by name.
+    pub(crate) limiters: BTreeMap<String, LimiterConfig>,
 }
 
 /// One lane.
@@ -40,12 +46,15 @@ struct FileText {
     #[serde(default)]
     queue: QueueText,
     lanes: BTreeMap<Spanned<String>, LaneText>,
+    #[serde(default)]
+    limiters: BTreeMap<Spanned<String>, LimiterText>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct QueueText {
     dlq_size: Option<usize>,
+    max_concurrency: Option<Spanned<usize>>,
 }
 
 impl Config {
@@ -84,13 +93,20 @@ impl Config {
                 message: "expected at least one lane, such as [lanes.main]".to_owned(),
             });
         }
-        let mut lanes = Vec::with_capacity(file.lanes.len());
-        for (key, lane) in file.lanes {
+        let mut limiters = BTreeMap::new();
+        for (name, limiter) in file.limiters {
+            if name.get_ref().is_empty() {
+                return Err(refuse(&name, "a limiter needs a name, got an empty one"));
+            }
+            limiters.insert(name.into_inner(), limiter_config(&limiter)?);
+        }
+        let mut lanes: Vec<LaneSetup> = Vec::with_capacity(file.lanes.len());
+        for (key, mut lane) in file.lanes {
             if key.get_ref().is_empty() {
                 return Err(refuse(&key, "a lane needs a name, got an empty one"));
             }
             let priority = lane.priority;
-            let options = lane_options(&lane);
+            let options = lane_options(&mut lane, &limiters)?;
             let config = lane_config(lane)?;
             lanes.push(LaneSetup {
                 name: key.into_inner(),
@@ -101,8 +117,22 @@ impl Config {
         }
         // The map was ordered by name, and the sort is stable.
         lanes.sort_by_key(|lane| lane.priority);
+        let total = file.queue.max_concurrency;
+        if let Some(total) = &total {
+            let minimums = lanes.iter().map(|lane| lane.config.min_concurrency);
+            let minimum = minimums.fold(0, usize::saturating_add);
+            if at_least_one(total)? < minimum {
+                let text = format!(
+                    "expected at least the sum of min_concurrency of all lanes ({minimum}), got {}",
+                    total.get_ref()
+                );
+                return Err(refuse(total, text));
+            }
+        }
         Ok(Self {
             lanes,
+            total: total.map(Spanned::into_inner),
+            limiters,
             dlq_size: file.queue.dlq_size.unwrap_or(DLQ_SIZE_DEFAULT),
         })
     }

@@ -23,9 +23,31 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         .ok_or_else(wrong)
 }
 
+/// As [`parse`]; a number without a unit is seconds.
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => parse(text).map_err(|_| {
+            format!("expected seconds, or a whole number and a unit, such as 10, 500ms or 5m, got `{text}`")
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_need_no_unit() {
+        assert_eq!(parse_seconds("0"), Ok(Duration::ZERO));
+        assert_eq!(parse_seconds("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_seconds("250ms"), Ok(Duration::from_millis(250)));
+        let refusal = parse_seconds("soon").expect_err("not a time");
+        assert!(
+            refusal.contains("such as 10, 500ms or 5m, got `soon`"),
+            "{refusal}"
+        );
+    }
 
     #[test]
     fn each_unit_is_read() {

@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use a3s_lane::{LaneError, Result};
+use a3s_lane::{CommandContext, LaneError, Result};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, Command};
@@ -19,7 +19,7 @@ use crate::process_group::ProcessGroup;
 /// output is not waited for.
 const READ_ON: Duration = Duration::from_secs(2);
 
-/// Runs the process of one attempt to its end.
+/// Runs the process of one attempt to its end. What it writes is a sign of life; asked to stop, it is terminated.
 ///
 /// `leave` receives what a process that did not succeed left behind: exit code and output.
 ///
@@ -33,6 +33,7 @@ const READ_ON: Duration = Duration::from_secs(2);
 /// Dropping the future kills the process group.
 pub(crate) async fn run(
     spec: &ExecSpec,
+    context: &CommandContext,
     kill: &CancellationToken,
     leave: &(dyn Fn(Value) + Sync),
 ) -> Result<Value> {
@@ -46,7 +47,7 @@ pub(crate) async fn run(
     };
     let input = spec.stdin.as_deref().unwrap_or_default().as_bytes();
     let ended = tokio::select! {
-        ended = until_end(group, input, pipes, &capture) => ended,
+        ended = until_end(group, input, pipes, &capture, context) => ended,
         () = kill.cancelled() => return Err(LaneError::Cancelled("the run was interrupted".to_owned())),
         limit = limit(spec.timeout) => return Err(LaneError::Timeout(limit)),
     };
@@ -119,19 +120,25 @@ async fn until_end(
     input: &[u8],
     pipes: crate::process_group::Pipes,
     capture: &Capture<'_>,
+    context: &CommandContext,
 ) -> io::Result<ExitStatus> {
     let io = async {
         tokio::join!(
             feed(pipes.stdin, input),
-            pump(pipes.stdout, &capture.stdout),
-            pump(pipes.stderr, &capture.stderr),
+            pump(pipes.stdout, &capture.stdout, context),
+            pump(pipes.stderr, &capture.stderr, context),
         );
     };
     tokio::pin!(io);
-    let mut io_done = false;
+    let stop = context.cancellation();
+    let (mut io_done, mut is_asked) = (false, false);
     loop {
         tokio::select! {
             () = &mut io, if !io_done => io_done = true,
+            () = stop.cancelled(), if !is_asked => {
+                is_asked = true;
+                group.terminate();
+            }
             ended = group.ended() => {
                 ended?;
                 break;
@@ -154,7 +161,11 @@ async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
     }
 }
 
-async fn pump(stream: Option<impl AsyncRead + Unpin>, text: &Mutex<BoundedText>) {
+async fn pump(
+    stream: Option<impl AsyncRead + Unpin>,
+    text: &Mutex<BoundedText>,
+    context: &CommandContext,
+) {
     let Some(mut stream) = stream else {
         return;
     };
@@ -162,7 +173,10 @@ async fn pump(stream: Option<impl AsyncRead + Unpin>, text: &Mutex<BoundedText>)
     loop {
         match stream.read(&mut buffer).await {
             Ok(0) => return,
-            Ok(read) => lock(text).push(&buffer[..read]),
+            Ok(read) => {
+                context.heartbeat();
+                lock(text).push(&buffer[..read]);
+            }
             Err(_) => {
                 lock(text).mark_truncated();
                 return;

@@ -1,10 +1,12 @@
 //! The commands between reading and result: admission up to a bound, settlement, interruption.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use a3s_lane::{DeadLetter, LaneError, QueueManager};
+use a3s_lane::{CommandHandle, DeadLetter, LaneError, QueueManager, Refused, ShutdownReport};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -17,6 +19,7 @@ use crate::job::{Job, Shared, SharedJob};
 use crate::outcome::{Record, Status, Verdict, millis};
 use crate::progress::TICK;
 use crate::quantity;
+use crate::report::Left;
 use crate::request::Request;
 use crate::results::Results;
 use crate::signals::Interrupts;
@@ -27,25 +30,30 @@ const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 type Settled = (u64, Result<Value, LaneError>);
+type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// A command on its way into its lane.
+type Entry = (u64, Answer<Result<CommandHandle, Refused>>);
 
 /// The commands in flight and everything they are settled with.
 pub(crate) struct Flights {
-    manager: QueueManager,
+    manager: Arc<QueueManager>,
     shared: Arc<Shared>,
     interrupts: Interrupts,
     results: Option<Results>,
-    lanes: Vec<(String, u32)>,
+    lanes: Vec<String>,
     /// By line number.
     jobs: HashMap<u64, Arc<Job>>,
     bytes: usize,
+    /// A command whose lane is full, and says to wait. Nothing is read meanwhile.
+    entering: Option<Entry>,
     settled: JoinSet<Settled>,
-    /// Labels of the newest commands whose dead letters tell nothing new: they failed as expected or were killed. As many
+    /// Labels of the newest commands whose dead letters tell nothing new: they failed as expected or were stopped. As many
     /// as there can be dead letters.
     unlisted: VecDeque<String>,
     dlq_size: usize,
     max: usize,
     strict: bool,
-    drain_timeout: Option<Duration>,
+    grace: Duration,
     ended: Ended,
 }
 
@@ -62,21 +70,20 @@ pub(crate) struct Ended {
     pub(crate) stopped_early: bool,
     pub(crate) dead_letters: Vec<DeadLetter>,
     pub(crate) unlisted: HashSet<String>,
+    /// Commands that the end of the run kept from their own.
+    pub(crate) left: Left,
 }
 
 impl Flights {
     pub(crate) fn new(
         args: &RunArgs,
         config: &Config,
-        manager: QueueManager,
+        manager: Arc<QueueManager>,
         shared: Arc<Shared>,
         results: Option<Results>,
         interrupts: Interrupts,
     ) -> Self {
-        let lanes = config
-            .lanes
-            .iter()
-            .map(|lane| (lane.name.clone(), lane.config.retry_policy.max_retries));
+        let lanes = config.lanes.iter().map(|lane| lane.name.clone());
         Self {
             manager,
             shared,
@@ -85,12 +92,13 @@ impl Flights {
             lanes: lanes.collect(),
             jobs: HashMap::new(),
             bytes: 0,
+            entering: None,
             settled: JoinSet::new(),
             unlisted: VecDeque::new(),
             dlq_size: config.dlq_size,
             max: args.max_in_flight as usize,
             strict: args.strict,
-            drain_timeout: args.drain_timeout,
+            grace: args.grace,
             ended: Ended::default(),
         }
     }
@@ -103,6 +111,8 @@ impl Flights {
         let mut items = Some(items);
         let mut has_started = false;
         let mut has_noticed_stop = false;
+        let mut end: Option<Answer<ShutdownReport>> = None;
+        let mut has_ended = false;
         let mut deadline: Option<Instant> = None;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -116,25 +126,34 @@ impl Flights {
                     self.give_up(&format!("cannot start the lanes: {error}"));
                 }
             }
-            if self.is_over(items.is_some()) {
+            if self.is_over(items.is_some(), has_ended) {
                 break;
             }
             tokio::select! {
                 biased;
+                // Before the end itself, which acts at the same time.
+                () = sleep_until(deadline), if deadline.is_some() => {
+                    deadline = None;
+                    if self.shared.board.running() > 0 && !self.shared.kill.is_cancelled() {
+                        self.shared.progress.error("the grace time has passed: stopping what runs");
+                    }
+                }
+                _left = poll(&mut end), if end.is_some() => {
+                    (end, has_ended, deadline) = (None, true, None);
+                }
                 () = interrupts.stop.cancelled(), if !has_noticed_stop => {
                     has_noticed_stop = true;
                     self.notice_stop();
-                }
-                () = sleep_until(deadline), if deadline.is_some() => {
-                    deadline = None;
-                    self.shared.progress.error("the drain timeout has passed: killing what runs");
-                    self.shared.kill.cancel();
                 }
                 _ = tick.tick() => self.shared.progress.tick(&self.shared.board, self.ended.last_line),
                 Some(settled) = self.settled.join_next(), if !self.settled.is_empty() => {
                     if let Ok((line, result)) = settled {
                         self.settle(line, result);
                     }
+                }
+                (line, answer) = enter(&mut self.entering), if self.entering.is_some() => {
+                    self.entering = None;
+                    self.entered(line, answer);
                 }
                 item = receive(&mut items), if may_read => match item {
                     Some(item) => {
@@ -146,40 +165,38 @@ impl Flights {
                     None => items = None,
                 },
             }
-            if self.shared.board.is_stopped() {
+            if self.shared.board.is_stopped() && end.is_none() && !has_ended {
                 self.ended.stopped_early |= items.take().is_some();
-                if deadline.is_none() && !self.shared.kill.is_cancelled() {
-                    deadline = self.drain_timeout.map(|limit| Instant::now() + limit);
-                }
+                deadline = Some(Instant::now() + self.grace);
+                let (manager, grace) = (Arc::clone(&self.manager), self.grace);
+                end = Some(Box::pin(
+                    async move { manager.shutdown_within(grace).await },
+                ));
             }
         }
         self.finish().await
     }
 
     fn has_room(&self) -> bool {
-        self.jobs.len() < self.max && self.bytes < IN_FLIGHT_BYTES_MAX
+        self.entering.is_none() && self.jobs.len() < self.max && self.bytes < IN_FLIGHT_BYTES_MAX
     }
 
-    /// Nothing is left to read, or nothing more may start; and every command that has its outcome is settled.
-    fn is_over(&self, is_reading: bool) -> bool {
+    /// Nothing is left to read, or the lanes have ended; and every command is settled.
+    fn is_over(&self, is_reading: bool, has_ended: bool) -> bool {
         if self.shared.board.is_stopped() {
-            return self.shared.board.running() == 0
-                && !self.jobs.values().any(|job| self.is_decided(job));
+            return has_ended && self.settled.is_empty() && self.entering.is_none();
         }
         !is_reading && self.jobs.is_empty()
-    }
-
-    fn is_decided(&self, job: &Job) -> bool {
-        let (_, max_retries) = self.lanes[job.request.lane];
-        job.is_decided(max_retries)
     }
 
     fn notice_stop(&self) {
         let running = self.shared.board.running();
         if running > 0 && self.interrupts.exit_code().is_some() && !self.shared.kill.is_cancelled()
         {
-            let text =
-                format!("interrupted: waiting for {running} running; press Ctrl-C again to kill");
+            let text = format!(
+                "interrupted: waiting for {running} running, at most {}; press Ctrl-C again to end at once",
+                quantity::exact(self.grace)
+            );
             self.shared.progress.error(&text);
         }
     }
@@ -192,7 +209,7 @@ impl Flights {
     }
 
     /// Takes what was read; breaks when nothing more is to be read.
-    async fn accept(&mut self, item: Item) -> std::ops::ControlFlow<()> {
+    async fn accept(&mut self, item: Item) -> ControlFlow<()> {
         match item {
             Item::Request(request) => {
                 self.ended.last_line = request.line;
@@ -206,32 +223,48 @@ impl Flights {
                     .error(&format!("{:<9} line {line}: {message}", "refused"));
                 if self.strict {
                     self.ended.unusable = true;
-                    return std::ops::ControlFlow::Break(());
+                    return ControlFlow::Break(());
                 }
             }
             Item::Broken(message) => {
                 self.ended.unusable = true;
                 self.shared.progress.error(&format!("error: {message}"));
-                return std::ops::ControlFlow::Break(());
+                return ControlFlow::Break(());
             }
         }
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
     }
 
     async fn submit(&mut self, request: Request) {
-        let (line, lane) = (request.line, self.lanes[request.lane].0.clone());
+        let (line, lane) = (request.line, self.lanes[request.lane].clone());
         self.shared.board.admit(request.lane);
         self.bytes += request.bytes;
+        let options = request.options.clone();
         let job = Arc::new(Job::new(request, &lane, Arc::clone(&self.shared)));
         self.jobs.insert(line, Arc::clone(&job));
-        match self.manager.submit(&lane, Box::new(SharedJob(job))).await {
-            Ok(receiver) => {
-                self.settled.spawn(async move {
-                    let lost = |_| Err(LaneError::QueueError("the queue was dropped".to_owned()));
-                    (line, receiver.await.unwrap_or_else(lost))
-                });
+        let manager = Arc::clone(&self.manager);
+        let mut answer: Answer<_> = Box::pin(async move {
+            manager
+                .submit_with(&lane, Box::new(SharedJob(job)), options)
+                .await
+        });
+        tokio::select! {
+            biased;
+            answer = &mut answer => self.entered(line, answer),
+            () = std::future::ready(()) => self.entering = Some((line, answer)),
+        }
+    }
+
+    /// A command is in its lane, or was refused.
+    fn entered(&mut self, line: u64, answer: Result<CommandHandle, Refused>) {
+        match answer {
+            Ok(handle) => {
+                self.settled.spawn(async move { (line, handle.await) });
             }
-            Err(error) => self.settle(line, Err(error)),
+            Err(refused) => {
+                let (error, _command) = refused.into_parts();
+                self.settle(line, Err(error));
+            }
         }
     }
 
@@ -242,8 +275,19 @@ impl Flights {
         };
         let request = &job.request;
         self.bytes -= request.bytes;
-        let history = job.take_history();
+        let mut history = job.take_history();
+        // What the lanes still held when they ended.
+        history.refused |= self.shared.board.is_stopped()
+            && !history.stopped
+            && matches!(
+                result,
+                Err(LaneError::QueueError(_) | LaneError::ShutdownInProgress)
+            );
         let verdict = Verdict::of(result, &history);
+        if verdict.is_interrupted() {
+            self.ended.left.stopped += u64::from(history.stopped);
+            self.ended.left.pending += u64::from(!history.stopped);
+        }
         let ok = verdict.meets(request.expect);
         let status = verdict.status;
         let is_unlisted = (ok && status != Status::Completed) || verdict.is_interrupted();
@@ -299,19 +343,9 @@ impl Flights {
         }
     }
 
-    /// Reports what was read and not run, and lets go of the queue.
+    /// Lets go of the queue.
     async fn finish(mut self) -> Ended {
-        if self.shared.board.is_stopped() {
-            self.settled.abort_all();
-            let mut left: Vec<_> = self.jobs.keys().copied().collect();
-            left.sort_unstable();
-            for line in left {
-                if let Some(job) = self.jobs.get(&line) {
-                    job.refuse();
-                }
-                self.settle(line, Err(LaneError::Cancelled(String::new())));
-            }
-        } else {
+        if !self.shared.board.is_stopped() {
             self.manager.shutdown().await;
             if let Err(error) = self.manager.drain(DRAIN_MAX).await {
                 self.give_up(&format!("cannot drain the lanes: {error}"));
@@ -322,6 +356,21 @@ impl Flights {
         }
         self.ended.unlisted = self.unlisted.into_iter().collect();
         self.ended
+    }
+}
+
+/// The arms of the loop are only polled while there is something to wait for.
+async fn poll<T>(answer: &mut Option<Answer<T>>) -> T {
+    match answer {
+        Some(answer) => answer.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn enter(entry: &mut Option<Entry>) -> (u64, Result<CommandHandle, Refused>) {
+    match entry {
+        Some((line, answer)) => (*line, answer.await),
+        None => std::future::pending().await,
     }
 }
 

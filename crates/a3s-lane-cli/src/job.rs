@@ -1,9 +1,9 @@
 //! A line of the input as a command of the library.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use a3s_lane::{Command, LaneError, Result};
+use a3s_lane::{Command, CommandContext, LaneError, QueueManager, Result, StopReason};
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) progress: Progress,
     /// Cancelled when running processes must die at once.
     pub(crate) kill: CancellationToken,
+    pub(crate) manager: Weak<QueueManager>,
 }
 
 /// What is known about a command beyond its result.
@@ -30,10 +31,10 @@ pub(crate) struct History {
     pub(crate) ran: Duration,
     /// Why the last attempt failed.
     pub(crate) last_error: Option<String>,
-    /// The last error allows no retry, whatever the lane's policy.
-    pub(crate) is_final: bool,
     /// The run was stopped before its next attempt.
     pub(crate) refused: bool,
+    /// The end of the run stopped its last attempt.
+    pub(crate) stopped: bool,
     /// What the process of the last attempt left behind.
     pub(crate) evidence: Option<Value>,
 }
@@ -78,24 +79,16 @@ impl Job {
         self.history().refused = true;
     }
 
-    /// Whether its last attempt, which must have ended, was the last one allowed, so that a result is on its way.
-    pub(crate) fn is_decided(&self, max_retries: u32) -> bool {
-        let history = self.history();
-        history.attempts > 0
-            && !history.refused
-            && (history.last_error.is_none() || history.is_final || history.attempts > max_retries)
-    }
-
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn attempt(&self) -> Result<Value> {
+    async fn attempt(&self, context: &CommandContext) -> Result<Value> {
         match &self.request.payload {
             Payload::Echo(value) => Ok(value.clone()),
             Payload::Exec(spec) => {
                 let leave = |evidence| self.history().evidence = Some(evidence);
-                exec::run(spec, &self.shared.kill, &leave).await
+                exec::run(spec, context, &self.shared.kill, &leave).await
             }
         }
     }
@@ -105,45 +98,65 @@ fn label(kind: &str, line: u64) -> String {
     format!("{kind} (line {line})")
 }
 
-/// Keeps board and history right even when the attempt's future is dropped at the lane's timeout.
+/// Keeps board and history right even when the attempt's future is dropped.
 struct Attempt<'a> {
     job: &'a Job,
+    context: &'a CommandContext,
     began: Instant,
-    error: Option<String>,
-    is_final: bool,
+    /// Absent for an attempt that was dropped.
+    result: Option<std::result::Result<(), String>>,
 }
 
 impl<'a> Attempt<'a> {
-    fn begin(job: &'a Job) -> Option<Self> {
+    fn begin(job: &'a Job, context: &'a CommandContext) -> Option<Self> {
         let mut history = job.history();
-        let (lane, number) = (job.request.lane, history.attempts + 1);
-        if !job.shared.board.begin(lane, number, &job.description) {
+        // A preempted attempt runs again under its number.
+        let (lane, number, before) = (job.request.lane, context.attempt(), history.attempts);
+        let is_retry = number > 1 && number > before;
+        if !job.shared.board.begin(lane, is_retry, &job.description) {
             return None;
         }
         history.attempts = number;
         history.evidence = None;
-        if number == 1 {
+        let cause = history.last_error.take().unwrap_or_default();
+        if before == 0 {
             history.waited = job.admitted.elapsed();
-        } else {
-            let cause = history.last_error.take().unwrap_or_default();
+        } else if is_retry {
             let what = format!("attempt {number} after: {cause}");
             job.shared.progress.command("retry", job, &what);
+        } else {
+            let what = format!("attempt {number} after: {cause}");
+            job.shared.progress.command("again", job, &what);
         }
         Some(Self {
             job,
+            context,
             began: Instant::now(),
-            error: Some("the attempt was dropped at the lane's timeout".to_owned()),
-            is_final: false,
+            result: None,
         })
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
+        let reason = self.context.stop_reason();
+        let error = match (self.result.take(), reason) {
+            (Some(Ok(())), _) => None,
+            (_, Some(StopReason::Preempt)) => {
+                Some("it made room for a more urgent lane".to_owned())
+            }
+            (Some(Err(error)), _) => Some(error),
+            (None, Some(StopReason::Stall)) => Some("it gave no sign of life".to_owned()),
+            (None, Some(StopReason::Cancel | StopReason::Shutdown)) => {
+                Some("it was stopped".to_owned())
+            }
+            (None, _) => Some("the attempt was dropped at its time limit".to_owned()),
+        };
         let mut history = self.job.history();
+        let is_killed = self.job.shared.kill.is_cancelled() || reason == Some(StopReason::Shutdown);
+        history.stopped = error.is_some() && is_killed;
         history.ran += self.began.elapsed();
-        history.last_error = self.error.take();
-        history.is_final = self.is_final;
+        history.last_error = error;
         self.job.shared.board.end(self.job.request.lane);
     }
 }
@@ -154,14 +167,23 @@ pub(crate) struct SharedJob(pub(crate) Arc<Job>);
 #[async_trait]
 impl Command for SharedJob {
     async fn execute(&self) -> Result<Value> {
-        let Some(mut attempt) = Attempt::begin(&self.0) else {
+        Err(LaneError::CommandError(
+            "a command of a run needs its context".to_owned(),
+        ))
+    }
+
+    async fn execute_with(&self, context: &CommandContext) -> Result<Value> {
+        let Some(mut attempt) = Attempt::begin(&self.0, context) else {
             self.0.refuse();
-            // An error would make a dead letter of a command that never ran; the end of the run drops this future.
-            return std::future::pending().await;
+            // Cancelled it is neither tried again nor kept as a dead letter: it never ran.
+            if let Some(manager) = self.0.shared.manager.upgrade() {
+                manager.cancel(&context.id());
+            }
+            context.cancellation().cancelled().await;
+            return Err(LaneError::Cancelled("the run was interrupted".to_owned()));
         };
-        let result = self.0.attempt().await;
-        attempt.error = result.as_ref().err().map(ToString::to_string);
-        attempt.is_final = result.as_ref().is_err_and(LaneError::is_unrecoverable_job);
+        let result = self.0.attempt(context).await;
+        attempt.result = Some(result.as_ref().map(drop).map_err(ToString::to_string));
         result
     }
 

@@ -1,9 +1,10 @@
 //! One lane as a configuration file writes it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use a3s_lane::{LaneConfig, LaneOptions, PriorityBoostConfig, RateLimitConfig, RetryPolicy};
+use a3s_lane::{LaneConfig, PriorityBoostConfig, RateLimitConfig, RetryPolicy};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -19,9 +20,23 @@ pub(crate) struct LaneText {
     timeout: Option<Spanned<String>>,
     timeout_ms: Option<Spanned<u64>>,
     retry: Option<RetryText>,
-    rate_limit: Option<RateLimitText>,
+    pub(crate) rate_limit: Option<RateLimitText>,
     pressure_threshold: Option<Spanned<usize>>,
     boost: Option<BoostText>,
+    pub(crate) max_pending: Option<Spanned<usize>>,
+    pub(crate) overflow: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) preemptible: bool,
+    pub(crate) grace: Option<Spanned<String>>,
+    pub(crate) grace_ms: Option<Spanned<u64>>,
+    pub(crate) progress_timeout: Option<Spanned<String>>,
+    pub(crate) progress_timeout_ms: Option<Spanned<u64>>,
+    pub(crate) max_concurrency_per_key: Option<Spanned<usize>>,
+    #[serde(default)]
+    pub(crate) key_weights: BTreeMap<Spanned<String>, Spanned<u32>>,
+    pub(crate) retry_jitter: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) limiters: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -35,10 +50,10 @@ struct RetryText {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RateLimitText {
+pub(crate) struct RateLimitText {
     max_commands: Spanned<u64>,
     window_ms: Spanned<u64>,
-    burst: Option<Spanned<u64>>,
+    pub(crate) burst: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -78,16 +93,25 @@ pub(crate) fn refuse<T>(value: &Spanned<T>, message: impl Into<String>) -> Refus
     }
 }
 
+/// A number that must not be zero.
+pub(crate) fn at_least_one<T: Copy + Default + PartialEq>(
+    value: &Spanned<T>,
+) -> Result<T, Refused> {
+    if *value.get_ref() == T::default() {
+        return Err(refuse(value, "expected at least 1, got 0"));
+    }
+    Ok(*value.get_ref())
+}
+
 /// The settings of a lane.
-pub(crate) fn lane_config(lane: LaneText) -> Result<LaneConfig, Refused> {
+pub(crate) fn lane_config(mut lane: LaneText) -> Result<LaneConfig, Refused> {
     let defaults = LaneConfig::default();
     let min = lane
         .min_concurrency
         .as_ref()
         .map_or(defaults.min_concurrency, |min| *min.get_ref());
     let max = match &lane.max_concurrency {
-        Some(max) if *max.get_ref() == 0 => return Err(refuse(max, "expected at least 1, got 0")),
-        Some(max) if *max.get_ref() < min && lane.min_concurrency.is_none() => {
+        Some(max) if at_least_one(max)? < min && lane.min_concurrency.is_none() => {
             return Err(refuse(
                 max,
                 format!("expected at least the default min_concurrency ({min})"),
@@ -103,8 +127,12 @@ pub(crate) fn lane_config(lane: LaneText) -> Result<LaneConfig, Refused> {
         ));
     }
     let mut config = LaneConfig::new(min, max);
-    if let Some(timeout) = timeout(lane.timeout, lane.timeout_ms)? {
-        config = config.with_timeout(timeout);
+    if let Some((limit, span)) = duration_of(&mut lane.timeout, &mut lane.timeout_ms, "timeout")? {
+        if limit.is_zero() {
+            let message = "expected more than zero; leave the key out for no limit".to_owned();
+            return Err(Refused { span, message });
+        }
+        config = config.with_timeout(limit);
     }
     if let Some(retry) = lane.retry {
         config = config.with_retry_policy(retry_policy(retry)?);
@@ -113,10 +141,7 @@ pub(crate) fn lane_config(lane: LaneText) -> Result<LaneConfig, Refused> {
         config = config.with_rate_limit(rate_limit(&limit)?);
     }
     if let Some(threshold) = lane.pressure_threshold {
-        if *threshold.get_ref() == 0 {
-            return Err(refuse(&threshold, "expected at least 1, got 0"));
-        }
-        config = config.with_pressure_threshold(threshold.into_inner());
+        config = config.with_pressure_threshold(at_least_one(&threshold)?);
     }
     if let Some(boost) = lane.boost {
         config = config.with_priority_boost(priority_boost(&boost)?);
@@ -124,42 +149,28 @@ pub(crate) fn lane_config(lane: LaneText) -> Result<LaneConfig, Refused> {
     Ok(config)
 }
 
-/// The further settings of a lane.
-pub(crate) fn lane_options(lane: &LaneText) -> LaneOptions {
-    match lane
-        .rate_limit
-        .as_ref()
-        .and_then(|limit| limit.burst.as_ref())
-    {
-        Some(burst) => LaneOptions::new().with_burst(*burst.get_ref()),
-        None => LaneOptions::new(),
-    }
-}
-
-fn timeout(
-    text: Option<Spanned<String>>,
-    millis: Option<Spanned<u64>>,
-) -> Result<Option<Duration>, Refused> {
-    let (value, span) = match (text, millis) {
-        (Some(_), Some(millis)) => {
-            return Err(refuse(
-                &millis,
-                "expected either timeout or timeout_ms, got both",
-            ));
-        }
-        (None, None) => return Ok(None),
+/// A duration that is written as a text, or in milliseconds under `NAME_ms`, and where it stands.
+pub(crate) fn duration_of(
+    text: &mut Option<Spanned<String>>,
+    millis: &mut Option<Spanned<u64>>,
+    name: &str,
+) -> Result<Option<(Duration, Range<usize>)>, Refused> {
+    match (text.take(), millis.take()) {
+        (Some(_), Some(millis)) => Err(refuse(
+            &millis,
+            format!("expected either {name} or {name}_ms, got both"),
+        )),
+        (None, None) => Ok(None),
         (Some(text), None) => {
             let value =
                 duration::parse(text.get_ref()).map_err(|message| refuse(&text, message))?;
-            (value, text.span())
+            Ok(Some((value, text.span())))
         }
-        (None, Some(millis)) => (Duration::from_millis(*millis.get_ref()), millis.span()),
-    };
-    if value.is_zero() {
-        let message = "expected more than zero; leave the key out for no limit".to_owned();
-        return Err(Refused { span, message });
+        (None, Some(millis)) => {
+            let value = Duration::from_millis(*millis.get_ref());
+            Ok(Some((value, millis.span())))
+        }
     }
-    Ok(Some(value))
 }
 
 fn retry_policy(retry: RetryText) -> Result<RetryPolicy, Refused> {
@@ -207,9 +218,7 @@ fn rate_limit(limit: &RateLimitText) -> Result<RateLimitConfig, Refused> {
     .into_iter()
     .flatten()
     {
-        if *value.get_ref() == 0 {
-            return Err(refuse(value, "expected at least 1, got 0"));
-        }
+        at_least_one(value)?;
     }
     let window = Duration::from_millis(*limit.window_ms.get_ref());
     Ok(RateLimitConfig::new(*limit.max_commands.get_ref(), window))

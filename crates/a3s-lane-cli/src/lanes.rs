@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
+use a3s_lane::{Jitter, LaneOptions, LimiterConfig};
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::args::LanesArgs;
@@ -51,6 +52,22 @@ fn describe(config: &Config) -> String {
     for line in table.lines() {
         let _infallible = writeln!(text, "{}", line.trim_end());
     }
+    for lane in &config.lanes {
+        if let Some(settings) = further(&lane.options) {
+            let _infallible = writeln!(text, "{}: {settings}", one_line(&lane.name, 40));
+        }
+    }
+    if let Some(total) = config.total {
+        let _infallible = writeln!(text, "at once over all lanes: {total}");
+    }
+    for (name, limiter) in &config.limiters {
+        let _infallible = writeln!(
+            text,
+            "limiter {}: {}",
+            one_line(name, 40),
+            describe_limiter(limiter)
+        );
+    }
     let _infallible = writeln!(text, "dead letters kept: {}", config.dlq_size);
     text
 }
@@ -82,6 +99,56 @@ fn row(lane: &LaneSetup) -> Vec<String> {
             .map_or_else(none, |threshold| threshold.to_string()),
         boost.map_or_else(none, |boost| format!("within {}", exact(boost.deadline))),
     ]
+}
+
+/// The settings that have no column, in the words of the file.
+fn further(options: &LaneOptions) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(max) = options.max_pending() {
+        parts.push(format!("max_pending {max} ({})", options.overflow()));
+    }
+    if options.preemptible() {
+        parts.push("preemptible".to_owned());
+    }
+    if !options.grace().is_zero() {
+        parts.push(format!("grace {}", exact(options.grace())));
+    }
+    if let Some(limit) = options.progress_timeout() {
+        parts.push(format!("progress_timeout {}", exact(limit)));
+    }
+    if let Some(max) = options.max_concurrency_per_key() {
+        parts.push(format!("max_concurrency_per_key {max}"));
+    }
+    for (key, weight) in options.key_weights() {
+        parts.push(format!("weight of {} {weight}", one_line(key, 40)));
+    }
+    match options.retry_jitter() {
+        Jitter::Full => parts.push("retry_jitter full".to_owned()),
+        Jitter::Equal => parts.push("retry_jitter equal".to_owned()),
+        _ => {}
+    }
+    for name in options.limiters() {
+        parts.push(format!("limiter {}", one_line(name, 40)));
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn describe_limiter(limiter: &LimiterConfig) -> String {
+    let limit = limiter.limit();
+    let mut text = format!("{} per {}", limit.max_commands, exact(limit.window));
+    if limiter.is_sliding_window() {
+        text.push_str(", sliding window");
+    }
+    if let Some(burst) = limiter.burst() {
+        let _infallible = write!(text, ", burst {burst}");
+    }
+    if limiter.counts_commands() {
+        text.push_str(", counts commands");
+    }
+    if let Some((amount, urgent_up_to)) = limiter.reserve() {
+        let _infallible = write!(text, ", {amount} kept for priorities up to {urgent_up_to}");
+    }
+    text
 }
 
 fn rate_limit(lane: &LaneSetup) -> Option<String> {

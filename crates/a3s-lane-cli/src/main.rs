@@ -4,6 +4,7 @@
 mod args;
 mod board;
 mod bounded_text;
+mod command_options;
 mod config;
 mod default_lanes;
 mod duration;
@@ -11,8 +12,10 @@ mod exec;
 mod flights;
 mod input;
 mod job;
+mod lane_options;
 mod lane_text;
 mod lanes;
+mod limiter_text;
 mod observer;
 mod outcome;
 mod payload;

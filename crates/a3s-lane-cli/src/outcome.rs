@@ -16,6 +16,8 @@ pub(crate) enum Status {
     Completed,
     Failed,
     Timeout,
+    /// It was not started within its time to live.
+    Expired,
     /// Read, but the run was interrupted before it started.
     NotRun,
 }
@@ -27,6 +29,7 @@ impl Status {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Timeout => "timeout",
+            Self::Expired => "expired",
             Self::NotRun => "not_run",
         }
     }
@@ -55,6 +58,10 @@ impl Verdict {
             Err(error) => error,
         };
         let (status, text, code) = match (&error, &history.last_error) {
+            _ if history.stopped => {
+                let text = "the run was interrupted while the command ran".to_owned();
+                (Status::Failed, text, INTERRUPTED)
+            }
             (_, None) if history.refused => {
                 let text = "the run was interrupted before the command started".to_owned();
                 (Status::NotRun, text, INTERRUPTED)
@@ -63,7 +70,10 @@ impl Verdict {
                 let text = format!("the run was interrupted before a retry: {last}");
                 (Status::Failed, text, INTERRUPTED)
             }
-            (LaneError::Timeout(_), _) => (Status::Timeout, error.to_string(), error.code()),
+            (LaneError::Timeout(_) | LaneError::Stalled(_), _) => {
+                (Status::Timeout, error.to_string(), error.code())
+            }
+            (LaneError::Expired(_), _) => (Status::Expired, error.to_string(), error.code()),
             _ => (Status::Failed, error.to_string(), error.code()),
         };
         Self {
@@ -76,7 +86,7 @@ impl Verdict {
 
     /// Whether the command was kept from its own outcome.
     pub(crate) fn is_interrupted(&self) -> bool {
-        matches!(self.code, Some(INTERRUPTED | "CANCELLED"))
+        self.code == Some(INTERRUPTED)
     }
 
     /// Whether this is the expected outcome. A command that was interrupted has not met its expectation, even if it
@@ -148,6 +158,17 @@ mod tests {
             (timeout.status, timeout.code),
             (Status::Timeout, Some("TIMEOUT"))
         );
+        let stalled = of(Err(LaneError::Stalled(Duration::from_secs(1))));
+        assert_eq!(
+            (stalled.status, stalled.code),
+            (Status::Timeout, Some("STALLED"))
+        );
+        let expired = of(Err(LaneError::Expired("too late".to_owned())));
+        assert_eq!(
+            (expired.status, expired.code),
+            (Status::Expired, Some("EXPIRED"))
+        );
+        assert!(expired.meets(Status::Expired) && !expired.meets(Status::Failed));
         assert!(
             failed.meets(Status::Failed)
                 && timeout.meets(Status::Timeout)
@@ -163,9 +184,14 @@ mod tests {
     #[test]
     fn what_was_interrupted_meets_no_expectation() {
         let cancelled = || Err(LaneError::Cancelled("the run was interrupted".to_owned()));
-        let killed = Verdict::of(cancelled(), &failed_once());
-        assert_eq!(killed.status, Status::Failed);
-        assert!(!killed.meets(Status::Failed));
+        let mut history = failed_once();
+        history.stopped = true;
+        let stopped = Verdict::of(cancelled(), &history);
+        assert_eq!(
+            (stopped.status, stopped.code),
+            (Status::Failed, Some("INTERRUPTED"))
+        );
+        assert!(!stopped.meets(Status::Failed));
 
         let mut history = failed_once();
         history.refused = true;

@@ -58,6 +58,14 @@ impl ProcessGroup {
         result
     }
 
+    /// Asks the group to end, where the system has a way to ask.
+    pub(crate) fn terminate(&self) {
+        #[cfg(unix)]
+        if let Some(child) = &self.child {
+            system::terminate_group(child);
+        }
+    }
+
     fn kill(&self) {
         if let Some(child) = &self.child {
             system::kill_group(child);
@@ -110,9 +118,17 @@ mod system {
     }
 
     pub(super) fn kill_group(child: &Child) {
+        send(child, Signal::KILL);
+    }
+
+    pub(super) fn terminate_group(child: &Child) {
+        send(child, Signal::TERM);
+    }
+
+    fn send(child: &Child, signal: Signal) {
         if let Some(pid) = pid(child) {
-            // It fails only when nobody is left to kill.
-            let _nobody_left = kill_process_group(pid, Signal::KILL);
+            // It fails only when nobody is left to receive it.
+            let _nobody_left = kill_process_group(pid, signal);
         }
     }
 }

@@ -94,6 +94,17 @@ pub(crate) struct Summary {
     pub(crate) elapsed: Duration,
     /// The run ended before the end of the input; holds the last line read.
     pub(crate) stopped_after_line: Option<u64>,
+    /// The run was interrupted; holds what was left.
+    pub(crate) left: Option<Left>,
+}
+
+/// Commands that the end of a run kept from their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// They ran.
+    pub(crate) stopped: u64,
+    /// They waited: for their start, or for a retry.
+    pub(crate) pending: u64,
 }
 
 /// What stands below the table.
@@ -128,7 +139,19 @@ pub(crate) fn closing(lanes: &[LaneCounts], summary: &Summary) -> String {
     if ended == 0 {
         parts.remove(1);
     }
-    parts.join("; ")
+    let mut text = parts.join("; ");
+    if let Some(left) = summary.left {
+        text.push_str(&match left {
+            Left {
+                stopped: 0,
+                pending: 0,
+            } => "\ninterrupted: nothing was left".to_owned(),
+            Left { stopped, pending } => {
+                format!("\ninterrupted: {stopped} stopped, {pending} pending")
+            }
+        });
+    }
+    text
 }
 
 fn plural(count: u64, one: &'static str, many: &'static str) -> &'static str {
@@ -212,14 +235,24 @@ mod tests {
         bad.expected = 0;
         bad.timed_out = 2;
         bad.not_run = 7;
-        let summary = Summary {
+        let mut summary = Summary {
             refused_lines: 1,
             stopped_after_line: Some(30),
+            left: Some(Left::default()),
             ..summary
         };
+        let text = "5 commands in 1.23 s; 2 did not end as expected; 7 not run; 1 line refused; input not read past line 30";
+        assert_eq!(
+            closing(&[bad.clone()], &summary),
+            format!("{text}\ninterrupted: nothing was left")
+        );
+        summary.left = Some(Left {
+            stopped: 2,
+            pending: 7,
+        });
         assert_eq!(
             closing(&[bad], &summary),
-            "5 commands in 1.23 s; 2 did not end as expected; 7 not run; 1 line refused; input not read past line 30"
+            format!("{text}\ninterrupted: 2 stopped, 7 pending")
         );
     }
 }

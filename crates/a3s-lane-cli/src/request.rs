@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use a3s_lane::SubmitOptions;
 use serde_json::Value;
 
+use crate::command_options;
 use crate::config::Config;
 use crate::outcome::Status;
 use crate::payload::{Payload, kind_of};
@@ -24,6 +26,7 @@ pub(crate) struct Request {
     pub(crate) payload: Payload,
     /// The outcome that does not fail the run.
     pub(crate) expect: Status,
+    pub(crate) options: SubmitOptions,
 }
 
 /// The names of the lanes, most urgent first.
@@ -69,15 +72,17 @@ impl Request {
         };
         let (mut lane, mut kind, mut payload, mut expect) =
             (None, None, Value::Null, Status::Completed);
+        let mut options = SubmitOptions::new();
         for (field, value) in fields {
             match field.as_str() {
                 "lane" => lane = Some(string("lane", value)?),
                 "type" => kind = Some(string("type", value)?),
                 "payload" => payload = value,
                 "expect" => expect = expectation(&value)?,
+                "options" => options = command_options::parse(value)?,
                 _ => {
                     return Err(format!(
-                        "unknown field {field:?}; known fields: lane, type, payload, expect"
+                        "unknown field {field:?}; known fields: lane, type, payload, expect, options"
                     ));
                 }
             }
@@ -96,6 +101,7 @@ impl Request {
             kind,
             payload,
             expect,
+            options,
         })
     }
 }
@@ -122,8 +128,9 @@ fn expectation(value: &Value) -> Result<Status, String> {
         Some("completed") => Ok(Status::Completed),
         Some("failed") => Ok(Status::Failed),
         Some("timeout") => Ok(Status::Timeout),
+        Some("expired") => Ok(Status::Expired),
         _ => Err(format!(
-            "expect: expected \"completed\", \"failed\" or \"timeout\", got {value}"
+            "expect: expected \"completed\", \"failed\", \"timeout\" or \"expired\", got {value}"
         )),
     }
 }
@@ -175,7 +182,7 @@ mod tests {
             ),
             (
                 r#"{"lane":"query","type":"echo","id":1}"#,
-                "unknown field \"id\"; known fields: lane, type, payload, expect",
+                "unknown field \"id\"; known fields: lane, type, payload, expect, options",
             ),
             (
                 r#"{"lane":"qery","type":"echo"}"#,
@@ -187,7 +194,7 @@ mod tests {
             ),
             (
                 r#"{"lane":"query","type":"echo","expect":"ok"}"#,
-                "expect: expected \"completed\", \"failed\" or \"timeout\", got \"ok\"",
+                "expect: expected \"completed\", \"failed\", \"timeout\" or \"expired\", got \"ok\"",
             ),
         ] {
             assert_eq!(parse(line.as_bytes()).expect_err(line), text, "{line}");

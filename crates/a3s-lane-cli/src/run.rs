@@ -59,6 +59,7 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
             Some(path) => format!("{}: {error}", path.display()),
             None => error,
         })?;
+    let manager = Arc::new(manager);
     let input = Input::open(&args.input)?;
     // Created last: a mistake elsewhere must not empty the results of an earlier run.
     let results = args
@@ -79,6 +80,7 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
         board: Board::new(&config, interrupts.stop.clone()),
         progress: Progress::new(args.progress, args.verbose, &config),
         kill,
+        manager: Arc::downgrade(&manager),
     });
     let observer = observer::spawn(&manager, &config, &shared);
     let began = Instant::now();
@@ -103,6 +105,7 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
         refused_lines: ended.refused_lines,
         elapsed,
         stopped_after_line: ended.stopped_early.then_some(ended.last_line),
+        left: interrupts.exit_code().map(|_| ended.left),
     };
     let mut text = format!(
         "{}\n{}\n",
@@ -128,6 +131,12 @@ async fn build(config: &Config, metrics: QueueMetrics) -> Result<QueueManager, S
         QueueManagerBuilder::new(EventEmitter::new(EVENTS_KEPT)).with_metrics(metrics);
     if config.dlq_size > 0 {
         builder = builder.with_dlq(config.dlq_size);
+    }
+    if let Some(total) = config.total {
+        builder = builder.with_max_concurrency(total);
+    }
+    for (name, limiter) in &config.limiters {
+        builder = builder.with_limiter(name.clone(), limiter.clone());
     }
     for lane in &config.lanes {
         builder = builder

@@ -1,8 +1,12 @@
 //! What a command is, and the names that lanes and priorities go by.
 
+use std::pin::Pin;
+
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::context::CommandContext;
 use crate::error::Result;
 
 /// The name of a lane.
@@ -46,6 +50,23 @@ pub mod lane_ids {
     pub const PROMPT: &str = "prompt";
 }
 
+/// Why a running command was asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StopReason {
+    /// Its time limit passed.
+    Deadline,
+    /// It gave no sign of life for longer than its progress timeout.
+    Stall,
+    /// It was cancelled.
+    Cancel,
+    /// A more urgent lane needs its slot: it will run again.
+    Preempt,
+    /// The queue ends.
+    Shutdown,
+}
+
 /// One unit of work.
 ///
 /// A lane runs `execute` once per attempt, never two attempts at the same time unless a timed-out attempt blocks its
@@ -83,6 +104,33 @@ pub trait Command: Send + Sync {
     /// The future is dropped when the lane's timeout passes and when the queue is dropped.
     async fn execute(&self) -> Result<Value>;
 
+    /// As [`execute`](Self::execute), for a body that wants to know about its attempt: its id, its deadline, whether it
+    /// is asked to stop. The queue calls this one.
+    ///
+    /// Default: calls `execute`.
+    ///
+    /// # Errors
+    ///
+    /// As `execute`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `execute`. A command that is cancelled or preempted is asked first where its lane has a grace period; see
+    /// [`CommandContext::cancellation`].
+    fn execute_with<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        context: &'life1 CommandContext,
+    ) -> Pin<Box<dyn Future<Output = Result<Value>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        // Written as `#[async_trait]` would expand it, but without a second box around the body's own.
+        let _ = context;
+        self.execute()
+    }
+
     /// What kind of work this is; appears in events, dead letters and storage.
     fn command_type(&self) -> &str;
 
@@ -94,7 +142,9 @@ pub trait Command: Send + Sync {
     }
 }
 
-/// A command that is pure data: it returns its own payload.
+/// A command that is pure data: the handler of its type runs it.
+///
+/// Without a handler it returns its own payload.
 pub struct JsonCommand {
     command_type: String,
     payload: Value,
@@ -114,6 +164,13 @@ impl JsonCommand {
 impl Command for JsonCommand {
     async fn execute(&self) -> Result<Value> {
         Ok(self.payload.clone())
+    }
+
+    async fn execute_with(&self, context: &CommandContext) -> Result<Value> {
+        match context.handler(&self.command_type) {
+            Some(handler) => handler.handle(self.payload.clone(), context.clone()).await,
+            None => self.execute().await,
+        }
     }
 
     fn command_type(&self) -> &str {

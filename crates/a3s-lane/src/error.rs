@@ -56,6 +56,18 @@ pub enum LaneError {
     /// The storage refused or failed.
     #[error("Storage error: {0}")]
     Storage(String),
+    /// An attempt gave no sign of life for longer than it may. Holds the limit.
+    #[error("Command gave no sign of life for {0:?}")]
+    Stalled(Duration),
+    /// Another command holds the id or the unique key of this one.
+    #[error("Duplicate command: {0}")]
+    Duplicate(String),
+    /// No command has this id.
+    #[error("Command not found: {0}")]
+    CommandNotFound(String),
+    /// No named limiter has this name.
+    #[error("Limiter not found: {0}")]
+    LimiterNotFound(String),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -83,18 +95,72 @@ impl LaneError {
             Self::LaneFull(_) => "LANE_FULL",
             Self::NotStarted(_) => "NOT_STARTED",
             Self::Storage(_) => "STORAGE_ERROR",
+            Self::Stalled(_) => "STALLED",
+            Self::Duplicate(_) => "DUPLICATE",
+            Self::CommandNotFound(_) => "COMMAND_NOT_FOUND",
+            Self::LimiterNotFound(_) => "LIMITER_NOT_FOUND",
             Self::Other(_) => "OTHER",
         }
     }
 
     /// An error that stops retries: the command fails for good at this attempt.
-    pub fn unrecoverable_job(message: impl Into<String>) -> Self {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use a3s_lane::LaneError;
+    ///
+    /// let error = LaneError::unrecoverable("no such account");
+    /// assert!(error.is_unrecoverable());
+    /// assert_eq!(error.code(), "UNRECOVERABLE");
+    /// assert_eq!(error.to_string(), "no such account");
+    /// ```
+    pub fn unrecoverable(message: impl Into<String>) -> Self {
         Self::UnrecoverableJob(message.into())
     }
 
     /// Whether this error stops retries.
-    pub fn is_unrecoverable_job(&self) -> bool {
+    pub fn is_unrecoverable(&self) -> bool {
         matches!(self, Self::UnrecoverableJob(_))
+    }
+
+    /// The same as [`unrecoverable`](Self::unrecoverable), by its older name.
+    pub fn unrecoverable_job(message: impl Into<String>) -> Self {
+        Self::unrecoverable(message)
+    }
+
+    /// The same as [`is_unrecoverable`](Self::is_unrecoverable), by its older name.
+    pub fn is_unrecoverable_job(&self) -> bool {
+        self.is_unrecoverable()
+    }
+
+    /// A copy, for results that several callers wait for.
+    ///
+    /// Not `Clone`: a later variant may hold the source of an error, which nobody can copy.
+    pub(crate) fn duplicate(&self) -> Self {
+        match self {
+            Self::LaneNotFound(text) => Self::LaneNotFound(text.clone()),
+            Self::QueueError(text) => Self::QueueError(text.clone()),
+            Self::ConfigError(text) => Self::ConfigError(text.clone()),
+            Self::CommandError(text) => Self::CommandError(text.clone()),
+            Self::Timeout(limit) => Self::Timeout(*limit),
+            Self::ShutdownInProgress => Self::ShutdownInProgress,
+            Self::JobNotFound(text) => Self::JobNotFound(text.clone()),
+            Self::JobStateConflict(text) => Self::JobStateConflict(text.clone()),
+            Self::JobLeaseConflict(text) => Self::JobLeaseConflict(text.clone()),
+            Self::UnrecoverableJob(text) => Self::UnrecoverableJob(text.clone()),
+            Self::Panicked(text) => Self::Panicked(text.clone()),
+            Self::Cancelled(text) => Self::Cancelled(text.clone()),
+            Self::Expired(text) => Self::Expired(text.clone()),
+            Self::LaneFull(text) => Self::LaneFull(text.clone()),
+            Self::NotStarted(text) => Self::NotStarted(text.clone()),
+            Self::Storage(text) => Self::Storage(text.clone()),
+            Self::Stalled(limit) => Self::Stalled(*limit),
+            Self::Duplicate(text) => Self::Duplicate(text.clone()),
+            Self::CommandNotFound(text) => Self::CommandNotFound(text.clone()),
+            Self::LimiterNotFound(text) => Self::LimiterNotFound(text.clone()),
+            Self::Other(text) => Self::Other(text.clone()),
+        }
     }
 }
 
@@ -143,8 +209,74 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_the_newer_variants_are_exact() {
+        let limit = Duration::from_millis(1500);
+        for (error, code, text) in [
+            (
+                LaneError::Stalled(limit),
+                "STALLED",
+                "Command gave no sign of life for 1.5s",
+            ),
+            (
+                LaneError::Duplicate("x".into()),
+                "DUPLICATE",
+                "Duplicate command: x",
+            ),
+            (
+                LaneError::CommandNotFound("x".into()),
+                "COMMAND_NOT_FOUND",
+                "Command not found: x",
+            ),
+            (
+                LaneError::LimiterNotFound("x".into()),
+                "LIMITER_NOT_FOUND",
+                "Limiter not found: x",
+            ),
+        ] {
+            assert_eq!((error.code(), error.to_string().as_str()), (code, text));
+        }
+    }
+
+    #[test]
+    fn a_duplicate_is_the_same_error() {
+        let limit = Duration::from_millis(7);
+        let errors = [
+            LaneError::LaneNotFound("a".into()),
+            LaneError::QueueError("b".into()),
+            LaneError::ConfigError("c".into()),
+            LaneError::CommandError("d".into()),
+            LaneError::Timeout(limit),
+            LaneError::ShutdownInProgress,
+            LaneError::JobNotFound("e".into()),
+            LaneError::JobStateConflict("f".into()),
+            LaneError::JobLeaseConflict("g".into()),
+            LaneError::UnrecoverableJob("h".into()),
+            LaneError::Panicked("i".into()),
+            LaneError::Cancelled("j".into()),
+            LaneError::Expired("k".into()),
+            LaneError::LaneFull("l".into()),
+            LaneError::NotStarted("m".into()),
+            LaneError::Storage("n".into()),
+            LaneError::Stalled(limit),
+            LaneError::Duplicate("o".into()),
+            LaneError::CommandNotFound("p".into()),
+            LaneError::LimiterNotFound("q".into()),
+            LaneError::Other("r".into()),
+        ];
+        for error in errors {
+            assert_eq!(format!("{:?}", error.duplicate()), format!("{error:?}"));
+        }
+    }
+
+    #[test]
     fn only_unrecoverable_stops_retries() {
-        assert!(LaneError::unrecoverable_job("x").is_unrecoverable_job());
-        assert!(!LaneError::CommandError("x".into()).is_unrecoverable_job());
+        for error in [
+            LaneError::unrecoverable("x"),
+            LaneError::unrecoverable_job("x"),
+        ] {
+            assert!(error.is_unrecoverable() && error.is_unrecoverable_job());
+        }
+        let other = LaneError::CommandError("x".into());
+        assert!(!other.is_unrecoverable() && !other.is_unrecoverable_job());
     }
 }

@@ -50,8 +50,12 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod context;
 mod engine;
+mod explain;
 mod scheduler;
+mod shutdown;
+mod snapshot;
 
 #[cfg(feature = "monitoring")]
 pub mod alerts;
@@ -63,6 +67,8 @@ pub mod distributed;
 pub mod dlq;
 pub mod error;
 pub mod event;
+pub mod handle;
+pub mod handler;
 pub mod manager;
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -77,23 +83,33 @@ pub mod ratelimit;
 pub mod retry;
 mod stats;
 pub mod storage;
+pub mod submission;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
 pub mod testing;
 
-pub use config::{LaneConfig, LaneOptions};
+pub use explain::{Explanation, WaitReason};
+pub use shutdown::{Leftover, ShutdownReport};
+pub use snapshot::{CommandSnapshot, LaneSnapshot, Snapshot};
+
+pub use command::StopReason;
+pub use config::{LaneConfig, LaneOptions, Overflow};
+pub use context::CommandContext;
 pub use dlq::{DeadLetter, DeadLetterQueue};
 pub use error::{LaneError, Result};
 pub use event::{EventEmitter, EventPayload, EventStream, LaneEvent};
+pub use handle::{Chunk, ChunkStream, CommandHandle, CommandStatus, ProgressStream, ResultFuture};
+pub use handler::{Handler, HandlerCall, typed};
 pub use manager::{QueueManager, QueueManagerBuilder};
 pub use priority_queue::{PriorityItem, PriorityQueue};
 pub use queue::{
     Command, CommandId, CommandQueue, JsonCommand, Lane, LaneId, LaneStatus, Priority, lane_ids,
     priorities,
 };
-pub use retry::RetryPolicy;
+pub use retry::{Jitter, RetryPolicy};
 pub use stats::QueueStats;
 pub use storage::{LocalStorage, Storage, StoredCommand, StoredDeadLetter};
+pub use submission::{OnConflict, Refused, SubmitOptions, Unique};
 
 #[cfg(feature = "monitoring")]
 pub use alerts::{Alert, AlertLevel, AlertManager, LatencyAlertConfig, QueueDepthAlertConfig};
@@ -116,7 +132,9 @@ pub use partition::{
     Partitioner, RoundRobinPartitioner,
 };
 #[cfg(feature = "distributed")]
-pub use ratelimit::{RateLimitConfig, RateLimiter, SlidingWindowLimiter, TokenBucketLimiter};
+pub use ratelimit::{
+    LimiterConfig, RateLimitConfig, RateLimiter, SlidingWindowLimiter, TokenBucketLimiter,
+};
 #[cfg(feature = "telemetry")]
 pub use telemetry::OtelMetricsBackend;
 
@@ -131,4 +149,6 @@ mod guides {
     struct Observability;
     #[doc = include_str!("../../../docs/scheduling.md")]
     struct Scheduling;
+    #[doc = include_str!("../../../docs/submission.md")]
+    struct Submission;
 }

@@ -1,6 +1,7 @@
 //! The object that users hold.
 
 mod builder;
+mod control;
 
 use std::fmt;
 use std::sync::Arc;

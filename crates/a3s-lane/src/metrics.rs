@@ -43,6 +43,12 @@ pub mod metric_names {
     pub const COMMANDS_RETRIED: &str = "lane.commands.retried";
     /// Counter: commands that went to the dead letters.
     pub const COMMANDS_DEAD_LETTERED: &str = "lane.commands.dead_lettered";
+    /// Counter: commands that were cancelled, or dropped for newer ones.
+    pub const COMMANDS_CANCELLED: &str = "lane.commands.cancelled";
+    /// Counter: commands whose time to live ran out before they started.
+    pub const COMMANDS_EXPIRED: &str = "lane.commands.expired";
+    /// Counter: attempts that made room for a more urgent lane.
+    pub const COMMANDS_PREEMPTED: &str = "lane.commands.preempted";
     /// Gauge, per lane: commands that wait.
     pub const QUEUE_DEPTH: &str = "lane.queue.depth";
     /// Gauge, per lane: commands that run.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// How often a failed command is retried, and how long each retry waits.
 ///
-/// Retry `k` (counted from 1) waits `initial_delay * multiplier^(k - 1)`, never longer than `max_delay`. There is no
-/// jitter. The default is [`none`](Self::none): a failure is final.
+/// Retry `k` (counted from 1) waits `initial_delay * multiplier^(k - 1)`, never longer than `max_delay`. The default is
+/// [`none`](Self::none): a failure is final. A [`Jitter`] may shorten each wait by chance.
 ///
 /// # Examples
 ///
@@ -122,6 +122,49 @@ impl RetryPolicy {
             ));
         }
         Ok(())
+    }
+}
+
+/// How much of a retry's delay is left to chance, so that commands that failed together do not all come back together.
+///
+/// Jitter only ever shortens a delay: [`RetryPolicy::max_delay`] stays the longest wait. The default is
+/// [`None`](Self::None).
+///
+/// # Examples
+///
+/// ```
+/// use a3s_lane::Jitter;
+///
+/// assert_eq!(Jitter::default(), Jitter::None);
+/// assert_eq!(serde_json::to_value(Jitter::Full)?, "full");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Jitter {
+    /// The delay as it is.
+    #[default]
+    None,
+    /// Anything from zero to the delay.
+    Full,
+    /// Anything from half the delay to the delay.
+    Equal,
+}
+
+impl Jitter {
+    /// What is left of `delay_ns`, for 64 random bits.
+    pub(crate) fn apply(self, delay_ns: u64, random: u64) -> u64 {
+        // The high half of the product is the part of `delay` that the random bits are of 2^64: it always fits.
+        let part = |delay: u64| ((u128::from(delay) * u128::from(random)) >> 64) as u64;
+        match self {
+            Self::None => delay_ns,
+            Self::Full => part(delay_ns),
+            Self::Equal => {
+                let half = delay_ns / 2;
+                half + part(delay_ns - half)
+            }
+        }
     }
 }
 
@@ -281,6 +324,54 @@ mod tests {
             ..inverted
         };
         assert_eq!(unused.validate(), Ok(()));
+    }
+
+    #[test]
+    fn no_jitter_keeps_the_delay() {
+        for random in [0, 1, u64::MAX] {
+            assert_eq!(Jitter::None.apply(1_000, random), 1_000);
+        }
+    }
+
+    #[test]
+    fn full_jitter_covers_the_whole_delay() {
+        let full = |delay, random| Jitter::Full.apply(delay, random);
+        assert_eq!(full(1_000, 0), 0);
+        assert_eq!(full(1_000, 1 << 63), 500);
+        assert_eq!(full(1_000, u64::MAX), 999);
+        assert_eq!(full(0, u64::MAX), 0);
+        assert_eq!(full(u64::MAX, u64::MAX), u64::MAX - 1);
+    }
+
+    #[test]
+    fn equal_jitter_keeps_at_least_half_the_delay() {
+        let equal = |delay, random| Jitter::Equal.apply(delay, random);
+        assert_eq!(equal(1_000, 0), 500);
+        assert_eq!(equal(1_000, 1 << 63), 750);
+        assert_eq!(equal(1_000, u64::MAX), 999);
+        // Of an odd delay the larger half is left to chance.
+        assert_eq!(equal(3, 0), 1);
+        assert_eq!(equal(3, u64::MAX), 2);
+        assert_eq!(equal(1, u64::MAX), 0);
+        assert_eq!(equal(0, u64::MAX), 0);
+        assert_eq!(equal(u64::MAX, u64::MAX), u64::MAX - 1);
+    }
+
+    #[test]
+    fn jitter_is_written_in_snake_case() {
+        for (jitter, text) in [
+            (Jitter::None, "none"),
+            (Jitter::Full, "full"),
+            (Jitter::Equal, "equal"),
+        ] {
+            assert_eq!(
+                serde_json::to_value(jitter).expect("plain data"),
+                serde_json::json!(text)
+            );
+            let read: Jitter =
+                serde_json::from_value(serde_json::json!(text)).expect("what we wrote");
+            assert_eq!(read, jitter);
+        }
     }
 
     #[test]

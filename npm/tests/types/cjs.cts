@@ -10,7 +10,8 @@ const text: string = lane.submit('a', 'echo', '1');
 const code: lanes.LaneErrorCode = new LaneError('text', 'TIMEOUT').code;
 const script: testing.Script = [[{ return: 1 }]];
 const result: Promise<unknown> = testing.submitScripted(lane, 'a', 'c', script);
+const handle: lanes.CommandHandle = testing.enqueueScripted(lane, 'a', 'c', script);
 // @ts-expect-error no such method
 lane.submitted();
 
-export = { text, code, result };
+export = { text, code, handle, result };

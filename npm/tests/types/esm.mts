@@ -3,18 +3,36 @@
 
 import lanes, { Lane, LaneError } from '@a3s-lab/lane';
 import type {
+  BatchCommand,
+  Chunk,
+  CommandHandle,
+  CommandSnapshot,
+  CommandStatus,
   EventCallback,
+  Explanation,
+  Jitter,
   LaneConfig,
   LaneErrorCode,
   LaneEvent,
   LaneOptions,
+  LaneSnapshot,
   LaneStatus,
+  Leftover,
+  Limiter,
+  Overflow,
+  PriorityBoost,
   QueueStats,
+  RateLimit,
   RetryPolicy,
+  ShutdownReport,
+  Snapshot,
+  SubmitOptions,
   Subscription,
+  Unique,
+  WaitReason,
 } from '@a3s-lab/lane';
-import testing, { submitScripted } from '@a3s-lab/lane/testing';
-import type { Script, Step } from '@a3s-lab/lane/testing';
+import testing, { enqueueScripted, submitManyScripted, submitScripted } from '@a3s-lab/lane/testing';
+import type { Script, ScriptedBatchCommand, Step } from '@a3s-lab/lane/testing';
 
 /** Fails to compile unless the two types are the same. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -24,6 +42,20 @@ const lane = new Lane();
 new Lane({});
 new Lane({ dlqSize: 5 });
 new Lane({ dlqSize: undefined });
+const limiter: Limiter = {
+  maxCommands: 1,
+  windowMs: 2,
+  algorithm: 'sliding_window',
+  burst: 3,
+  countingCommands: true,
+  reserve: 4,
+  urgentUpTo: 5,
+};
+new Lane({ maxConcurrency: 6, limiters: { tokens: limiter, calls: { maxCommands: 1, windowMs: 2 } } } as const);
+// @ts-expect-error no such algorithm
+new Lane({ limiters: { tokens: { maxCommands: 1, windowMs: 2, algorithm: 'leaky' } } });
+// @ts-expect-error the window is missing
+new Lane({ limiters: { tokens: { maxCommands: 1 } } });
 // @ts-expect-error a number is wanted
 new Lane({ dlqSize: '5' });
 // @ts-expect-error no such option
@@ -39,7 +71,27 @@ const most: LaneConfig = {
   timeoutSecs: 0.5,
   pressureThreshold: 3,
   retryPolicy: { ...retryPolicy, initialDelayMs: 1, maxDelayMs: 2, multiplier: 3 },
+  maxPending: 4,
+  overflow: 'drop_oldest',
+  preemptible: true,
+  graceMs: 5,
+  progressTimeoutMs: 6,
+  maxConcurrencyPerKey: 7,
+  keyWeights: { gold: 8 },
+  retryJitter: 'full',
+  rateLimit: { maxCommands: 9, windowMs: 10 },
+  burst: 11,
+  priorityBoost: { deadlineMs: 12, steps: [[6, 1]] },
+  limiters: ['tokens'],
 };
+same<'reject' | 'wait' | 'drop_oldest', Overflow>(true);
+same<'none' | 'full' | 'equal', Jitter>(true);
+same<Required<RateLimit>, RateLimit>(true);
+const boost: PriorityBoost = { deadlineMs: 1 };
+// @ts-expect-error a step is a pair
+boost.steps = [[1]];
+// @ts-expect-error no such overflow
+least.overflow = 'block';
 const options: LaneOptions = { dlqSize: 1 };
 same<Lane, ReturnType<typeof Lane.withLanes>>(true);
 Lane.withLanes([least, most] as const, options);
@@ -56,6 +108,117 @@ lane.submit('query', 'echo');
 lane.submit('query', 'echo', '{}');
 // @ts-expect-error JSON text is wanted, not the value
 lane.submit('query', 'echo', { a: 1 });
+
+const unique: Unique = { key: 'u', windowMs: 1, onConflict: 'join' };
+const everything: SubmitOptions = {
+  id: 'x',
+  priority: -1,
+  delayMs: 1,
+  runAt: new Date(),
+  ttlMs: 2,
+  timeoutMs: 3,
+  noTimeout: false,
+  progressTimeoutMs: 4,
+  retryPolicy,
+  jitter: 'equal',
+  key: 'k',
+  unique,
+  cost: 5,
+  metadata: { user: { id: 7 } },
+  preemptible: false,
+};
+lane.submit('query', 'echo', null, everything);
+lane.submit('query', 'echo', undefined, { unique: 'u' });
+// @ts-expect-error a Date is wanted
+lane.submit('query', 'echo', null, { runAt: 0 });
+// @ts-expect-error no such option
+lane.submit('query', 'echo', null, { timeoutSecs: 1 });
+const handle: CommandHandle = lane.enqueue('query', 'echo', '1', everything);
+same<string, Awaited<typeof handle>>(true);
+same<Promise<string>, ReturnType<typeof handle.result>>(true);
+same<boolean, ReturnType<typeof handle.cancel>>(true);
+same<Explanation | null, ReturnType<typeof handle.explain>>(true);
+const settled = ['completed', 'failed', 'timed_out', 'cancelled', 'expired'] as const;
+same<'pending' | 'delayed' | 'running' | (typeof settled)[number], CommandStatus>(true);
+same<CommandStatus, typeof handle.status>(true);
+// @ts-expect-error it has its id for ever
+handle.id = 'y';
+// @ts-expect-error a promise has more
+handle.finally();
+export async function read(): Promise<unknown[]> {
+  const seen: unknown[] = [await handle, await Promise.all([handle, handle.result()])];
+  for await (const progress of handle.progress()) same<string, typeof progress>(true);
+  for await (const chunk of handle.chunks()) {
+    same<Chunk, typeof chunk>(true);
+    const counted: number[] = [chunk.attempt, chunk.index, chunk.missed];
+    seen.push(chunk.value.length, ...counted);
+  }
+  return seen;
+}
+const batch: BatchCommand[] = [{ commandType: 'x' }, { commandType: 'x', payload: null, options: everything }];
+for (const answer of lane.submitMany('query', batch)) {
+  if (answer instanceof LaneError) same<LaneErrorCode, typeof answer.code>(true);
+  else same<CommandHandle, typeof answer>(true);
+}
+// @ts-expect-error the type is missing
+lane.submitMany('query', [{}]);
+
+const answers: boolean[] = [lane.cancel('x')];
+const counts: number[] = [lane.cancelLane('query'), lane.cancelKey('k')];
+same<void, ReturnType<typeof lane.pauseLane>>(true);
+lane.pauseLane('query');
+lane.resumeLane('query');
+lane.pauseKey('k');
+lane.resumeKey('k');
+lane.setLane(most);
+lane.removeLane('a');
+lane.setMaxConcurrency(1);
+lane.setMaxConcurrency(null);
+// @ts-expect-error no limit is null
+lane.setMaxConcurrency();
+lane.setLimiter('tokens', limiter);
+same<Explanation | null, ReturnType<typeof lane.explain>>(true);
+export function why({ commandId, laneId, status, attempts, ageMs, reasons }: Explanation): string {
+  const texts = reasons.map((reason: WaitReason) => {
+    switch (reason.reason) {
+      case 'not_started':
+      case 'lane_paused':
+      case 'expired':
+        return reason.reason;
+      case 'key_paused':
+        return reason.key;
+      case 'delayed':
+        return reason.until;
+      case 'behind':
+        return String(reason.commands);
+      case 'lane_full':
+        return reason.running.join() + reason.max.toFixed();
+      case 'key_busy':
+        return reason.key + reason.active.toFixed();
+      case 'total_reached':
+        return reason.total.toFixed();
+      case 'reserved':
+        return reason.slots.toFixed();
+      case 'rate_limited':
+        return reason.until === null ? 'for ever' : reason.until;
+    }
+  });
+  return [commandId, laneId, status, attempts, ageMs, ...texts].join();
+}
+export function shown({ lanes: of, commands, totalLimit, ...rest }: Snapshot): unknown[] {
+  same<LaneSnapshot[], typeof of>(true);
+  same<CommandSnapshot[], typeof commands>(true);
+  same<number | null, typeof totalLimit>(true);
+  const { takenAt, started, shuttingDown, pending, active, pausedKeys, ...nothing } = rest;
+  same<{}, typeof nothing>(true);
+  return [takenAt, started, shuttingDown, pending, active, pausedKeys, commands.map(({ key }) => key)];
+}
+shown(lane.snapshot());
+lane.shutdownWithin(1).then((report) => {
+  same<ShutdownReport, typeof report>(true);
+  const left: Leftover[] = [...report.stopped, ...report.pending];
+  return report.isClean || left.map(({ commandId, commandType, laneId, attempts }) => [commandId, commandType, laneId, attempts]);
+});
 
 const callback: EventCallback = (error, event) => {
   same<LaneError | null, typeof error>(true);
@@ -116,8 +279,15 @@ const result: Promise<unknown> = submitScripted(lane, 'query', 'c', script);
 // @ts-expect-error no such step
 submitScripted(lane, 'query', 'c', [[{ dance: 1 }]]);
 
+const more: Step[] = [{ progress: 1 }, { emit: {} }, { heartbeat: {} }, { settle_cost: 1 }, { await_cancel: {} }];
+same<CommandHandle, ReturnType<typeof enqueueScripted>>(true);
+enqueueScripted(lane, 'query', 'c', [more, [{ return_metadata: {} }]], everything);
+const scripts: ScriptedBatchCommand[] = [{ commandType: 'c', script, options: everything }];
+same<(CommandHandle | LaneError)[], ReturnType<typeof submitManyScripted>>(true);
+submitManyScripted(lane, 'query', scripts);
+
 same<typeof Lane, typeof lanes.Lane>(true);
 same<typeof submitScripted, typeof testing.submitScripted>(true);
 
 declare const console: { log(...values: unknown[]): void };
-export { numbers, result };
+export { answers, counts, numbers, result };

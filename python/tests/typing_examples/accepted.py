@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 from typing_extensions import assert_type
 
 from a3s_lane import (
+    Chunk,
+    CommandHandle,
     EventStream,
     Lane,
     LaneConfig,
     LaneError,
     LaneEvent,
     LaneStatus,
+    Leftover,
+    Limiter,
+    PriorityBoost,
     QueueStats,
+    RateLimit,
     RetryPolicy,
+    ShutdownReport,
+    SubmitOptions,
+    Unique,
     __version__,
 )
-from a3s_lane.testing import ScriptedResult, submit_scripted
+from a3s_lane.testing import ScriptedResult, enqueue_scripted, submit_many_scripted, submit_scripted
 
 config = LaneConfig("api", 0, timeout_secs=1, retry_policy=RetryPolicy.exponential(3))
 assert_type(config.timeout_secs, "float | None")
@@ -56,3 +66,46 @@ try:
     lane.start()
 except LaneError as error:
     assert_type(error.code, str)
+
+config.overflow = "wait"
+config.limiters = ["tokens"]
+assert_type(config.limiters, "tuple[str, ...]")
+config.key_weights = {"gold": 3}
+assert_type(config.key_weights["gold"], int)
+config.rate_limit = RateLimit(5, 1)
+config.priority_boost = PriorityBoost(60, [(30, 1), (5.5, 2)])
+assert_type(Lane(max_concurrency=6, limiters={"tokens": Limiter(90_000, 60, reserve=10, urgent_up_to=1)}), Lane)
+
+handle = lane.enqueue(
+    "api",
+    "fetch",
+    {"a": 1},
+    id="order-1",
+    run_at=datetime.now(timezone.utc),
+    retry_policy=RetryPolicy.none(),
+    jitter="full",
+    unique=Unique("report", window_secs=60, on_conflict="join"),
+    metadata={"trace": "x"},
+)
+assert_type(handle, CommandHandle)
+assert_type(handle.result(timeout_secs=1), Any)
+assert_type(handle.cancel(), bool)
+assert_type(handle.explain(), "dict[str, Any] | None")
+for chunk in handle.chunks():
+    assert_type(chunk, Chunk)
+    assert_type(chunk.index, int)
+for value in handle.progress():
+    assert_type(value, Any)
+assert_type({handle}, "set[CommandHandle]")
+
+options: SubmitOptions = {"key": "tenant-7", "priority": -1}
+for answer in lane.submit_many("api", [("a",), ("b", 2), ("c", None, options), ("d", 4, {"ttl_secs": 5})]):
+    assert_type(answer, "CommandHandle | LaneError")
+assert_type(enqueue_scripted(lane, "api", "t", [[]], **options), CommandHandle)
+assert_type(submit_many_scripted(lane, "api", [("t", [[{"emit": 1}]])]), "list[CommandHandle | LaneError]")
+assert_type(lane.cancel_key("tenant-7"), int)
+lane.set_max_concurrency(None)
+report = lane.shutdown_within(5)
+assert_type(report, ShutdownReport)
+assert_type(report.stopped, "list[Leftover]")
+assert_type(report.is_clean, bool)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from a3s_lane import EventStream, Lane, LaneConfig, LaneEvent, QueueStats, RetryPolicy
+from a3s_lane import (
+    CommandHandle,
+    EventStream,
+    Lane,
+    LaneConfig,
+    LaneEvent,
+    Limiter,
+    QueueStats,
+    RetryPolicy,
+    Unique,
+)
 
 Lane(10)  # type: ignore
 Lane(dlq_size="10")  # type: ignore[arg-type]
@@ -25,3 +35,20 @@ def read_only(event: LaneEvent, stats: QueueStats, stream: EventStream) -> None:
 
 class Mine(Lane):  # type: ignore[misc]
     pass
+
+
+def options(lane: Lane, config: LaneConfig, handle: CommandHandle) -> None:
+    lane.enqueue("api", "t", None, "id")  # type: ignore
+    lane.enqueue("api", "t", colour="red")  # type: ignore[call-arg]
+    lane.enqueue("api", "t", jitter="some")  # type: ignore[arg-type]
+    lane.submit("api", "t", priority=0.5)  # type: ignore[arg-type]
+    lane.submit_many("api", [("t", 1, {"colour": "red"})])  # type: ignore[typeddict-unknown-key]
+    lane.set_limiter("tokens", 5)  # type: ignore[arg-type]
+    lane.set_max_concurrency()  # type: ignore[call-arg]
+    lane.shutdown_within("5")  # type: ignore[arg-type]
+    config.overflow = "explode"  # type: ignore[assignment]
+    config.key_weights["gold"] = 3  # type: ignore[index]
+    handle.id = "x"  # type: ignore[misc]
+    handle.result("1")  # type: ignore[arg-type]
+    Limiter(1)  # type: ignore[call-arg]
+    Unique("x", on_conflict="win")  # type: ignore[arg-type]

@@ -81,12 +81,76 @@ fn wrong_values_name_lane_key_and_position() {
             "3:57: lane \"a\", key \"rate_limit.burst\": expected at least 1, got 0",
         ),
         (
+            "max_pending = 0",
+            "3:15: lane \"a\", key \"max_pending\": expected at least 1, got 0",
+        ),
+        (
+            "overflow = \"wait\"",
+            "3:12: lane \"a\", key \"overflow\": expected max_pending beside it",
+        ),
+        (
+            "progress_timeout_ms = 0",
+            "3:23: lane \"a\", key \"progress_timeout_ms\": expected more than zero; leave the key out for no limit",
+        ),
+        (
+            "max_concurrency_per_key = 0",
+            "3:27: lane \"a\", key \"max_concurrency_per_key\": expected at least 1, got 0",
+        ),
+        (
+            "key_weights = { gold = 0 }",
+            "3:24: lane \"a\", key \"key_weights.gold\": expected at least 1, got 0",
+        ),
+        (
+            "retry_jitter = \"some\"",
+            "3:16: lane \"a\", key \"retry_jitter\": expected `none`, `full` or `equal`, got `some`",
+        ),
+        (
+            "limiters = [\"tokens\"]",
+            "3:13: lane \"a\", key \"limiters\": expected the name of a [limiters.NAME], got `tokens`",
+        ),
+        (
             "boost = { deadline_ms = 5, curve = \"steep\" }",
             "3:36: lane \"a\", key \"boost.curve\": unknown variant `steep`, expected `standard` or `aggressive`",
         ),
     ] {
         assert_eq!(lane(line), format!("error: lanes.toml:{text}"), "{line}");
     }
+}
+
+#[test]
+fn wrong_limiters_and_totals_are_refused() {
+    let limiter = |keys: &str| {
+        refusal(&format!(
+            "[lanes.a]\npriority = 1\n[limiters.t]\nmax_commands = 5\nwindow_ms = 9\n{keys}\n"
+        ))
+    };
+    for (keys, text) in [
+        (
+            "kind = \"sliding_window\"\nburst = 2",
+            "7:9: key \"limiters.t.burst\": expected no burst beside kind = \"sliding_window\"",
+        ),
+        (
+            "burst = 0",
+            "6:9: key \"limiters.t.burst\": expected at least 1, got 0",
+        ),
+        (
+            "reserve = { amount = 5, urgent_up_to = 1 }",
+            "6:22: key \"limiters.t.reserve.amount\": expected less than what is granted at once (5), got 5",
+        ),
+    ] {
+        assert_eq!(limiter(keys), format!("error: lanes.toml:{text}"), "{keys}");
+    }
+    assert!(
+        limiter("rate = 1").contains("key \"limiters.t.rate\": unknown field `rate`, expected ")
+    );
+    assert_eq!(
+        refusal("[queue]\nmax_concurrency = 1\n[lanes.a]\npriority = 1\n[lanes.b]\npriority = 1\n"),
+        "error: lanes.toml:2:19: key \"queue.max_concurrency\": expected at least the sum of min_concurrency of all lanes (2), got 1"
+    );
+    assert_eq!(
+        refusal("[queue]\nmax_concurrency = 0\n[lanes.a]\npriority = 1\nmin_concurrency = 0\n"),
+        "error: lanes.toml:2:19: key \"queue.max_concurrency\": expected at least 1, got 0"
+    );
 }
 
 #[test]
@@ -98,6 +162,10 @@ fn contradictions_are_refused() {
     assert_eq!(
         lane("timeout = \"1s\"\ntimeout_ms = 5"),
         "error: lanes.toml:4:14: lane \"a\", key \"timeout_ms\": expected either timeout or timeout_ms, got both"
+    );
+    assert_eq!(
+        lane("grace = \"1s\"\ngrace_ms = 5"),
+        "error: lanes.toml:4:12: lane \"a\", key \"grace_ms\": expected either grace or grace_ms, got both"
     );
     assert_eq!(
         lane(
@@ -129,11 +197,11 @@ fn unknown_keys_are_refused_everywhere() {
     let queue = refusal("[queue]\ndlq = 1\n[lanes.a]\npriority = 1\n");
     assert_eq!(
         queue,
-        "error: lanes.toml:2:1: key \"queue.dlq\": unknown field `dlq`, expected `dlq_size`"
+        "error: lanes.toml:2:1: key \"queue.dlq\": unknown field `dlq`, expected `dlq_size` or `max_concurrency`"
     );
     let top = refusal("[lane.a]\npriority = 1\n");
     assert!(
-        top.contains("unknown field `lane`, expected `queue` or `lanes`"),
+        top.contains("unknown field `lane`, expected one of `queue`, `lanes`, `limiters`"),
         "{top}"
     );
 }

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Place, Running, is_alive, wait_until};
+use crate::support::{Done, Place, Running, is_alive, wait_until};
 
 const LANES: &str = "[lanes.a]\npriority = 1\nmax_concurrency = 1\nretry = { max_retries = 5 }\n";
 /// Runs until the test makes the file `go`.
@@ -51,6 +51,11 @@ fn assert_not_run(place: &Place, line: u64) {
     );
 }
 
+fn assert_left(done: &Done, stopped: u64, pending: u64) {
+    let text = format!("\ninterrupted: {stopped} stopped, {pending} pending\n");
+    assert!(done.stdout.contains(&text), "{}", done.stdout);
+}
+
 #[test]
 fn the_first_lets_running_commands_finish_and_starts_no_more() {
     let place = Place::new();
@@ -64,6 +69,7 @@ fn the_first_lets_running_commands_finish_and_starts_no_more() {
     assert_not_run(&place, 2);
     assert_not_run(&place, 3);
     assert_eq!(done.counts("a"), [1, 0, 0, 0, 0, 2]);
+    assert_left(&done, 0, 2);
     assert!(
         done.stdout.contains("1 command in ") && done.stdout.contains("2 not run"),
         "{}",
@@ -90,18 +96,33 @@ fn the_second_kills_process_groups() {
     assert_eq!(result["ok"], false, "{result}");
     assert_not_run(&place, 2);
     assert_eq!(done.counts("a"), [0, 1, 0, 0, 0, 2]);
+    assert_left(&done, 1, 2);
     assert!(!done.stdout.contains("latest failures"), "{}", done.stdout);
     let child = place.read("child");
     wait_until("the child is gone", || !is_alive(&child));
 }
 
 #[test]
-fn the_drain_timeout_kills_what_does_not_finish() {
+fn the_grace_time_ends_what_does_not_finish() {
     let place = Place::new();
-    let running = start(&place, LONG, &["--drain-timeout", "50ms"]);
+    let running = start(&place, LONG, &["--grace", "50ms"]);
     running.signal(Signal::INT);
     let done = running.wait();
     assert_eq!(done.code, 130, "{}", done.stderr);
+    assert!(
+        done.stderr
+            .contains("the grace time has passed: stopping what runs"),
+        "{}",
+        done.stderr
+    );
+    let result = place.result(1);
+    assert_eq!(
+        (&result["status"], &result["code"], &result["attempts"]),
+        (&json!("failed"), &json!("INTERRUPTED"), &json!(1)),
+        "{result}"
+    );
+    assert_not_run(&place, 2);
+    assert_left(&done, 1, 2);
     let child = place.read("child");
     wait_until("the child is gone", || !is_alive(&child));
 }
@@ -148,6 +169,42 @@ fn a_command_between_two_attempts_is_not_tried_again() {
         "{error}"
     );
     assert_eq!(result["code"], "INTERRUPTED");
+    assert_left(&done, 0, 1);
+}
+
+#[test]
+fn a_lane_with_grace_is_asked_before_it_is_stopped() {
+    let place = Place::new();
+    let tidy = "trap 'echo tidied; exit 3' TERM; : > ready; while :; do sleep 0.02; done";
+    let lanes = format!("{LANES}grace = \"60s\"\n");
+    let line = json!({"lane": "a", "type": "exec", "payload": {"argv": ["sh", "-c", tidy]}});
+    place.write("lanes.toml", &lanes);
+    place.write("commands.jsonl", &format!("{line}\n"));
+    let running = place.start(&[
+        "run",
+        "commands.jsonl",
+        "-c",
+        "lanes.toml",
+        "-o",
+        "results.jsonl",
+        "--grace",
+        "0",
+    ]);
+    wait_until("the command runs", || place.path("ready").exists());
+    running.signal(Signal::INT);
+    let done = running.wait();
+    assert_eq!(done.code, 130, "{}", done.stderr);
+    let result = place.result(1);
+    assert_eq!(
+        (
+            &result["code"],
+            &result["result"]["stdout"],
+            &result["result"]["exit_code"]
+        ),
+        (&json!("INTERRUPTED"), &json!("tidied\n"), &json!(3)),
+        "{result}"
+    );
+    assert_left(&done, 1, 0);
 }
 
 #[test]
@@ -162,4 +219,9 @@ fn an_idle_run_ends_although_its_input_is_open() {
     let done = running.wait();
     assert_eq!(done.code, 130);
     assert_eq!(done.counts("query"), [1, 0, 0, 0, 0, 0]);
+    assert!(
+        done.stdout.contains("\ninterrupted: nothing was left\n"),
+        "{}",
+        done.stdout
+    );
 }

@@ -14,4 +14,6 @@ mod exec;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(unix)]
+mod options;
+#[cfg(unix)]
 mod session;

@@ -16,7 +16,7 @@ fn help_documents_input_and_exit_status() {
         "--progress <PROGRESS>",
         "--verbose",
         "--max-in-flight <N>",
-        "--drain-timeout <DURATION>",
+        "--grace <SECS>",
         "{\"lane\":\"query\",\"type\":\"exec\",\"payload\":{\"argv\":[\"wc\",\"-l\",\"README.md\"]}}",
         "timeout_ms",
         "expect ",
@@ -41,7 +41,7 @@ fn wrong_usage_exits_with_2() {
         &["run", "--no-such-option"][..],
         &["run", "--progress", "loud"],
         &["run", "--max-in-flight", "0"],
-        &["run", "--drain-timeout", "soon"],
+        &["run", "--grace", "soon"],
         &["walk"],
         &[],
     ] {

@@ -7,14 +7,17 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::job::{Job, Reply};
+use super::leave::{Departure, Leaving};
 use super::observer::Sample;
 use super::sync::MutexGuard;
 use super::trace::{self, SubmitSpan};
 use super::{Engine, LaneInfo, State};
 use crate::command::Command;
+use crate::config::Overflow;
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
-use crate::scheduler::LaneKey;
+use crate::handle::CommandStatus;
+use crate::scheduler::{LaneKey, Terms};
 use crate::storage::StoredCommand;
 
 /// The lane that a command goes to.
@@ -25,47 +28,204 @@ pub(crate) struct Target<'a> {
     pub(crate) key: Option<LaneKey>,
 }
 
-impl State {
-    fn admit(&self, target: Target<'_>) -> Result<LaneKey> {
-        if let Some(reason) = self.closed {
-            return Err(LaneError::QueueError(reason.to_owned()));
-        }
-        if self.shutting_down {
-            return Err(LaneError::ShutdownInProgress);
-        }
-        target
-            .key
-            .or_else(|| self.names.get(target.id).copied())
-            .ok_or_else(|| LaneError::LaneNotFound(target.id.to_owned()))
-    }
+/// A command on its way in.
+pub(super) struct Incoming {
+    pub(super) command: Box<dyn Command>,
+    pub(super) reply: Reply,
+    pub(super) terms: Option<Box<Terms>>,
+    pub(super) span: SubmitSpan,
 }
 
-/// Why a command was not accepted, and who has to be told.
-type Refusal = (LaneError, Reply);
+/// Why a command was not accepted, and what comes back.
+pub(super) struct Refusal {
+    pub(super) error: LaneError,
+    pub(super) incoming: Incoming,
+}
+
+/// What became of an attempt to let a command in.
+pub(super) enum Placed {
+    /// It is in its lane.
+    Entered(Entered),
+    /// It is accepted, and somebody has to be told before it enters.
+    Admitted(Box<Admitted>),
+    /// Its lane is full, and says to wait.
+    Full(Incoming),
+}
 
 /// A command that was accepted and is on its way into its lane.
-struct Admitted {
+pub(super) struct Admitted {
     info: Arc<LaneInfo>,
     key: LaneKey,
     serial: u64,
-    command: Box<dyn Command>,
-    reply: Reply,
-    span: SubmitSpan,
+    incoming: Incoming,
+}
+
+/// What is left to do after a command has entered, without the lock.
+#[must_use]
+pub(super) struct Entered {
+    evicted: Option<Leaving>,
+    /// A lane whose depth is watched, and its depth.
+    watched: Option<(Arc<LaneInfo>, usize)>,
 }
 
 /// An accepted submit that has not entered its lane. Dropping it gives up the place.
 struct Admission<'a> {
-    engine: &'a Engine,
-    entered: bool,
+    engine: &'a Arc<Engine>,
+    admitted: Option<Box<Admitted>>,
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        if !self.entered {
-            self.engine.lock().admitting -= 1;
+        if let Some(admitted) = self.admitted.take() {
+            let extras = admitted.incoming.reply.extras().cloned();
+            let mut state = self.engine.lock();
+            state.admitting -= 1;
+            state.forget_id(extras.as_ref());
+            drop(state);
+            admitted.info.room.keep_promise();
+            admitted.info.room.freed();
             self.engine.check_quiet();
         }
     }
+}
+
+impl State {
+    pub(super) fn admit(&self, target: Target<'_>) -> Result<LaneKey> {
+        if self.shutting_down {
+            return Err(LaneError::ShutdownInProgress);
+        }
+        if let Some(reason) = self.closed {
+            return Err(LaneError::QueueError(reason.to_owned()));
+        }
+        self.lane_of(target)
+            .ok_or_else(|| LaneError::LaneNotFound(target.id.to_owned()))
+    }
+
+    /// The lane that a target means now: whoever holds a lane may hold one that was removed since.
+    pub(super) fn lane_of(&self, target: Target<'_>) -> Option<LaneKey> {
+        let is_it = |key: &LaneKey| {
+            *self.lanes[key.index()].id == *target.id && self.scheduler.has_lane(*key)
+        };
+        let known = target.key.filter(is_it);
+        known.or_else(|| self.names.get(target.id).copied())
+    }
+
+    /// Whether a lane takes one more command now; the error says why it does not.
+    pub(super) fn has_room(
+        &self,
+        lane: LaneKey,
+        has_waited: bool,
+    ) -> std::result::Result<(), Crowded> {
+        let Some((max, overflow)) = self.scheduler.max_pending(lane) else {
+            return Ok(());
+        };
+        let info = &self.lanes[lane.index()];
+        let pending = self.counts(lane).pending + info.room.promised();
+        let wait = overflow == Overflow::Wait;
+        let crowded = pending >= max || (wait && !has_waited && info.room.has_waiters());
+        match overflow {
+            _ if !crowded => Ok(()),
+            Overflow::DropOldest if self.scheduler.can_drop(lane) => Ok(()),
+            Overflow::Wait => Err(Crowded::Wait),
+            Overflow::DropOldest | Overflow::Reject => Err(Crowded::Refused(full(&info.id, max))),
+        }
+    }
+
+    /// Lets a command in that was admitted to `lane`.
+    pub(super) fn place(
+        &mut self,
+        engine: &Engine,
+        lane: LaneKey,
+        serial: u64,
+        incoming: Incoming,
+        now: u64,
+    ) -> std::result::Result<Placed, Refusal> {
+        let info = &self.lanes[lane.index()];
+        if info.must_await() {
+            info.room.promise();
+            let info = Arc::clone(info);
+            self.admitting += 1;
+            return Ok(Placed::Admitted(Box::new(Admitted {
+                info,
+                key: lane,
+                serial,
+                incoming,
+            })));
+        }
+        self.enter(engine, lane, serial, incoming, now)
+            .map(Placed::Entered)
+    }
+
+    /// Puts an admitted command into its lane.
+    fn enter(
+        &mut self,
+        engine: &Engine,
+        lane: LaneKey,
+        serial: u64,
+        incoming: Incoming,
+        now: u64,
+    ) -> std::result::Result<Entered, Refusal> {
+        let Incoming {
+            command,
+            reply,
+            terms,
+            span,
+        } = incoming;
+        if let Some(log) = &engine.hooks.log {
+            log.note(&self.lanes[lane.index()].id, &*command);
+        }
+        let delayed = terms.as_ref().is_some_and(|terms| terms.delay_until > now);
+        let job = Job::new(command, reply, span);
+        let submitted = match self.scheduler.submit(lane, serial, job, terms, now) {
+            Ok(submitted) => submitted,
+            Err(job) => {
+                let info = &self.lanes[lane.index()];
+                let max = self.scheduler.max_pending(lane).map_or(0, |(max, _)| max);
+                let error = full(&info.id, max);
+                let incoming = job.into_incoming();
+                return Err(Refusal { error, incoming });
+            }
+        };
+        if let Some(job) = self.scheduler.job_mut(submitted.key)
+            && let Some(extras) = job.reply.extras()
+        {
+            if delayed {
+                extras.handle.set_status(CommandStatus::Delayed);
+            }
+            self.tracked.insert(serial, submitted.key);
+        }
+        let evicted = submitted
+            .evicted
+            .map(|(key, job)| self.leave(engine, key, lane, job, Departure::Dropped));
+        let counts = self.counts(lane);
+        let info = &self.lanes[lane.index()];
+        info.observer.record(Sample::Submitted, counts);
+        engine
+            .emitter
+            .report(|| What::Submitted(Arc::clone(&info.id)));
+        if submitted.pressure {
+            engine
+                .emitter
+                .report(|| What::Pressure(Arc::clone(&info.id)));
+        }
+        let watched = info.observer.watches_depth();
+        Ok(Entered {
+            evicted,
+            watched: watched.then(|| (Arc::clone(info), counts.pending)),
+        })
+    }
+}
+
+/// Why a lane does not take a command now.
+pub(super) enum Crowded {
+    Wait,
+    Refused(LaneError),
+}
+
+fn full(lane: &str, max: usize) -> LaneError {
+    LaneError::LaneFull(format!(
+        "lane {lane:?} holds {max} pending commands, its max_pending"
+    ))
 }
 
 impl Engine {
@@ -78,10 +238,15 @@ impl Engine {
         command: Box<dyn Command>,
     ) -> Result<oneshot::Receiver<Result<Value>>> {
         let (reply, receiver) = oneshot::channel();
-        match self.place(target, command, Reply::new(reply)).await {
-            Ok(()) => Ok(receiver),
-            Err((error, reply)) => {
-                reply.forget();
+        match self.accept(target, command, Reply::new(reply)).await {
+            Ok(()) => {
+                if self.hooks.inline {
+                    Box::pin(self.rest()).await;
+                }
+                Ok(receiver)
+            }
+            Err(Refusal { error, incoming }) => {
+                incoming.reply.forget();
                 Err(error)
             }
         }
@@ -94,131 +259,185 @@ impl Engine {
         command: Box<dyn Command>,
         reply: oneshot::Sender<Result<Value>>,
     ) {
-        if let Err((error, reply)) = self.place(target, command, Reply::new(reply)).await {
-            reply.send(Err(error));
+        if let Err(refusal) = self.accept(target, command, Reply::new(reply)).await {
+            let reply = refusal.incoming.reply;
+            reply.send(Err(refusal.error), CommandStatus::Failed);
         }
     }
 
-    async fn place(
+    async fn accept(
         self: &Arc<Self>,
         target: Target<'_>,
         command: Box<dyn Command>,
         reply: Reply,
     ) -> std::result::Result<(), Refusal> {
-        match self.place_at_once(target, command, reply)? {
-            None => Ok(()),
+        // The user's code is called before the lock is taken, never under it.
+        let span = SubmitSpan::new(target.id, &*command);
+        let incoming = Incoming {
+            command,
+            reply,
+            terms: None,
+            span,
+        };
+        match self.try_accept(target, incoming, false)? {
+            Placed::Entered(entered) => {
+                self.entered(target.id, entered);
+                Ok(())
+            }
             // Boxed, as all that few lanes need: most submits never wait.
-            Some(admitted) => Box::pin(self.place_awaited(admitted)).await,
+            Placed::Admitted(admitted) => Box::pin(self.place_admitted(admitted)).await,
+            Placed::Full(incoming) => Box::pin(self.accept_later(target, incoming)).await,
+        }
+    }
+
+    fn try_accept(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        incoming: Incoming,
+        has_waited: bool,
+    ) -> std::result::Result<Placed, Refusal> {
+        let now = self.now();
+        let mut state = self.lock();
+        let lane = match state.admit(target) {
+            Ok(lane) => lane,
+            Err(error) => return Err(Refusal { error, incoming }),
+        };
+        match state.has_room(lane, has_waited) {
+            Ok(()) => {}
+            Err(Crowded::Wait) => return Ok(Placed::Full(incoming)),
+            Err(Crowded::Refused(error)) => return Err(Refusal { error, incoming }),
+        }
+        let serial = state.scheduler.reserve();
+        let placed = state.place(self, lane, serial, incoming, now);
+        self.release_lock(state);
+        placed
+    }
+
+    /// Waits for room in a full lane.
+    async fn accept_later(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        mut incoming: Incoming,
+    ) -> std::result::Result<(), Refusal> {
+        let room = match self.room_of(target) {
+            Ok(room) => room,
+            Err(error) => return Err(Refusal { error, incoming }),
+        };
+        let place = room.join();
+        loop {
+            place.wait().await;
+            match self.try_accept(target, incoming, true)? {
+                Placed::Entered(entered) => {
+                    self.entered(target.id, entered);
+                    return Ok(());
+                }
+                Placed::Admitted(admitted) => {
+                    // It has room: the next in line need not wait for its storage.
+                    drop(place);
+                    return self.place_admitted(admitted).await;
+                }
+                Placed::Full(back) => incoming = back,
+            }
         }
     }
 
     /// Puts an admitted command into a lane that has somebody to wait for.
-    async fn place_awaited(
+    pub(super) async fn place_admitted(
         self: &Arc<Self>,
-        admitted: Admitted,
+        admitted: Box<Admitted>,
     ) -> std::result::Result<(), Refusal> {
+        let info = Arc::clone(&admitted.info);
+        let key = admitted.key;
         let mut admission = Admission {
             engine: self,
-            entered: false,
+            admitted: Some(admitted),
         };
-        let info = Arc::clone(&admitted.info);
-        if let Some(storage) = &info.storage {
-            let name = CommandName::new(self.id_space, admitted.serial);
-            let stored = stored(&info, name, &*admitted.command);
-            if let Err(error) = storage.save_command(stored).await {
-                return Err((error, admitted.reply));
-            }
+        if let Err(error) = self.store(&mut admission, &info).await {
+            let incoming = admission.admitted.take().map(|admitted| admitted.incoming);
+            let incoming = incoming.expect("an admission holds its command");
+            self.give_place_back(&info, &incoming);
+            return Err(Refusal { error, incoming });
         }
-        let key = admitted.key;
-        self.enter_admitted(&mut admission, admitted)?;
+        let entered = self.enter_admitted(&mut admission, &info)?;
+        self.entered(&info.id, entered);
         self.record_awaited(&info, key, Sample::Submitted).await;
         Ok(())
     }
 
-    /// Admits a command, and puts it into its lane if nobody has to be told or waited for before that.
-    fn place_at_once(
-        self: &Arc<Self>,
-        target: Target<'_>,
-        command: Box<dyn Command>,
-        reply: Reply,
-    ) -> std::result::Result<Option<Admitted>, Refusal> {
-        // The user's code is called before the lock is taken, never under it.
-        let span = SubmitSpan::new(target.id, &*command);
-        let now = self.now();
-        let mut state = self.lock();
-        let key = match state.admit(target) {
-            Ok(key) => key,
-            Err(error) => return Err((error, reply)),
+    /// Has the lane's storage take the command down.
+    async fn store(&self, admission: &mut Admission<'_>, info: &LaneInfo) -> Result<()> {
+        let (Some(storage), Some(admitted)) = (&info.storage, &admission.admitted) else {
+            return Ok(());
         };
-        let serial = state.scheduler.reserve();
-        let info = &state.lanes[key.index()];
-        if info.must_await() {
-            let info = Arc::clone(info);
-            state.admitting += 1;
-            return Ok(Some(Admitted {
-                info,
-                key,
-                serial,
-                command,
-                reply,
-                span,
-            }));
-        }
-        self.enter(state, key, serial, Job::new(command, reply, span), now);
-        trace::submitted(target.id);
-        Ok(None)
+        let extras = admitted.incoming.reply.extras();
+        let id = extras.and_then(|extras| extras.id.clone());
+        let name = match id {
+            Some(id) => CommandName::Given(id),
+            None => CommandName::new(self.id_space, admitted.serial),
+        };
+        let stored = stored(info, &name, &*admitted.incoming.command);
+        storage.save_command(stored).await
+    }
+
+    fn give_place_back(&self, info: &LaneInfo, incoming: &Incoming) {
+        let mut state = self.lock();
+        state.admitting -= 1;
+        state.forget_id(incoming.reply.extras());
+        drop(state);
+        info.room.keep_promise();
+        info.room.freed();
+        self.check_quiet();
     }
 
     fn enter_admitted(
         self: &Arc<Self>,
         admission: &mut Admission<'_>,
-        admitted: Admitted,
-    ) -> std::result::Result<(), Refusal> {
-        let Admitted {
-            info,
-            key,
-            serial,
-            command,
-            reply,
-            span,
-        } = admitted;
+        info: &LaneInfo,
+    ) -> std::result::Result<Entered, Refusal> {
         let now = self.now();
         let mut state = self.lock();
-        if let Some(reason) = state.closed {
-            drop(state);
-            return Err((LaneError::QueueError(reason.to_owned()), reply));
-        }
+        let admitted = admission.admitted.take();
+        let Admitted {
+            key,
+            serial,
+            incoming,
+            ..
+        } = *admitted.expect("an admission holds its command");
         state.admitting -= 1;
-        admission.entered = true;
-        self.enter(state, key, serial, Job::new(command, reply, span), now);
-        trace::submitted(&info.id);
-        Ok(())
+        info.room.keep_promise();
+        let entered = match state.closed {
+            Some(reason) => Err(Refusal {
+                error: LaneError::QueueError(reason.to_owned()),
+                incoming,
+            }),
+            None => state.enter(self, key, serial, incoming, now),
+        };
+        if let Err(refusal) = &entered {
+            state.forget_id(refusal.incoming.reply.extras());
+            info.room.freed();
+        }
+        self.release_lock(state);
+        if entered.is_err() {
+            self.check_quiet();
+        }
+        entered
     }
 
-    /// Puts an admitted command into its lane and starts what can start.
-    fn enter(
-        self: &Arc<Self>,
-        mut state: MutexGuard<'_, State>,
-        key: LaneKey,
-        serial: u64,
-        job: Job,
-        now: u64,
-    ) {
-        let submitted = state.scheduler.submit(key, serial, job, now);
-        let counts = state.counts(key);
+    /// Starts what can start, and releases the lock.
+    pub(super) fn release_lock(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let follow_up = self.follow_up(&mut state);
-        let info = &state.lanes[key.index()];
-        info.observer.record(Sample::Submitted, counts);
-        self.emitter
-            .report(|| What::Submitted(Arc::clone(&info.id)));
-        if submitted.pressure {
-            self.emitter.report(|| What::Pressure(Arc::clone(&info.id)));
-        }
-        let watching = info.observer.watches_depth().then(|| Arc::clone(info));
         drop(state);
         self.act(follow_up);
-        if let Some(info) = watching {
-            info.observer.watch_depth(&info.id, counts.pending);
+    }
+
+    /// Tells those who must be told without the lock that a command has entered.
+    pub(super) fn entered(self: &Arc<Self>, lane: &str, entered: Entered) {
+        trace::submitted(lane);
+        if let Some((info, depth)) = entered.watched {
+            info.observer.watch_depth(&info.id, depth);
+        }
+        if entered.evicted.is_some() {
+            self.dismiss(entered.evicted);
         }
     }
 
@@ -233,7 +452,7 @@ impl Engine {
     }
 }
 
-fn stored(info: &LaneInfo, name: CommandName, command: &dyn Command) -> StoredCommand {
+fn stored(info: &LaneInfo, name: &CommandName, command: &dyn Command) -> StoredCommand {
     StoredCommand {
         id: name.to_string(),
         command_type: command.command_type().to_owned(),

@@ -4,58 +4,100 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::sync::{Mutex, lock};
-use crate::command::Command;
+use crate::command::{Command, StopReason};
+use crate::context::CommandContext;
 use crate::error::{LaneError, Result};
 
-/// Why an attempt must stop before its body ends.
+/// Why the body of an attempt is dropped before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Abort {
-    /// Its time limit passed.
-    Deadline,
+pub(crate) enum Abort {
+    Stop(StopReason),
     /// The queue is gone.
     Closed,
     /// Somebody else concluded the command.
     Lost,
 }
 
-/// How the engine reaches a suspended attempt. A runner uses one cell for all its attempts in turn.
-#[derive(Debug)]
-pub(super) struct AttemptCell {
+/// How the engine reaches a running attempt.
+#[derive(Debug, Default)]
+pub(crate) struct AttemptCell {
     inner: Mutex<CellState>,
+    /// The engine knows this cell.
+    attached: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct CellState {
     abort: Option<Abort>,
     waker: Option<Waker>,
+    reason: Option<StopReason>,
+    token: Option<CancellationToken>,
 }
 
 impl AttemptCell {
-    pub(super) fn new() -> Self {
-        Self {
-            inner: Mutex::new(CellState::default()),
+    /// Asks the body to stop. The first reason stays.
+    pub(super) fn ask(&self, reason: StopReason) {
+        let token = {
+            let mut state = lock(&self.inner);
+            state.reason.get_or_insert(reason);
+            state.token.clone()
+        };
+        if let Some(token) = token {
+            token.cancel();
         }
     }
 
-    /// Tells the attempt to stop and wakes it. The first reason stays.
-    pub(super) fn abort(&self, reason: Abort) {
-        let waker = {
+    /// Has the body dropped. The first reason stays.
+    pub(super) fn abort(&self, abort: Abort) {
+        let (waker, token) = {
             let mut state = lock(&self.inner);
-            state.abort.get_or_insert(reason);
-            state.waker.take()
+            state.abort.get_or_insert(abort);
+            let reason = match abort {
+                Abort::Stop(reason) => reason,
+                Abort::Closed | Abort::Lost => StopReason::Shutdown,
+            };
+            state.reason.get_or_insert(reason);
+            (state.waker.take(), state.token.clone())
         };
+        if let Some(token) = token {
+            token.cancel();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// The reason to stop, if any; otherwise `waker` will be woken when there is one.
+    pub(crate) fn reason(&self) -> Option<StopReason> {
+        lock(&self.inner).reason
+    }
+
+    /// The token that is cancelled when the body is asked to stop.
+    pub(crate) fn token(&self) -> CancellationToken {
+        let mut state = lock(&self.inner);
+        if let Some(token) = &state.token {
+            return token.clone();
+        }
+        let token = CancellationToken::new();
+        if state.reason.is_some() {
+            token.cancel();
+        }
+        state.token = Some(token.clone());
+        token
+    }
+
+    /// Whether this is the first call.
+    pub(super) fn attach(&self) -> bool {
+        !self.attached.swap(true, Ordering::SeqCst)
+    }
+
+    /// Why the body must be dropped, if it must; otherwise `waker` will be woken when it must.
     fn check(&self, waker: &Waker) -> Option<Abort> {
         let mut state = lock(&self.inner);
         if state.abort.is_none()
@@ -83,15 +125,11 @@ pub(super) struct Run {
     pub(super) suspended: bool,
 }
 
-/// Runs `command` once. `attach` is called when the body suspends for the first time, with a cell through which the
-/// attempt can be stopped; it returns a reason to stop at once, if there is one.
+/// Runs `command` once. When the body suspends for the first time the engine learns how to reach it.
 ///
 /// A panic in the body, in the call that makes it or in its destructor becomes [`LaneError::Panicked`].
-pub(super) async fn run(
-    command: &dyn Command,
-    mut attach: impl FnMut(Arc<AttemptCell>) -> Option<Abort>,
-) -> Run {
-    let mut body = match guarded(|| command.execute()) {
+pub(super) async fn run(command: &dyn Command, context: &CommandContext) -> Run {
+    let mut body = match guarded(|| command.execute_with(context)) {
         Ok(body) => body,
         Err(panic) => {
             return Run {
@@ -100,9 +138,9 @@ pub(super) async fn run(
             };
         }
     };
-    let mut cell: Option<Arc<AttemptCell>> = None;
+    let mut cell: Option<&AttemptCell> = None;
     let ended = poll_fn(|cx| {
-        if let Some(cell) = &cell {
+        if let Some(cell) = cell {
             if let Some(reason) = cell.check(cx.waker()) {
                 return Poll::Ready(Ended::Aborted(reason));
             }
@@ -111,24 +149,24 @@ pub(super) async fn run(
         if let Poll::Ready(ended) = poll_body(body.as_mut(), cx) {
             return Poll::Ready(ended);
         }
-        let fresh = Arc::new(AttemptCell::new());
+        let attempt = context.current();
+        let fresh = attempt.cell();
         // Register the waker before the cell is known to others, so that no signal is lost.
         fresh.check(cx.waker());
-        if let Some(reason) = attach(Arc::clone(&fresh)) {
+        context.engine().attach(attempt);
+        if let Some(reason) = fresh.check(cx.waker()) {
             return Poll::Ready(Ended::Aborted(reason));
         }
         cell = Some(fresh);
         Poll::Pending
     })
     .await;
+    let suspended = cell.is_some();
     let ended = match (guarded(move || drop(body)), ended) {
         (Err(panic), Ended::Returned(_)) => Ended::Returned(Err(panic)),
         (_, ended) => ended,
     };
-    Run {
-        ended,
-        suspended: cell.is_some(),
-    }
+    Run { ended, suspended }
 }
 
 fn poll_body(
@@ -143,6 +181,7 @@ fn poll_body(
 }
 
 /// Turns a panic of the user's code into an error.
+#[inline]
 pub(super) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|panic| LaneError::Panicked(panic_message(&*panic)))
 }
@@ -158,6 +197,7 @@ pub(super) async fn guarded_future<T>(future: impl Future<Output = T>) -> Result
     .await
 }
 
+#[cold]
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     if let Some(message) = panic.downcast_ref::<&str>() {
         (*message).to_owned()

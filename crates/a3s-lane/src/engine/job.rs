@@ -3,43 +3,82 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
+use super::admission::Incoming;
 use super::attempt::AttemptCell;
 use super::trace::SubmitSpan;
 use crate::command::Command;
 use crate::error::{LaneError, Result};
+use crate::handle::{self, CommandStatus};
 
-/// Resolves the receiver that the submitter holds, with an error at the latest when it is dropped.
-pub(crate) struct Reply(Option<oneshot::Sender<Result<Value>>>);
+/// What is kept with a command that was submitted with options.
+pub(crate) struct Extras {
+    /// The id that the submitter chose.
+    pub(crate) id: Option<Arc<str>>,
+    pub(crate) handle: Arc<handle::Shared>,
+    pub(crate) metadata: Map<String, Value>,
+    /// The unique key that it holds, and until when it does so after it has settled.
+    pub(crate) unique: Option<(Arc<str>, u64)>,
+}
+
+/// Who waits for the result. It is told an error at the latest when this is dropped.
+pub(crate) struct Reply(Waiter);
+
+enum Waiter {
+    Gone,
+    Receiver(oneshot::Sender<Result<Value>>),
+    Handle(Arc<Extras>),
+}
 
 impl Reply {
     pub(crate) fn new(sender: oneshot::Sender<Result<Value>>) -> Self {
-        Self(Some(sender))
+        Self(Waiter::Receiver(sender))
     }
 
-    pub(crate) fn send(mut self, result: Result<Value>) {
+    pub(crate) fn to_handle(extras: Arc<Extras>) -> Self {
+        Self(Waiter::Handle(extras))
+    }
+
+    pub(crate) fn extras(&self) -> Option<&Arc<Extras>> {
+        match &self.0 {
+            Waiter::Handle(extras) => Some(extras),
+            Waiter::Gone | Waiter::Receiver(_) => None,
+        }
+    }
+
+    pub(crate) fn send(mut self, result: Result<Value>, status: CommandStatus) {
         super::sync::interleave();
-        if let Some(sender) = self.0.take() {
-            // Nobody waits any more: waiting is not running, so this is no error.
-            let _ = sender.send(result);
+        self.deliver(result, status);
+    }
+
+    fn deliver(&mut self, result: Result<Value>, status: CommandStatus) {
+        match std::mem::replace(&mut self.0, Waiter::Gone) {
+            Waiter::Gone => {}
+            Waiter::Receiver(sender) => {
+                // Nobody waits any more: waiting is not running, so this is no error.
+                let _ = sender.send(result);
+            }
+            Waiter::Handle(extras) => {
+                extras.handle.settle(status, result);
+            }
         }
     }
 
     /// Gives up without an answer: the submitter has another one.
     pub(crate) fn forget(mut self) {
-        self.0 = None;
+        self.0 = Waiter::Gone;
     }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if let Some(sender) = self.0.take() {
-            let _ = sender.send(Err(LaneError::QueueError(
-                "the queue ended before the command did".to_owned(),
-            )));
+        if matches!(self.0, Waiter::Gone) {
+            return;
         }
+        let error = LaneError::QueueError("the queue ended before the command did".to_owned());
+        self.deliver(Err(error), CommandStatus::Failed);
     }
 }
 
@@ -94,6 +133,24 @@ impl Job {
         };
         self.work = Some(Work::Shared(Arc::clone(&shared)));
         Some(Work::Shared(shared))
+    }
+
+    /// The user's word for the kind of the command; empty while a runner has it alone.
+    pub(super) fn command_type(&self) -> &str {
+        self.work.as_ref().map_or("", super::taken::command_type)
+    }
+
+    /// Gives back what was never let in.
+    pub(super) fn into_incoming(mut self) -> Incoming {
+        let Some(Work::Owned(command)) = self.work.take() else {
+            unreachable!("a command that was not let in was never shared");
+        };
+        Incoming {
+            command,
+            reply: self.reply,
+            terms: None,
+            span: self.span,
+        }
     }
 
     /// Takes the job apart. A command in it goes to `work`, to be dropped without the lock.

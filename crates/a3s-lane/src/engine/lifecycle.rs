@@ -9,10 +9,21 @@ use super::observer::Sample;
 use super::settle::drop_command;
 use super::sync::{self, Runtime};
 use super::{Engine, State};
+use crate::command::StopReason;
 use crate::error::{LaneError, Result};
 use crate::event::What;
+use crate::handle::CommandStatus;
+use crate::scheduler::Stopped;
+use crate::shutdown::{Leftover, ShutdownReport};
 
 impl State {
+    /// Nothing runs, and nobody waits for a result that is on its way.
+    fn is_idle(&self, engine: &Engine) -> bool {
+        self.scheduler.active() == 0
+            && self.admitting == 0
+            && engine.settling.load(Ordering::SeqCst) == 0
+    }
+
     fn is_quiet(&self, engine: &Engine) -> bool {
         self.scheduler.pending() == 0
             && self.scheduler.active() == 0
@@ -22,8 +33,30 @@ impl State {
     }
 }
 
+/// Makes those that may have emptied the queue look whether they did. Made before the own look: either that look sees
+/// what they have done, or they see this.
+struct QuietWait<'a>(&'a Engine);
+
+impl<'a> QuietWait<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        engine.quiet_waits.fetch_add(1, Ordering::SeqCst);
+        Self(engine)
+    }
+
+    /// Keeps them looking for ever: the queue ends.
+    fn forever(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for QuietWait<'_> {
+    fn drop(&mut self) {
+        self.0.quiet_waits.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Engine {
-    /// Lets commands run, on the current runtime. Calls after the first change nothing.
+    /// Lets commands run, on the current runtime. Calls after the first, or after the end, change nothing.
     ///
     /// # Panics
     ///
@@ -31,7 +64,8 @@ impl Engine {
     pub(crate) fn start(self: &Arc<Self>) {
         let runtime = Runtime::current();
         let mut state = self.lock();
-        if state.scheduler.is_open() {
+        // What was closed, or is about to be by an orderly shutdown, starts nothing again.
+        if state.scheduler.is_open() || state.closed.is_some() || state.withdrawn.is_some() {
             return;
         }
         state.workers = self.runtime.get_or_init(|| runtime).workers;
@@ -56,12 +90,120 @@ impl Engine {
             if std::mem::replace(&mut state.shutting_down, true) {
                 return;
             }
+            QuietWait::new(self).forever();
             // Holds back `queue.shutdown.complete` until the event below is out.
             state.announcing = true;
         }
         self.emitter.report(|| What::ShutdownStarted);
-        self.lock().announcing = false;
+        let rooms: Vec<_> = {
+            let mut state = self.lock();
+            state.announcing = false;
+            state
+                .lanes
+                .iter()
+                .map(|lane| Arc::clone(&lane.room))
+                .collect()
+        };
+        // Whoever waits for room gets an answer.
+        for room in rooms {
+            room.freed();
+        }
         self.check_quiet();
+    }
+
+    /// Ends the queue: nothing more starts, what runs may end within `limit` and is stopped then. Returns what was left.
+    pub(crate) async fn shutdown_within(self: &Arc<Self>, limit: Duration) -> ShutdownReport {
+        self.shutdown();
+        {
+            let mut state = self.lock();
+            state.scheduler.close();
+            state.withdrawn.get_or_insert_default();
+        }
+        if sync::timeout(limit, self.idle()).await.is_none() {
+            self.stop_running();
+            self.idle().await;
+        }
+        let report = {
+            let mut state = self.lock();
+            let stopped = std::mem::take(state.withdrawn.get_or_insert_default());
+            let mut pending: Vec<_> = state.scheduler.commands().collect();
+            pending.sort_by_key(|(key, _, _)| key.serial());
+            let pending = pending.into_iter();
+            let pending = pending.map(|(key, lane, job)| Leftover {
+                command_id: self
+                    .name(key, job.reply.extras().map(|extras| &**extras))
+                    .to_string(),
+                command_type: job.command_type().to_owned(),
+                lane_id: state.lanes[lane.index()].id.to_string(),
+                attempts: state.scheduler.attempts(key),
+            });
+            ShutdownReport {
+                pending: pending.collect(),
+                stopped,
+            }
+        };
+        self.close("the queue was shut down before the command started");
+        report
+    }
+
+    /// Waits until nothing can run any more without time going on.
+    pub(crate) async fn rest(&self) {
+        let _wait = QuietWait::new(self);
+        loop {
+            let mut changed = std::pin::pin!(self.quiet.notified());
+            changed.as_mut().enable();
+            let at_rest = {
+                let state = self.lock();
+                state.is_idle(self) && state.scheduler.startable() == 0
+            };
+            if at_rest {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Runs everything, going from one due time to the next; returns how many commands nothing can start.
+    pub(crate) async fn run_out(self: &Arc<Self>) -> usize {
+        loop {
+            self.rest().await;
+            let wake = self.lock().scheduler.next_wake();
+            let Some(wake) = wake else {
+                return self.lock().scheduler.pending();
+            };
+            self.clock.reach(wake).await;
+            self.tick(self.now());
+        }
+    }
+
+    /// Asks everything that runs to stop.
+    fn stop_running(self: &Arc<Self>) {
+        let now = self.now();
+        let mut state = self.lock();
+        let running: Vec<_> = state.scheduler.running().collect();
+        let mut asked = Vec::new();
+        for key in running {
+            if let Stopped::Asked { drop } = state.scheduler.stop(key, StopReason::Shutdown, now) {
+                asked.push(state.asked(key, StopReason::Shutdown, drop));
+            }
+        }
+        self.release_lock(state);
+        for asked in asked {
+            asked.tell();
+        }
+    }
+
+    /// Waits until nothing runs and nothing is being settled.
+    async fn idle(&self) {
+        let _wait = QuietWait::new(self);
+        loop {
+            let mut changed = std::pin::pin!(self.quiet.notified());
+            changed.as_mut().enable();
+            if self.lock().is_idle(self) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Waits until no command is pending, delayed, running or being settled.
@@ -69,6 +211,7 @@ impl Engine {
     /// Cancel safe.
     pub(crate) async fn drain(&self, timeout: Duration) -> Result<()> {
         let empty = async {
+            let _wait = QuietWait::new(self);
             loop {
                 let mut changed = std::pin::pin!(self.quiet.notified());
                 // Registered before the look: no change in between is missed.
@@ -88,9 +231,16 @@ impl Engine {
     /// Sends the last event and wakes those who wait, if the queue is empty. Called after everything that may have
     /// emptied it.
     pub(super) fn check_quiet(&self) {
+        if self.quiet_waits.load(Ordering::SeqCst) == 0 {
+            return;
+        }
         let announce = {
             let mut state = self.lock();
             if !state.is_quiet(self) {
+                if state.is_idle(self) {
+                    drop(state);
+                    self.quiet.notify_waiters();
+                }
                 return;
             }
             let over = state.shutting_down || state.closed.is_some();
@@ -124,6 +274,7 @@ impl Engine {
                 return;
             }
             state.closed = Some(reason);
+            QuietWait::new(self).forever();
             let resting = state.dismiss();
             let waiting = state.scheduler.take_waiting(now);
             self.settling.fetch_add(waiting.len(), Ordering::SeqCst);
@@ -137,6 +288,9 @@ impl Engine {
                 .filter_map(|key| state.scheduler.job_mut(*key)?.cell.take())
                 .collect();
             let (pending, running) = (waiting.len(), running.len());
+            for (key, _, job) in &waiting {
+                state.forget(*key, job.reply.extras());
+            }
             let lanes = state.lanes.clone();
             drop(state);
             if pending + running > 0 {
@@ -153,12 +307,17 @@ impl Engine {
         for (key, lane_key, job) in waiting {
             let error = LaneError::QueueError(reason.to_owned());
             let lane = Arc::clone(&lanes[lane_key.index()].id);
+            let extras = job.reply.extras().map(|extras| &**extras);
             self.emitter
-                .report(|| What::Failed(lane, self.name(key), error.to_string().into()));
+                .report(|| What::Failed(lane, self.name(key, extras), error.to_string().into()));
             let mut work = None;
-            job.into_reply(&mut work).send(Err(error));
+            job.into_reply(&mut work)
+                .send(Err(error), CommandStatus::Failed);
             drop_command(work, &lanes[lane_key.index()].id);
             self.settling.fetch_sub(1, Ordering::SeqCst);
+        }
+        for lane in &lanes {
+            lane.room.freed();
         }
         self.timer_moved.notify_one();
         self.check_quiet();

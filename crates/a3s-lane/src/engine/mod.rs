@@ -14,15 +14,23 @@
 
 mod admission;
 mod attempt;
+mod control;
+mod explain;
 mod job;
+mod leave;
 mod lifecycle;
+#[cfg(feature = "distributed")]
+mod limiters;
 mod observer;
+mod room;
 mod runner;
 mod settle;
+mod submission;
 mod sync;
 mod taken;
 mod timer;
 mod trace;
+mod unique;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -34,17 +42,29 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{LaneConfig, LaneOptions};
 use crate::dlq::DeadLetterQueue;
 use crate::event::{CommandName, EventEmitter};
+use crate::handler::HandlerMap;
 use crate::queue::LaneStatus;
+#[cfg(feature = "distributed")]
+use crate::scheduler::LimiterKey;
 use crate::scheduler::{CommandKey, LaneCounts, LaneKey, LanePolicy, Scheduler};
+use crate::shutdown::Leftover;
 use crate::storage::Storage;
+use crate::testing::Hooks;
 
 pub(crate) use admission::Target;
+pub(crate) use attempt::AttemptCell;
+pub(crate) use control::check_total;
+pub(crate) use job::Extras;
 use job::Job;
+#[cfg(feature = "distributed")]
+pub(crate) use limiters::unknown as unknown_limiter;
 use observer::LaneObserver;
 pub(crate) use observer::Observers;
+use room::Room;
 use runner::RestingRunner;
 use sync::{AtomicUsize, Clock, Mutex, MutexGuard, Runtime, lock};
 use timer::TimerState;
+use unique::Uniques;
 
 /// What a lane is made of.
 #[derive(Clone)]
@@ -57,10 +77,11 @@ pub(crate) struct LaneSpec {
 }
 
 /// What the engine keeps of a lane besides the scheduler's part.
-struct LaneInfo {
-    id: Arc<str>,
+pub(crate) struct LaneInfo {
+    pub(crate) id: Arc<str>,
     storage: Option<Arc<dyn Storage>>,
     observer: LaneObserver,
+    room: Arc<Room>,
     /// The type of the command that was reported last: most lanes run one type again and again.
     last_kind: Mutex<Arc<str>>,
 }
@@ -90,21 +111,35 @@ pub(crate) struct Engine {
     /// Where tasks run; known from the start on.
     runtime: OnceLock<Runtime>,
     clock: Clock,
+    hooks: Hooks,
     /// The random half of this queue's command ids.
     id_space: u64,
     /// Commands that have left the scheduler and whose receivers are being resolved.
     settling: AtomicUsize,
     /// Wakes whoever waits for the queue to be empty.
     quiet: Notify,
+    /// How many have to learn when the queue is empty: drains, and an end that was begun. While it is 0, nobody looks.
+    quiet_waits: AtomicUsize,
     /// Ends the event streams.
     ended: CancellationToken,
     timer_moved: Notify,
+    handlers: HandlerMap,
 }
 
 struct State {
     scheduler: Scheduler<Job>,
     names: FastMap<Arc<str>, LaneKey, foldhash::fast::RandomState>,
     lanes: Vec<Arc<LaneInfo>>,
+    /// Named limiters.
+    #[cfg(feature = "distributed")]
+    limiters: FastMap<String, LimiterKey, foldhash::fast::RandomState>,
+    /// Commands that were submitted with options, by serial: their handles reach them.
+    tracked: FastMap<u64, CommandKey, foldhash::fast::RandomState>,
+    /// Ids that submitters chose, and the serials of their commands.
+    ids: HashMap<Arc<str>, u64>,
+    uniques: Uniques,
+    /// Spreads the delays of retries.
+    random: Random,
     /// How many tasks the runtime runs at once; 0 before the start.
     workers: usize,
     /// Runners that were spawned and have not taken a start yet.
@@ -122,6 +157,8 @@ struct State {
     /// The last event is being sent or was sent.
     announced: bool,
     announcing: bool,
+    /// What was stopped at the end; kept from the start of an orderly end on.
+    withdrawn: Option<Vec<Leftover>>,
 }
 
 impl State {
@@ -139,6 +176,17 @@ impl State {
         wanted
     }
 
+    /// Draws a random number.
+    fn draw(&mut self) -> u64 {
+        self.random.next()
+    }
+
+    /// The sum of the slots that lanes keep, with the exception of one.
+    fn minimums(&self, except: Option<&str>) -> usize {
+        let others = self.names.iter().filter(|(id, _)| Some(&***id) != except);
+        others.map(|(_, lane)| self.counts(*lane).min).sum()
+    }
+
     fn counts(&self, lane: LaneKey) -> LaneCounts {
         self.scheduler.counts(lane)
     }
@@ -149,12 +197,19 @@ impl Engine {
         emitter: EventEmitter,
         dlq: Option<DeadLetterQueue>,
         observers: Observers,
+        hooks: Hooks,
     ) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 scheduler: Scheduler::new(),
                 names: FastMap::default(),
                 lanes: Vec::new(),
+                #[cfg(feature = "distributed")]
+                limiters: FastMap::default(),
+                tracked: FastMap::default(),
+                ids: HashMap::new(),
+                uniques: Uniques::default(),
+                random: Random::new(),
                 workers: 0,
                 armed: 0,
                 resting: None,
@@ -165,17 +220,21 @@ impl Engine {
                 closed: None,
                 announced: false,
                 announcing: false,
+                withdrawn: None,
             }),
             emitter,
             dlq,
             observers,
             runtime: OnceLock::new(),
-            clock: Clock::new(),
+            clock: Clock::new(hooks.clock.clone()),
+            hooks,
             id_space: uuid::Uuid::new_v4().as_u64_pair().0,
             settling: AtomicUsize::new(0),
             quiet: Notify::new(),
+            quiet_waits: AtomicUsize::new(0),
             ended: CancellationToken::new(),
             timer_moved: Notify::new(),
+            handlers: HandlerMap::default(),
         })
     }
 
@@ -193,7 +252,7 @@ impl Engine {
     }
 
     /// Nanoseconds since the engine was made.
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.clock.now()
     }
 
@@ -207,23 +266,36 @@ impl Engine {
         }
     }
 
-    fn name(&self, key: CommandKey) -> CommandName {
-        CommandName::new(self.id_space, key.serial())
+    /// The id of a command.
+    pub(crate) fn name(&self, key: CommandKey, extras: Option<&Extras>) -> CommandName {
+        match extras.and_then(|extras| extras.id.as_ref()) {
+            Some(id) => CommandName::Given(Arc::clone(id)),
+            None => CommandName::new(self.id_space, key.serial()),
+        }
     }
 
     /// Adds a lane, or gives an existing lane a new configuration; its commands stay.
     pub(crate) fn register(self: &Arc<Self>, spec: &LaneSpec) -> LaneKey {
         let now = self.now();
-        let policy = LanePolicy::new(&spec.config, &spec.options, spec.priority, now);
+        #[cfg_attr(not(feature = "distributed"), expect(unused_mut, reason = "limiters"))]
+        let mut policy = LanePolicy::new(&spec.config, &spec.options, spec.priority, now);
         let id: Arc<str> = spec.id.as_str().into();
+        let observer = self.observers.for_lane(&id);
+        let mut state = self.lock();
+        let known = state.names.get(&id).copied();
+        let room = known.map(|lane| Arc::clone(&state.lanes[lane.index()].room));
+        let room = room.unwrap_or_default();
         let info = Arc::new(LaneInfo {
             id: Arc::clone(&id),
             storage: spec.storage.clone(),
-            observer: self.observers.for_lane(&id),
+            observer,
+            room: Arc::clone(&room),
             last_kind: Mutex::new("".into()),
         });
-        let mut state = self.lock();
-        let known = state.names.get(&id).copied();
+        #[cfg(feature = "distributed")]
+        {
+            policy.limiters = state.limiter_keys(&spec.options);
+        }
         let key = match known {
             Some(key) => {
                 state.scheduler.set_policy(key, policy, now);
@@ -233,13 +305,17 @@ impl Engine {
             None => {
                 let key = state.scheduler.add_lane(policy);
                 state.names.insert(id, key);
-                state.lanes.push(info);
+                match state.lanes.get_mut(key.index()) {
+                    // The place of a lane that was removed.
+                    Some(place) => *place = info,
+                    None => state.lanes.push(info),
+                }
                 key
             }
         };
-        let follow_up = self.follow_up(&mut state);
-        drop(state);
-        self.act(follow_up);
+        self.release_lock(state);
+        // A larger limit may have made room.
+        room.freed();
         key
     }
 
@@ -253,12 +329,35 @@ impl Engine {
             .collect()
     }
 
-    pub(crate) fn lane_counts(&self, lane: LaneKey) -> LaneStatus {
-        self.lock().counts(lane).into()
+    /// How full a lane is; `None` when it was removed.
+    pub(crate) fn lane_counts(&self, lane: Target<'_>) -> Option<LaneStatus> {
+        let state = self.lock();
+        let lane = state.lane_of(lane)?;
+        Some(state.counts(lane).into())
     }
 
-    pub(crate) fn effective_priority(&self, lane: LaneKey) -> u8 {
+    /// How urgent a lane is now; `None` when it was removed.
+    pub(crate) fn effective_priority(&self, lane: Target<'_>) -> Option<u8> {
         let now = self.now();
-        self.lock().scheduler.effective_priority(lane, now)
+        let state = self.lock();
+        let lane = state.lane_of(lane)?;
+        Some(state.scheduler.effective_priority(lane, now))
+    }
+}
+
+/// Spreads delays; no secret depends on it.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        Self(uuid::Uuid::new_v4().as_u64_pair().1 | 1)
+    }
+
+    /// Xorshift (Marsaglia 2003).
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
     }
 }

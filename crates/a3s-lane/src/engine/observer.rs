@@ -18,6 +18,9 @@ pub(crate) enum Sample {
     Failed { run_ns: u64 },
     TimedOut { run_ns: u64 },
     Retried,
+    Cancelled,
+    Expired,
+    Preempted,
     DeadLettered,
 }
 
@@ -177,6 +180,9 @@ impl From<Sample> for LaneSample {
                 latency_ms: millis(run_ns),
             },
             Sample::Retried => Self::Retried,
+            Sample::Cancelled => Self::Cancelled,
+            Sample::Expired => Self::Expired,
+            Sample::Preempted => Self::Preempted,
             Sample::DeadLettered => Self::DeadLettered,
         }
     }

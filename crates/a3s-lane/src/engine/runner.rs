@@ -1,19 +1,21 @@
 //! Runners: tasks that run one command after another.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::attempt::{self, Abort, AttemptCell, Ended};
+use super::attempt::{self, Abort, Ended};
 use super::observer::Sample;
 use super::settle::Finished;
-use super::sync::yield_now;
+use super::sync::{MutexGuard, yield_now};
 use super::taken::{Stage, Taken};
 use super::trace::ExecuteSpan;
 use super::{Engine, State};
+use crate::command::StopReason;
+use crate::context::{Attempt, CommandContext};
 use crate::error::LaneError;
-use crate::scheduler::CommandKey;
 
 /// A runner gives way to other tasks after this many commands that never suspended it.
 const STREAK: u32 = 64;
@@ -67,27 +69,50 @@ impl Engine {
     pub(super) fn finish_overrun(self: &Arc<Self>, finished: Finished) {
         let runner = Runner {
             engine: Arc::clone(self),
-            stage: Stage::Busy(finished.key, finished.attempt),
+            stage: Stage::Busy(finished.key, finished.run),
         };
         self.spawn(runner.run(Some(Box::new(finished))));
     }
 
-    /// Makes a suspended attempt reachable, or says why it must stop at once.
-    fn attach(&self, key: CommandKey, attempt: u32, cell: Arc<AttemptCell>) -> Option<Abort> {
+    /// Ends a runner's being armed: it takes a command, if one can start.
+    fn end_armed(
+        self: &Arc<Self>,
+        stage: &mut Stage,
+        mut state: MutexGuard<'_, State>,
+        now: u64,
+    ) -> Option<Taken> {
+        *stage = Stage::Done;
+        state.armed -= 1;
+        self.carry_on(stage, state, true, now)
+    }
+
+    /// Makes a running attempt reachable. One that was told to stop before that is told again.
+    pub(crate) fn attach(&self, attempt: &Attempt) {
+        let cell = attempt.cell();
+        if !cell.attach() {
+            return;
+        }
         let mut state = self.lock();
-        let Some(running) = state.scheduler.running_attempt(key, attempt) else {
-            return Some(Abort::Lost);
+        let running = state.scheduler.running_attempt(attempt.key, attempt.run);
+        let (abort, stop) = match running {
+            None => (Some(Abort::Lost), None),
+            Some(_) if state.closed.is_some() => (Some(Abort::Closed), None),
+            Some(running) => (
+                running.stop.filter(|_| running.drop).map(Abort::Stop),
+                running.stop,
+            ),
         };
-        if state.closed.is_some() {
-            return Some(Abort::Closed);
+        if abort.is_none()
+            && let Some(job) = state.scheduler.job_mut(attempt.key)
+        {
+            job.cell = Some(Arc::clone(cell));
         }
-        if running.overdue {
-            return Some(Abort::Deadline);
+        drop(state);
+        if let Some(abort) = abort {
+            cell.abort(abort);
+        } else if let Some(reason) = stop {
+            cell.ask(reason);
         }
-        if let Some(job) = state.scheduler.job_mut(key) {
-            job.cell = Some(cell);
-        }
-        None
     }
 }
 
@@ -96,6 +121,7 @@ impl Runner {
     /// here without its help.
     async fn run(mut self, overrun: Option<Box<Finished>>) {
         let engine = Arc::clone(&self.engine);
+        let mut context = CommandContext::new(Arc::clone(&engine));
         let mut next = match overrun {
             None => self.first_take(),
             Some(finished) => {
@@ -106,7 +132,7 @@ impl Runner {
             let mut streak = 0;
             let mut streak_since = next.as_ref().map_or(0, |taken| taken.started_at);
             while let Some(taken) = next {
-                let (finished, suspended) = execute(&engine, taken).await;
+                let (finished, suspended) = execute(&engine, &mut context, taken).await;
                 if suspended {
                     streak = 0;
                     streak_since = finished.ended_at;
@@ -126,30 +152,32 @@ impl Runner {
                     streak_since = next.as_ref().map_or(0, |taken| taken.started_at);
                 }
             }
-            if !poll_fn(|cx| self.poll_rest(cx)).await {
-                return;
-            }
-            next = self.first_take();
+            next = match poll_fn(|cx| self.poll_rest(cx)).await {
+                ControlFlow::Continue(next) => next,
+                ControlFlow::Break(()) => return,
+            };
         }
     }
 
-    /// Waits to be armed again; false when this runner must end instead.
-    fn poll_rest(&mut self, cx: &Context<'_>) -> Poll<bool> {
-        let mut state = self.engine.lock();
+    /// Waits to be armed again, and ends being armed; breaks when this runner must end instead.
+    fn poll_rest(&mut self, cx: &Context<'_>) -> Poll<ControlFlow<(), Option<Taken>>> {
         if let Stage::Resting(rest) = self.stage {
+            let now = self.engine.now();
+            let mut state = self.engine.lock();
             return match &mut state.resting {
                 Some(resting) if resting.rest == rest => {
                     resting.waker.clone_from(cx.waker());
                     Poll::Pending
                 }
                 _ => {
-                    self.stage = Stage::Armed;
-                    Poll::Ready(true)
+                    let next = self.engine.end_armed(&mut self.stage, state, now);
+                    Poll::Ready(ControlFlow::Continue(next))
                 }
             };
         }
+        let mut state = self.engine.lock();
         if state.resting.is_some() || state.closed.is_some() || state.announced {
-            return Poll::Ready(false);
+            return Poll::Ready(ControlFlow::Break(()));
         }
         state.rests += 1;
         let rest = state.rests;
@@ -162,31 +190,28 @@ impl Runner {
     /// Ends being armed.
     fn first_take(&mut self) -> Option<Taken> {
         let now = self.engine.now();
-        let mut state = self.engine.lock();
-        self.stage = Stage::Done;
-        state.armed -= 1;
-        let mut taken = self.engine.take(&mut state, now);
-        let follow_up = self.engine.follow_up(&mut state);
-        if let Some(taken) = &mut taken {
-            self.stage = Stage::Busy(taken.key, taken.attempt);
-            taken.timer_first = follow_up.concerns_timer();
-        }
-        drop(state);
-        self.engine.act(follow_up);
-        taken
+        self.engine
+            .end_armed(&mut self.stage, self.engine.lock(), now)
     }
 }
 
 /// Runs one attempt; also says whether it gave up the thread.
-async fn execute(engine: &Arc<Engine>, taken: Taken) -> (Finished, bool) {
+async fn execute(
+    engine: &Arc<Engine>,
+    context: &mut CommandContext,
+    taken: Taken,
+) -> (Finished, bool) {
     let Taken {
         key,
         lane_key,
         lane,
+        run: number,
         attempt,
         work,
+        extras,
         started_at,
         timeout_ns,
+        progress_ns,
         wait_ns,
         submitted,
         timer_first,
@@ -200,17 +225,26 @@ async fn execute(engine: &Arc<Engine>, taken: Taken) -> (Finished, bool) {
         // Boxed, as all that few lanes need: the size of a runner is what spawning it costs.
         Box::pin(engine.record_awaited(&lane, lane_key, Sample::Started { wait_ns })).await;
     }
-    let span = ExecuteSpan::new(&lane.id, engine.name(key), &*work, attempt, submitted);
-    let run = span
-        .around(attempt::run(&*work, |cell| {
-            engine.attach(key, attempt, cell)
-        }))
-        .await;
+    let name = engine.name(key, extras.as_deref());
+    let span = ExecuteSpan::new(&lane.id, &name, &*work, attempt, submitted);
+    context.begin(Attempt {
+        key,
+        run: number,
+        number: attempt,
+        lane,
+        started_at,
+        timeout_ns,
+        beats: progress_ns.is_some(),
+        extras,
+        cell: OnceLock::new(),
+    });
+    let run = span.around(|| attempt::run(&*work, context)).await;
+    let Attempt { lane, extras, .. } = context.end().expect("a runner's context has its attempt");
     let (result, abandoned) = match run.ended {
         Ended::Returned(result) => (result, false),
-        Ended::Aborted(Abort::Deadline) => {
-            let limit = Duration::from_nanos(timeout_ns.unwrap_or_default());
-            (Err(LaneError::Timeout(limit)), false)
+        Ended::Aborted(Abort::Stop(reason)) => {
+            let limits = (timeout_ns, progress_ns);
+            (Err(stop_error(reason, limits)), false)
         }
         Ended::Aborted(Abort::Closed | Abort::Lost) => {
             let reason = "the queue was closed while the command ran";
@@ -222,14 +256,33 @@ async fn execute(engine: &Arc<Engine>, taken: Taken) -> (Finished, bool) {
         key,
         lane_key,
         lane,
+        run: number,
         attempt,
-        work,
+        work: Some(work),
+        extras,
         started_at,
         ended_at: engine.now(),
         result,
         abandoned,
     };
     (finished, run.suspended)
+}
+
+/// The error of an attempt whose body was dropped. `limits` are its time limit and its longest time without a sign of
+/// life.
+pub(super) fn stop_error(reason: StopReason, limits: (Option<u64>, Option<u64>)) -> LaneError {
+    let limit = |ns: Option<u64>| Duration::from_nanos(ns.unwrap_or_default());
+    match reason {
+        StopReason::Deadline => LaneError::Timeout(limit(limits.0)),
+        StopReason::Stall => LaneError::Stalled(limit(limits.1)),
+        StopReason::Cancel => LaneError::Cancelled("while it ran".to_owned()),
+        StopReason::Preempt => {
+            LaneError::Cancelled("to make room for a more urgent lane".to_owned())
+        }
+        StopReason::Shutdown => {
+            LaneError::QueueError("the queue was shut down before the command ended".to_owned())
+        }
+    }
 }
 
 /// Whether a command's first await is likely to get its turn: commands of one runner share its cooperative budget.

@@ -7,16 +7,20 @@ use chrono::Utc;
 use serde_json::Value;
 
 use super::attempt;
-use super::job::{Reply, Work};
+use super::job::{Extras, Reply, Work};
 use super::observer::Sample;
+use super::runner::stop_error;
 use super::sync::MutexGuard;
 use super::taken::{Stage, Taken, command_type};
 use super::trace;
 use super::{Engine, LaneInfo, State};
+use crate::command::StopReason;
 use crate::dlq::DeadLetter;
 use crate::error::{LaneError, Result};
-use crate::event::What;
+use crate::event::{CommandName, What};
+use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, Ending, LaneKey, Released, Verdict};
+use crate::shutdown::Leftover;
 use crate::storage::{Storage, StoredDeadLetter};
 
 /// An attempt that has ended.
@@ -24,8 +28,11 @@ pub(super) struct Finished {
     pub(super) key: CommandKey,
     pub(super) lane_key: LaneKey,
     pub(super) lane: Arc<LaneInfo>,
+    pub(super) run: u32,
     pub(super) attempt: u32,
-    pub(super) work: Work,
+    /// Absent when the body still blocks its thread and nobody shares it.
+    pub(super) work: Option<Work>,
+    pub(super) extras: Option<Arc<Extras>>,
     pub(super) started_at: u64,
     pub(super) ended_at: u64,
     pub(super) result: Result<Value>,
@@ -33,12 +40,21 @@ pub(super) struct Finished {
     pub(super) abandoned: bool,
 }
 
+impl State {
+    fn conclude(&mut self, finished: &Finished) -> Option<Verdict> {
+        let ending = finished.ending(self);
+        let random = self.draw();
+        self.scheduler
+            .conclude(finished.key, finished.run, ending, random)
+    }
+}
+
 impl Finished {
     fn ending(&self, state: &State) -> Ending {
         match &self.result {
             Ok(_) => Ending::Completed,
-            Err(error) if error.is_unrecoverable_job() => Ending::Unrecoverable,
             Err(_) if self.abandoned || state.closed.is_some() => Ending::Unrecoverable,
+            Err(error) if error.is_unrecoverable_job() => Ending::Unrecoverable,
             Err(_) => Ending::Failed,
         }
     }
@@ -54,12 +70,35 @@ impl Finished {
 
     fn sample(&self, verdict: Verdict) -> Sample {
         let run_ns = self.run_ns();
-        match (&self.result, verdict) {
-            (_, Verdict::Retry { .. }) => Sample::Retried,
-            (Ok(_), _) => Sample::Completed { run_ns },
-            (Err(LaneError::Timeout(_)), _) => Sample::TimedOut { run_ns },
-            (Err(_), _) => Sample::Failed { run_ns },
+        match (verdict, &self.result) {
+            (Verdict::Retry { .. }, _) => Sample::Retried,
+            (Verdict::Preempted, _) => Sample::Preempted,
+            (Verdict::Cancelled, _) => Sample::Cancelled,
+            (Verdict::Settle, Ok(_)) => Sample::Completed { run_ns },
+            (Verdict::Settle, Err(error)) if is_timeout(error) => Sample::TimedOut { run_ns },
+            (Verdict::Settle | Verdict::Withdrawn, _) => Sample::Failed { run_ns },
         }
+    }
+
+    /// The status of a command that leaves with this verdict.
+    fn status(&self, verdict: Verdict) -> CommandStatus {
+        match (verdict, &self.result) {
+            (Verdict::Cancelled, _) => CommandStatus::Cancelled,
+            (Verdict::Settle, Ok(_)) => CommandStatus::Completed,
+            (Verdict::Settle, Err(error)) if is_timeout(error) => CommandStatus::TimedOut,
+            _ => CommandStatus::Failed,
+        }
+    }
+
+    /// What the submitter is told, where that is not the attempt's own result.
+    fn overrule(&mut self, verdict: Verdict) {
+        let reason = match verdict {
+            Verdict::Cancelled => StopReason::Cancel,
+            Verdict::Withdrawn => StopReason::Shutdown,
+            Verdict::Settle | Verdict::Retry { .. } | Verdict::Preempted => return,
+        };
+        self.result = Err(stop_error(reason, (None, None)));
+        self.abandoned |= verdict == Verdict::Withdrawn;
     }
 
     /// The error of a command that failed for good.
@@ -69,6 +108,10 @@ impl Finished {
             _ => None,
         }
     }
+}
+
+fn is_timeout(error: &LaneError) -> bool {
+    matches!(error, LaneError::Timeout(_) | LaneError::Stalled(_))
 }
 
 /// What follows an attempt.
@@ -88,13 +131,15 @@ pub(super) fn drop_command<T>(command: T, lane: &str) {
 struct Answer {
     reply: Option<Reply>,
     result: Option<Result<Value>>,
+    status: CommandStatus,
 }
 
 impl Answer {
-    fn new(reply: Reply, result: Result<Value>) -> Self {
+    fn new(reply: Reply, result: Result<Value>, status: CommandStatus) -> Self {
         Self {
             reply: Some(reply),
             result: Some(result),
+            status,
         }
     }
 }
@@ -102,7 +147,7 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if let (Some(reply), Some(result)) = (self.reply.take(), self.result.take()) {
-            reply.send(result);
+            reply.send(result, self.status);
         }
     }
 }
@@ -116,19 +161,23 @@ pub(super) struct Settled<'a> {
     work: Option<Work>,
     /// The next command for this runner.
     pub(super) next: Option<Taken>,
-    guard: Option<Settling<'a>>,
+    guard: Settling<'a>,
 }
 
-/// A command that has left the scheduler and whose receiver is not resolved yet.
+/// A command whose attempt has ended and whose receiver, if it has left the scheduler, is not resolved yet.
 struct Settling<'a> {
     engine: &'a Engine,
-    /// Nothing follows in this runner: look whether the queue is empty now.
+    /// It has left.
+    left: bool,
+    /// Nothing follows in this runner: look whether the queue is empty, or idle, now.
     last: bool,
 }
 
 impl Drop for Settling<'_> {
     fn drop(&mut self) {
-        self.engine.settling.fetch_sub(1, Ordering::SeqCst);
+        if self.left {
+            self.engine.settling.fetch_sub(1, Ordering::SeqCst);
+        }
         if self.last {
             self.engine.check_quiet();
         }
@@ -154,20 +203,17 @@ impl Engine {
     pub(super) fn finish(
         self: &Arc<Self>,
         stage: &mut Stage,
-        finished: Finished,
+        mut finished: Finished,
         take: bool,
     ) -> Option<Taken> {
         let now = finished.ended_at;
         let mut state = self.lock();
-        let ending = finished.ending(&state);
-        let Some(verdict) = state
-            .scheduler
-            .conclude(finished.key, finished.attempt, ending)
-        else {
+        let Some(verdict) = state.conclude(&finished) else {
             drop(state);
             finished.discard();
             return self.carry_on(stage, self.lock(), take, now);
         };
+        finished.overrule(verdict);
         let mut letter = None;
         if finished.failure(verdict).is_some() && self.dlq.is_some() {
             drop(state);
@@ -190,26 +236,23 @@ impl Engine {
     pub(super) async fn finish_awaited(
         self: &Arc<Self>,
         stage: &mut Stage,
-        finished: Finished,
+        mut finished: Finished,
         take: bool,
     ) -> Option<Taken> {
-        let concluded = {
-            let mut state = self.lock();
-            let ending = finished.ending(&state);
-            state
-                .scheduler
-                .conclude(finished.key, finished.attempt, ending)
-        };
+        let concluded = self.lock().conclude(&finished);
         let Some(verdict) = concluded else {
             finished.discard();
             return self.carry_on(stage, self.lock(), take, self.now());
         };
+        finished.overrule(verdict);
         let letter = self.dead_letter(&finished, verdict);
         let buried = letter.is_some();
-        if let (Some(storage), Verdict::Settle, false) =
-            (&finished.lane.storage, verdict, finished.abandoned)
+        if let Some(storage) = &finished.lane.storage
+            && !verdict.requeues()
+            && !finished.abandoned
         {
-            self.unstore(&**storage, &finished, letter.as_ref()).await;
+            let name = self.name(finished.key, finished.extras.as_deref());
+            self.unstore(&**storage, &name, letter.as_ref()).await;
         }
         let (lane, key, sample) = (
             Arc::clone(&finished.lane),
@@ -236,8 +279,10 @@ impl Engine {
         let error = finished.failure(verdict)?;
         self.dlq.as_ref().filter(|_| !finished.abandoned)?;
         Some(DeadLetter {
-            command_id: self.name(finished.key).to_string(),
-            command_type: command_type(&finished.work).to_owned(),
+            command_id: self
+                .name(finished.key, finished.extras.as_deref())
+                .to_string(),
+            command_type: finished.work.as_ref().map_or("", command_type).to_owned(),
             lane_id: finished.lane.id.to_string(),
             error: error.to_string(),
             attempts: finished.attempt,
@@ -249,7 +294,8 @@ impl Engine {
     fn bury(&self, finished: &Finished, letter: DeadLetter) {
         self.emitter.report(|| {
             let kind = letter.command_type.as_str().into();
-            What::DeadLettered(Arc::clone(&finished.lane.id), self.name(finished.key), kind)
+            let name = self.name(finished.key, finished.extras.as_deref());
+            What::DeadLettered(Arc::clone(&finished.lane.id), name, kind)
         });
         if let Some(dlq) = &self.dlq {
             dlq.push_now(letter);
@@ -259,26 +305,28 @@ impl Engine {
     /// Sends the event of an attempt's end. Called under the lock: events come in the order of what they tell.
     fn tell(&self, finished: &Finished, verdict: Verdict) {
         let lane = || Arc::clone(&finished.lane.id);
-        let name = self.name(finished.key);
+        let name = || self.name(finished.key, finished.extras.as_deref());
         self.emitter.report(|| match (verdict, &finished.result) {
-            (Verdict::Retry { attempt }, _) => What::Retry(lane(), name, attempt),
-            (Verdict::Settle, Ok(_)) => What::Completed(lane(), name),
-            (Verdict::Settle, Err(error @ LaneError::Timeout(_))) => {
-                What::Timeout(lane(), name, error.to_string().into())
+            (Verdict::Retry { attempt }, _) => What::Retry(lane(), name(), attempt),
+            (Verdict::Preempted, _) => What::Preempted(lane(), name()),
+            (Verdict::Cancelled, _) => What::Cancelled(lane(), name(), "while it ran".into()),
+            (_, Ok(_)) => What::Completed(lane(), name()),
+            (_, Err(error)) if is_timeout(error) => {
+                What::Timeout(lane(), name(), error.to_string().into())
             }
-            (Verdict::Settle, Err(error)) => What::Failed(lane(), name, error.to_string().into()),
+            (_, Err(error)) => What::Failed(lane(), name(), error.to_string().into()),
         });
     }
 
     /// Takes a settled command out of its lane's storage. The result goes to the submitter whatever the storage
     /// says: a command that stays stored runs once more after a restart.
-    async fn unstore(
+    pub(super) async fn unstore(
         &self,
         storage: &dyn Storage,
-        finished: &Finished,
+        name: &CommandName,
         letter: Option<&DeadLetter>,
     ) {
-        let id = self.name(finished.key).to_string();
+        let id = name.to_string();
         if let Some(letter) = letter {
             let letter = StoredDeadLetter {
                 command_id: letter.command_id.clone(),
@@ -298,26 +346,28 @@ impl Engine {
     }
 
     /// Settles a command whose runner is gone, if the runner has not done so.
-    pub(super) fn give_up(&self, key: CommandKey, attempt: u32, error: LaneError) {
+    pub(super) fn give_up(&self, key: CommandKey, run: u32, error: LaneError) {
         let now = self.now();
         let mut state = self.lock();
-        let Some((lane_key, job)) = state.scheduler.abandon(key, attempt, now) else {
+        let Some((lane_key, job)) = state.scheduler.abandon(key, run, now) else {
             return;
         };
+        state.forget(key, job.reply.extras());
         let lane = Arc::clone(&state.lanes[lane_key.index()]);
         lane.observer
             .record(Sample::Failed { run_ns: 0 }, state.counts(lane_key));
         self.emitter.report(|| {
             What::Failed(
                 Arc::clone(&lane.id),
-                self.name(key),
+                self.name(key, job.reply.extras().map(|extras| &**extras)),
                 error.to_string().into(),
             )
         });
         self.settling.fetch_add(1, Ordering::SeqCst);
         drop(state);
         let mut work = None;
-        job.into_reply(&mut work).send(Err(error));
+        job.into_reply(&mut work)
+            .send(Err(error), CommandStatus::Failed);
         drop_command(work, &lane.id);
         self.settling.fetch_sub(1, Ordering::SeqCst);
     }
@@ -333,6 +383,7 @@ impl Engine {
         now: u64,
     ) -> Settled<'a> {
         let sample = finished.sample(verdict);
+        let status = finished.status(verdict);
         let run_ns = finished.run_ns();
         let buried = letter.is_some();
         if let Some(letter) = letter {
@@ -343,31 +394,75 @@ impl Engine {
             key,
             lane_key,
             lane,
+            run,
             attempt,
             work,
+            extras,
             result,
             ..
         } = finished;
+        if verdict == Verdict::Withdrawn
+            && let Some(withdrawn) = &mut state.withdrawn
+        {
+            withdrawn.push(Leftover {
+                command_id: self.name(key, extras.as_deref()).to_string(),
+                command_type: work.as_ref().map_or("", command_type).to_owned(),
+                lane_id: lane.id.to_string(),
+                attempts: attempt.saturating_sub(1),
+            });
+        }
         let completed = result.is_ok();
-        let mut work = Some(work);
-        if let (Verdict::Retry { .. }, Some(job)) = (verdict, state.scheduler.job_mut(key)) {
+        let mut work = work;
+        if verdict.requeues()
+            && let Some(job) = state.scheduler.job_mut(key)
+        {
             job.return_work(work.take());
         }
         // A queue that was closed since the verdict keeps nothing for a retry.
-        let closed = state.closed.filter(|_| verdict != Verdict::Settle);
+        let closed = state.closed.filter(|_| verdict.requeues());
         let answer = match closed {
             Some(reason) => {
-                let job = state.scheduler.abandon(key, attempt, now);
+                let job = state.scheduler.abandon(key, run, now);
                 let error = LaneError::QueueError(reason.to_owned());
                 self.emitter.report(|| {
                     let error = error.to_string().into();
-                    What::Failed(Arc::clone(&lane.id), self.name(key), error)
+                    What::Failed(
+                        Arc::clone(&lane.id),
+                        self.name(key, extras.as_deref()),
+                        error,
+                    )
                 });
-                job.map(|(_, job)| Answer::new(job.into_reply(&mut work), Err(error)))
+                job.map(|(_, job)| {
+                    let reply = job.into_reply(&mut work);
+                    Answer::new(reply, Err(error), CommandStatus::Failed)
+                })
             }
             None => match state.scheduler.release(key, now) {
-                Released::Settled(job) => Some(Answer::new(job.reply, result)),
-                Released::Requeued => None,
+                Released::Settled(job) => Some(Answer::new(job.reply, result, status)),
+                Released::Cancelled(job) => {
+                    self.emitter.report(|| {
+                        let name = self.name(key, extras.as_deref());
+                        What::Cancelled(
+                            Arc::clone(&lane.id),
+                            name,
+                            "before its next attempt".into(),
+                        )
+                    });
+                    let error = LaneError::Cancelled("before its next attempt".to_owned());
+                    let reply = job.into_reply(&mut work);
+                    Some(Answer::new(reply, Err(error), CommandStatus::Cancelled))
+                }
+                Released::Requeued => {
+                    if let Some(extras) = &extras {
+                        let delayed = state.scheduler.is_delayed(key);
+                        extras.handle.set_status(if delayed {
+                            CommandStatus::Delayed
+                        } else {
+                            CommandStatus::Pending
+                        });
+                    }
+                    None
+                }
             },
         };
         let counts = state.counts(lane_key);
@@ -376,17 +471,29 @@ impl Engine {
             lane.observer.record(Sample::DeadLettered, counts);
         }
         if answer.is_some() {
+            state.forget(key, extras.as_ref());
             self.settling.fetch_add(1, Ordering::SeqCst);
         }
         let next = self.carry_on(stage, state, take, now);
-        match verdict {
-            Verdict::Retry { attempt } => trace::retried(&lane.id, self.name(key), attempt),
-            Verdict::Settle => trace::settled(&lane.id, completed, run_ns),
+        if answer.is_none() && next.is_none() {
+            // A queue that ends waits for what runs, and this one does not run any more.
+            self.check_quiet();
         }
-        let guard = answer.is_some().then(|| Settling {
+        match verdict {
+            Verdict::Retry { attempt } => {
+                let name = self.name(key, extras.as_deref());
+                trace::retried(&lane.id, &name, attempt);
+            }
+            Verdict::Preempted => {}
+            Verdict::Settle | Verdict::Cancelled | Verdict::Withdrawn => {
+                trace::settled(&lane.id, completed, run_ns);
+            }
+        }
+        let guard = Settling {
             engine: self,
+            left: answer.is_some(),
             last: next.is_none(),
-        });
+        };
         Settled {
             answer,
             lane,
@@ -399,7 +506,7 @@ impl Engine {
     }
 
     /// Takes the next command for a runner, or arms the runner again, and releases the lock.
-    fn carry_on(
+    pub(super) fn carry_on(
         self: &Arc<Self>,
         stage: &mut Stage,
         mut state: MutexGuard<'_, State>,
@@ -412,7 +519,7 @@ impl Engine {
             None
         };
         *stage = match &next {
-            Some(next) => Stage::Busy(next.key, next.attempt),
+            Some(next) => Stage::Busy(next.key, next.run),
             None if take => Stage::Done,
             None => {
                 state.armed += 1;

@@ -9,6 +9,8 @@ pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use crate::testing::ManualClock;
+
 /// Locks, whether or not another thread panicked while it held the lock: every critical section of the engine leaves
 /// its state whole.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -66,24 +68,44 @@ pub(crate) fn interleave() {
 
 /// The time since the queue was made, in nanoseconds.
 #[cfg(not(shuttle))]
-pub(crate) struct Clock {
-    epoch: tokio::time::Instant,
+pub(crate) enum Clock {
+    Tokio { epoch: tokio::time::Instant },
+    Manual(ManualClock),
 }
 
 #[cfg(not(shuttle))]
 impl Clock {
-    pub(crate) fn new() -> Self {
-        Self {
-            epoch: tokio::time::Instant::now(),
+    pub(crate) fn new(manual: Option<ManualClock>) -> Self {
+        match manual {
+            Some(manual) => Self::Manual(manual),
+            None => Self::Tokio {
+                epoch: tokio::time::Instant::now(),
+            },
         }
     }
 
     pub(crate) fn now(&self) -> u64 {
-        crate::scheduler::nanos(self.epoch.elapsed())
+        match self {
+            Self::Tokio { epoch } => crate::scheduler::nanos(epoch.elapsed()),
+            Self::Manual(clock) => clock.now_ns(),
+        }
     }
 
     pub(crate) async fn sleep_until(&self, at: u64) {
-        tokio::time::sleep_until(self.epoch + Duration::from_nanos(at)).await;
+        match self {
+            Self::Tokio { epoch } => {
+                tokio::time::sleep_until(*epoch + Duration::from_nanos(at)).await;
+            }
+            Self::Manual(clock) => clock.sleep_until(at).await,
+        }
+    }
+
+    /// Waits until `at`; a clock that is moved by hand is moved.
+    pub(crate) async fn reach(&self, at: u64) {
+        if let Self::Manual(clock) = self {
+            clock.advance_to(at);
+        }
+        self.sleep_until(at).await;
     }
 }
 
@@ -95,7 +117,7 @@ pub(crate) struct Clock {
 
 #[cfg(shuttle)]
 impl Clock {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(_manual: Option<ManualClock>) -> Self {
         Self {
             now: std::sync::atomic::AtomicU64::new(0),
         }
@@ -103,6 +125,10 @@ impl Clock {
 
     pub(crate) fn now(&self) -> u64 {
         self.now.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    pub(crate) async fn reach(&self, at: u64) {
+        self.sleep_until(at).await;
     }
 
     pub(crate) async fn sleep_until(&self, at: u64) {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::attempt;
-use super::job::Work;
+use super::job::{Extras, Work};
 use super::observer::Sample;
 use super::trace::SubmitSpan;
 use super::{Engine, LaneInfo, State};
 use crate::event::What;
+use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, LaneKey};
 
 /// A command that a runner has taken and must run: it holds a slot.
@@ -15,10 +16,13 @@ pub(super) struct Taken {
     pub(super) key: CommandKey,
     pub(super) lane_key: LaneKey,
     pub(super) lane: Arc<LaneInfo>,
+    pub(super) run: u32,
     pub(super) attempt: u32,
     pub(super) work: Work,
+    pub(super) extras: Option<Arc<Extras>>,
     pub(super) started_at: u64,
     pub(super) timeout_ns: Option<u64>,
+    pub(super) progress_ns: Option<u64>,
     pub(super) wait_ns: u64,
     pub(super) submitted: SubmitSpan,
     /// The timer task was woken from this runner's thread, where tokio may run it only after this runner: let it
@@ -32,20 +36,26 @@ impl Engine {
         loop {
             let start = state.scheduler.next(now)?;
             let job = state.scheduler.job_mut(start.key)?;
-            let work = job.take_work(start.timeout_ns.is_some());
+            let work = job.take_work(start.stoppable);
             let submitted = job.span.take();
+            let extras = job.reply.extras().cloned();
+            if let Some(extras) = &extras {
+                extras.handle.set_status(CommandStatus::Running);
+            }
             let Some(work) = work else {
                 debug_assert!(false, "a waiting job has its command");
-                state.scheduler.abandon(start.key, start.attempt, now);
+                state.scheduler.abandon(start.key, start.run, now);
                 continue;
             };
             let lane = &state.lanes[start.lane.index()];
+            lane.room.freed();
             let wait_ns = start.wait_ns;
             let counts = state.scheduler.counts(start.lane);
             lane.observer.record(Sample::Started { wait_ns }, counts);
             self.emitter.report(|| {
                 let kind = lane.kind(command_type(&work));
-                What::Started(Arc::clone(&lane.id), self.name(start.key), kind)
+                let name = self.name(start.key, extras.as_deref());
+                What::Started(Arc::clone(&lane.id), name, kind)
             });
             if start.relieved {
                 self.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
@@ -54,10 +64,13 @@ impl Engine {
                 key: start.key,
                 lane_key: start.lane,
                 lane: Arc::clone(lane),
+                run: start.run,
                 attempt: start.attempt,
                 work,
+                extras,
                 started_at: now,
                 timeout_ns: start.timeout_ns,
+                progress_ns: start.progress_ns,
                 wait_ns,
                 submitted,
                 timer_first: false,

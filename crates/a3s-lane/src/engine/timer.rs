@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
-use super::attempt::Abort;
-use super::runner::RestingRunner;
+use super::attempt::{Abort, AttemptCell};
+use super::leave::{Departure, Leaving};
+use super::runner::{RestingRunner, stop_error};
 use super::settle::Finished;
 use super::{Engine, State};
-use crate::error::LaneError;
+use crate::command::StopReason;
 use crate::scheduler::{CommandKey, Due};
 
 /// Whether the timer task runs, and what it waits for.
@@ -35,6 +35,30 @@ pub(super) struct FollowUp {
     /// The resting runner, which is armed now.
     wake: Option<Waker>,
     timer: TimerChange,
+    /// Running commands that must make room for more urgent ones.
+    preempted: Vec<Asked>,
+}
+
+/// A running command that is to be told to stop, without the lock.
+#[must_use]
+pub(super) struct Asked {
+    /// Absent before the body has suspended: it is told when it does.
+    cell: Option<Arc<AttemptCell>>,
+    reason: StopReason,
+    drop: bool,
+}
+
+impl Asked {
+    pub(super) fn tell(self) {
+        let Some(cell) = self.cell else {
+            return;
+        };
+        if self.drop {
+            cell.abort(Abort::Stop(self.reason));
+        } else {
+            cell.ask(self.reason);
+        }
+    }
 }
 
 impl FollowUp {
@@ -47,6 +71,11 @@ impl FollowUp {
 impl Engine {
     /// Counts the tasks that the present state calls for.
     pub(super) fn follow_up(&self, state: &mut State) -> FollowUp {
+        let preempted = if state.scheduler.may_preempt() && state.scheduler.startable() == 0 {
+            state.preempt(self.now())
+        } else {
+            Vec::new()
+        };
         let timer = match state.scheduler.next_wake() {
             Some(wake) if !state.timer.running && state.workers > 0 => {
                 state.timer.running = true;
@@ -59,7 +88,7 @@ impl Engine {
             }
             _ => TimerChange::None,
         };
-        state.follow_up(timer)
+        state.follow_up(timer, preempted)
     }
 
     /// Does what [`follow_up`](Self::follow_up) found. Called without the lock.
@@ -68,6 +97,9 @@ impl Engine {
             runner.wake();
         }
         self.spawn_runners(follow_up.runners);
+        for asked in follow_up.preempted {
+            asked.tell();
+        }
         match follow_up.timer {
             TimerChange::None => {}
             TimerChange::Move => self.timer_moved.notify_one(),
@@ -85,28 +117,33 @@ impl Engine {
     pub(super) fn tick(self: &Arc<Self>, now: u64) -> Option<u64> {
         let mut stop = Vec::new();
         let mut overrun = Vec::new();
+        let mut expired: Vec<Leaving> = Vec::new();
         let mut state = self.lock();
         while let Some(due) = state.scheduler.tick(now) {
             match due {
-                Due::Deadline(key) => {
-                    stop.extend(
-                        state
-                            .scheduler
-                            .job_mut(key)
-                            .and_then(|job| job.cell.clone()),
-                    );
+                Due::Deadline(key) => stop.push(state.asked(key, StopReason::Deadline, true)),
+                Due::Stalled(key) => stop.push(state.asked(key, StopReason::Stall, true)),
+                Due::Drop(key, reason) => stop.push(state.asked(key, reason, true)),
+                Due::Overrun(key, run) => overrun.extend(state.overrun(key, run, now)),
+                Due::Expired(key, lane, job) => {
+                    expired.push(state.leave(self, key, lane, job, Departure::Expired));
                 }
-                Due::Overrun(key, attempt) => overrun.extend(state.overrun(key, attempt, now)),
             }
+        }
+        if state.scheduler.may_preempt() && state.scheduler.startable() == 0 {
+            stop.extend(state.preempt(now));
         }
         let wake = state.scheduler.next_wake();
         state.timer.running = wake.is_some();
         state.timer.target = wake.unwrap_or_default();
-        let follow_up = state.follow_up(TimerChange::None);
+        let follow_up = state.follow_up(TimerChange::None, Vec::new());
         drop(state);
         self.act(follow_up);
-        for cell in stop {
-            cell.abort(Abort::Deadline);
+        for asked in stop {
+            asked.tell();
+        }
+        if !expired.is_empty() {
+            self.dismiss(expired);
         }
         for finished in overrun {
             self.finish_overrun(finished);
@@ -116,30 +153,55 @@ impl Engine {
 }
 
 impl State {
-    fn follow_up(&mut self, timer: TimerChange) -> FollowUp {
+    fn follow_up(&mut self, timer: TimerChange, preempted: Vec<Asked>) -> FollowUp {
         let wanted = self.arm();
         let resting = self.resting.take_if(|_| wanted > 0);
         FollowUp {
             runners: wanted - usize::from(resting.is_some()),
             wake: resting.map(RestingRunner::into_waker),
             timer,
+            preempted,
+        }
+    }
+
+    /// Asks running commands to make room for more urgent ones that wait for nothing else.
+    fn preempt(&mut self, now: u64) -> Vec<Asked> {
+        let mut asked = Vec::new();
+        while let Some((key, drop)) = self.scheduler.preempt(now) {
+            asked.push(self.asked(key, StopReason::Preempt, drop));
+        }
+        asked
+    }
+
+    /// How to tell a running command that the scheduler has asked to stop.
+    pub(super) fn asked(&mut self, key: CommandKey, reason: StopReason, drop: bool) -> Asked {
+        let job = self.scheduler.job_mut(key);
+        Asked {
+            cell: job.and_then(|job| job.cell.clone()),
+            reason,
+            drop,
         }
     }
 
     /// An attempt that blocks its thread past its time limit: it ends without its help.
-    fn overrun(&mut self, key: CommandKey, attempt: u32, now: u64) -> Option<Finished> {
-        let running = self.scheduler.running_attempt(key, attempt)?;
-        let work = self.scheduler.job_mut(key)?.take_work(true)?;
-        let limit = running.timeout_ns.unwrap_or_default();
+    fn overrun(&mut self, key: CommandKey, run: u32, now: u64) -> Option<Finished> {
+        let running = self.scheduler.running_attempt(key, run)?;
+        let job = self.scheduler.job_mut(key)?;
+        let work = job.take_work(true);
+        let extras = job.reply.extras().cloned();
+        let reason = running.stop.unwrap_or(StopReason::Deadline);
+        let error = stop_error(reason, (running.timeout_ns, running.progress_ns));
         Some(Finished {
             key,
             lane_key: running.lane,
             lane: Arc::clone(&self.lanes[running.lane.index()]),
-            attempt,
+            run,
+            attempt: running.attempt,
             work,
-            started_at: now.saturating_sub(limit),
+            extras,
+            started_at: running.started_at,
             ended_at: now,
-            result: Err(LaneError::Timeout(Duration::from_nanos(limit))),
+            result: Err(error),
             abandoned: false,
         })
     }

@@ -3,7 +3,7 @@
 #[cfg(feature = "telemetry")]
 mod enabled {
     use tracing::Span;
-    use tracing::instrument::{Instrument, Instrumented};
+    use tracing::instrument::Instrument;
 
     use crate::command::Command;
     use crate::event::CommandName;
@@ -32,7 +32,7 @@ mod enabled {
         /// `attempt` is counted from 1; the span tells how often the command was tried before.
         pub(crate) fn new(
             lane: &str,
-            name: CommandName,
+            name: &CommandName,
             command: &dyn Command,
             attempt: u32,
             submitted: SubmitSpan,
@@ -48,8 +48,13 @@ mod enabled {
             ))
         }
 
-        pub(crate) fn around<F: Future>(&self, body: F) -> Instrumented<F> {
-            body.instrument(self.0.clone())
+        /// Runs what `body` makes inside the span.
+        pub(crate) async fn around<F: Future>(&self, body: impl FnOnce() -> F) -> F::Output {
+            if self.0.is_disabled() {
+                return body().await;
+            }
+            // Boxed: a runner that nobody traces stays small.
+            Box::pin(body().instrument(self.0.clone())).await
         }
 
         pub(crate) fn end(self, success: bool) {
@@ -61,7 +66,7 @@ mod enabled {
         telemetry::record_submit(lane);
     }
 
-    pub(crate) fn retried(lane: &str, name: CommandName, attempt: u32) {
+    pub(crate) fn retried(lane: &str, name: &CommandName, attempt: u32) {
         telemetry::retry_span(lane, name, attempt).in_scope(|| {});
     }
 
@@ -96,7 +101,7 @@ mod enabled {
     impl ExecuteSpan {
         pub(crate) fn new(
             _lane: &str,
-            _name: CommandName,
+            _name: &CommandName,
             _command: &dyn Command,
             _attempt: u32,
             _submitted: SubmitSpan,
@@ -104,8 +109,8 @@ mod enabled {
             Self
         }
 
-        pub(crate) fn around<F: Future>(&self, body: F) -> F {
-            body
+        pub(crate) async fn around<F: Future>(&self, body: impl FnOnce() -> F) -> F::Output {
+            body().await
         }
 
         pub(crate) fn end(self, _success: bool) {}
@@ -113,7 +118,7 @@ mod enabled {
 
     pub(crate) fn submitted(_lane: &str) {}
 
-    pub(crate) fn retried(_lane: &str, _name: CommandName, _attempt: u32) {}
+    pub(crate) fn retried(_lane: &str, _name: &CommandName, _attempt: u32) {}
 
     pub(crate) fn settled(_lane: &str, _completed: bool, _run_ns: u64) {}
 }

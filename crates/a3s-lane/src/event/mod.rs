@@ -36,10 +36,22 @@ pub mod events {
     pub const QUEUE_COMMAND_FAILED: &str = "queue.command.failed";
     /// A command's last attempt met its time limit. Payload: `lane_id`, `command_id`, `error`.
     pub const QUEUE_COMMAND_TIMEOUT: &str = "queue.command.timeout";
+    /// A command was cancelled. Payload: `lane_id`, `command_id`, `reason`.
+    pub const QUEUE_COMMAND_CANCELLED: &str = "queue.command.cancelled";
+    /// A command's time to live ran out before it started. Payload: `lane_id`, `command_id`.
+    pub const QUEUE_COMMAND_EXPIRED: &str = "queue.command.expired";
+    /// A running command was stopped for a more urgent lane and is queued again. Payload: `lane_id`, `command_id`.
+    pub const QUEUE_COMMAND_PREEMPTED: &str = "queue.command.preempted";
+    /// A running command reports how far it is. Payload: `lane_id`, `command_id`, `progress` (the value it reports).
+    pub const QUEUE_COMMAND_PROGRESS: &str = "queue.command.progress";
     /// A lane's pending commands reached its pressure threshold. Payload: `lane_id`.
     pub const QUEUE_LANE_PRESSURE: &str = "queue.lane.pressure";
     /// A lane under pressure has no pending command left. Payload: `lane_id`.
     pub const QUEUE_LANE_IDLE: &str = "queue.lane.idle";
+    /// A lane starts no more commands until it is resumed. Payload: `lane_id`.
+    pub const QUEUE_LANE_PAUSED: &str = "queue.lane.paused";
+    /// A paused lane starts commands again. Payload: `lane_id`.
+    pub const QUEUE_LANE_RESUMED: &str = "queue.lane.resumed";
     /// The queue stopped accepting work. Sent once. No payload.
     pub const QUEUE_SHUTDOWN_STARTED: &str = "queue.shutdown.started";
     /// The queue was shut down and its last command has settled. Sent once, the last event of a queue. No payload.

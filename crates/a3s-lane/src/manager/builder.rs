@@ -8,11 +8,17 @@ use super::QueueManager;
 use crate::command::{lane_ids, priorities};
 use crate::config::{LaneConfig, LaneOptions};
 use crate::dlq::DeadLetterQueue;
-use crate::engine::{LaneSpec, Observers};
+#[cfg(feature = "distributed")]
+use crate::engine::unknown_limiter;
+use crate::engine::{LaneSpec, Observers, check_total};
 use crate::error::{LaneError, Result};
 use crate::event::EventEmitter;
+use crate::handler::Handler;
 use crate::queue::{CommandQueue, Lane};
+#[cfg(feature = "distributed")]
+use crate::ratelimit::LimiterConfig;
 use crate::storage::Storage;
+use crate::testing::{Hooks, ManualClock, SubmissionLog};
 
 #[cfg(feature = "monitoring")]
 use crate::alerts::AlertManager;
@@ -28,7 +34,12 @@ pub struct QueueManagerBuilder {
     options: HashMap<String, LaneOptions>,
     storage: Option<Arc<dyn Storage>>,
     dlq_size: Option<usize>,
+    total: Option<usize>,
+    #[cfg(feature = "distributed")]
+    limiters: Vec<(String, LimiterConfig)>,
+    handlers: Vec<(String, Arc<dyn Handler>)>,
     observers: Observers,
+    hooks: Hooks,
 }
 
 impl QueueManagerBuilder {
@@ -40,7 +51,12 @@ impl QueueManagerBuilder {
             options: HashMap::new(),
             storage: None,
             dlq_size: None,
+            total: None,
+            #[cfg(feature = "distributed")]
+            limiters: Vec::new(),
+            handlers: Vec::new(),
             observers: Observers::default(),
+            hooks: Hooks::default(),
         }
     }
 
@@ -69,6 +85,119 @@ impl QueueManagerBuilder {
     /// Keeps the last `size` commands that failed for good.
     pub fn with_dlq(mut self, size: usize) -> Self {
         self.dlq_size = Some(size);
+        self
+    }
+
+    /// Limits how many commands run at once, over all lanes.
+    ///
+    /// A lane's `min_concurrency` is a reservation then: of the total, so many slots are kept for the lane while it runs
+    /// fewer. The sum of the minimums must fit into the total. Default: no limit, and minimums are only information.
+    ///
+    /// # Examples
+    ///
+    /// At most three at once, one of them always left for `control`:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> a3s_lane::Result<()> {
+    /// use a3s_lane::{EventEmitter, LaneConfig, QueueManagerBuilder};
+    ///
+    /// let manager = QueueManagerBuilder::new(EventEmitter::new(16))
+    ///     .with_lane("control", LaneConfig::new(1, 2), 0)
+    ///     .with_lane("prompt", LaneConfig::new(0, 3), 5)
+    ///     .with_max_concurrency(3)
+    ///     .build()
+    ///     .await?;
+    /// # drop(manager);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_max_concurrency(mut self, total: usize) -> Self {
+        self.total = Some(total);
+        self
+    }
+
+    /// Adds a limiter that lanes share by its name; see [`LaneOptions::with_limiter`]. The last call for a name wins.
+    #[cfg(feature = "distributed")]
+    pub fn with_limiter(mut self, name: impl Into<String>, config: LimiterConfig) -> Self {
+        let name = name.into();
+        self.limiters.retain(|(known, _)| *known != name);
+        self.limiters.push((name, config));
+        self
+    }
+
+    /// Sets the code that runs [`JsonCommand`](crate::JsonCommand)s of a type. The last call for a type wins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> a3s_lane::Result<()> {
+    /// use a3s_lane::{CommandContext, EventEmitter, JsonCommand, QueueManagerBuilder};
+    /// use serde_json::{Value, json};
+    ///
+    /// let manager = QueueManagerBuilder::new(EventEmitter::new(16))
+    ///     .with_default_lanes()
+    ///     .with_handler("greet", |name: Value, _context: CommandContext| async move {
+    ///         Ok(json!(format!("hello {}", name.as_str().unwrap_or("you"))))
+    ///     })
+    ///     .build()
+    ///     .await?;
+    /// manager.start().await?;
+    /// let greeting = manager
+    ///     .submit("query", Box::new(JsonCommand::new("greet", json!("Ann"))))
+    ///     .await?;
+    /// assert_eq!(greeting.await.expect("the queue is alive")?, "hello Ann");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_handler(
+        mut self,
+        command_type: impl Into<String>,
+        handler: impl Handler + 'static,
+    ) -> Self {
+        self.handlers.push((command_type.into(), Arc::new(handler)));
+        self
+    }
+
+    /// Has the queue go by a clock that a test moves; see [`ManualClock`].
+    pub fn with_clock(mut self, clock: ManualClock) -> Self {
+        self.hooks.clock = Some(clock);
+        self
+    }
+
+    /// For tests: a submission returns when its command has run, and everything else that could run without time going on.
+    ///
+    /// Needs a started manager. A body that submits must do so with
+    /// [`submit_child`](crate::CommandContext::submit_child): another submission would wait for its own caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> a3s_lane::Result<()> {
+    /// use a3s_lane::{CommandStatus, EventEmitter, JsonCommand, QueueManagerBuilder, SubmitOptions};
+    ///
+    /// let manager = QueueManagerBuilder::new(EventEmitter::new(16))
+    ///     .with_default_lanes()
+    ///     .with_inline(true)
+    ///     .build()
+    ///     .await?;
+    /// manager.start().await?;
+    /// let command = Box::new(JsonCommand::new("greet", 1.into()));
+    /// let handle = manager.submit_with("query", command, SubmitOptions::new()).await?;
+    /// assert_eq!(handle.status(), CommandStatus::Completed);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_inline(mut self, inline: bool) -> Self {
+        self.hooks.inline = inline;
+        self
+    }
+
+    /// For tests: remembers what is submitted; see [`SubmissionLog`].
+    pub fn with_submission_log(mut self, log: SubmissionLog) -> Self {
+        self.hooks.log = Some(log);
         self
     }
 
@@ -128,10 +257,23 @@ impl QueueManagerBuilder {
             mut options,
             storage,
             dlq_size,
+            total,
+            #[cfg(feature = "distributed")]
+            limiters,
+            handlers,
             observers,
+            hooks,
         } = self;
         let dlq = dlq_size.map(DeadLetterQueue::new);
-        let queue = CommandQueue::with_parts(emitter, dlq, storage.clone(), observers.clone());
+        let queue =
+            CommandQueue::with_parts(emitter, dlq, storage.clone(), observers.clone(), hooks);
+        for (command_type, handler) in handlers {
+            queue.engine().handlers().insert(command_type, handler);
+        }
+        #[cfg(feature = "distributed")]
+        for (name, config) in limiters {
+            queue.engine().add_limiter(&name, &config);
+        }
         for (id, config, priority) in lanes {
             let options = options.remove(&id).unwrap_or_default();
             let lane = Lane::from_spec(LaneSpec {
@@ -143,6 +285,7 @@ impl QueueManagerBuilder {
             });
             queue.register_lane(Arc::new(lane)).await;
         }
+        queue.engine().set_total(total)?;
         Ok(QueueManager {
             queue: Arc::new(queue),
             #[cfg(feature = "metrics")]
@@ -150,6 +293,20 @@ impl QueueManagerBuilder {
             #[cfg(feature = "monitoring")]
             alerts: observers.alerts,
         })
+    }
+
+    #[cfg(feature = "distributed")]
+    fn validate_limiters(&self) -> Result<()> {
+        for (name, config) in &self.limiters {
+            config.validate(name)?;
+        }
+        for (id, options) in &self.options {
+            let known = |name: &String| self.limiters.iter().any(|(limiter, _)| limiter == name);
+            if let Some(name) = options.limiters().iter().find(|name| !known(name)) {
+                return Err(unknown_limiter(id, name));
+            }
+        }
+        Ok(())
     }
 
     fn validate(&self) -> Result<()> {
@@ -164,6 +321,13 @@ impl QueueManagerBuilder {
                 options.validate(id, config)?;
             }
         }
+        let minimums = self
+            .lanes
+            .iter()
+            .map(|(_, config, _)| config.min_concurrency);
+        check_total(self.total, minimums.fold(0, usize::saturating_add))?;
+        #[cfg(feature = "distributed")]
+        self.validate_limiters()?;
         let known = |id: &String| self.lanes.iter().any(|(lane, _, _)| lane == id);
         match self.options.keys().find(|id| !known(id)) {
             Some(id) => Err(LaneError::ConfigError(format!(

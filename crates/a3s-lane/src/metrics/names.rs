@@ -2,19 +2,22 @@
 
 use super::LaneSample;
 use super::metric_names::{
-    COMMAND_LATENCY, COMMAND_WAIT_TIME, COMMANDS_COMPLETED, COMMANDS_DEAD_LETTERED,
-    COMMANDS_FAILED, COMMANDS_RETRIED, COMMANDS_SUBMITTED, COMMANDS_TIMEOUT, QUEUE_ACTIVE,
-    QUEUE_DEPTH,
+    COMMAND_LATENCY, COMMAND_WAIT_TIME, COMMANDS_CANCELLED, COMMANDS_COMPLETED,
+    COMMANDS_DEAD_LETTERED, COMMANDS_EXPIRED, COMMANDS_FAILED, COMMANDS_PREEMPTED,
+    COMMANDS_RETRIED, COMMANDS_SUBMITTED, COMMANDS_TIMEOUT, QUEUE_ACTIVE, QUEUE_DEPTH,
 };
 
 /// The counters of a lane.
-pub(crate) const COUNTERS: [&str; 6] = [
+pub(crate) const COUNTERS: [&str; 9] = [
     COMMANDS_SUBMITTED,
     COMMANDS_COMPLETED,
     COMMANDS_FAILED,
     COMMANDS_TIMEOUT,
     COMMANDS_RETRIED,
     COMMANDS_DEAD_LETTERED,
+    COMMANDS_CANCELLED,
+    COMMANDS_EXPIRED,
+    COMMANDS_PREEMPTED,
 ];
 /// The gauges of a lane.
 pub(crate) const GAUGES: [&str; 2] = [QUEUE_DEPTH, QUEUE_ACTIVE];
@@ -38,6 +41,9 @@ impl LaneSample {
             Self::TimedOut { .. } => Some(3),
             Self::Retried => Some(4),
             Self::DeadLettered => Some(5),
+            Self::Cancelled => Some(6),
+            Self::Expired => Some(7),
+            Self::Preempted => Some(8),
             Self::Started { .. } => None,
         }
     }
@@ -95,6 +101,9 @@ mod tests {
             ),
             (LaneSample::Retried, Some(COMMANDS_RETRIED), None),
             (LaneSample::DeadLettered, Some(COMMANDS_DEAD_LETTERED), None),
+            (LaneSample::Cancelled, Some(COMMANDS_CANCELLED), None),
+            (LaneSample::Expired, Some(COMMANDS_EXPIRED), None),
+            (LaneSample::Preempted, Some(COMMANDS_PREEMPTED), None),
         ];
         for (sample, counter, observation) in samples {
             assert_eq!(sample.counter().map(|index| COUNTERS[index]), counter);

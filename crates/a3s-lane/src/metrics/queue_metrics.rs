@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::metric_names::{
-    COMMAND_LATENCY, COMMAND_WAIT_TIME, COMMANDS_COMPLETED, COMMANDS_DEAD_LETTERED,
-    COMMANDS_FAILED, COMMANDS_RETRIED, COMMANDS_SUBMITTED, COMMANDS_TIMEOUT, QUEUE_ACTIVE,
-    QUEUE_DEPTH,
+    COMMAND_LATENCY, COMMAND_WAIT_TIME, COMMANDS_CANCELLED, COMMANDS_COMPLETED,
+    COMMANDS_DEAD_LETTERED, COMMANDS_EXPIRED, COMMANDS_FAILED, COMMANDS_PREEMPTED,
+    COMMANDS_RETRIED, COMMANDS_SUBMITTED, COMMANDS_TIMEOUT, QUEUE_ACTIVE, QUEUE_DEPTH,
 };
 use super::{LaneRecorder, LaneSample, LocalMetrics, MetricsBackend, MetricsSnapshot};
 
@@ -81,6 +81,21 @@ impl QueueMetrics {
         self.count(COMMANDS_RETRIED, lane_id).await;
     }
 
+    /// Counts a command that was cancelled, or dropped for a newer one.
+    pub async fn record_cancel(&self, lane_id: &str) {
+        self.count(COMMANDS_CANCELLED, lane_id).await;
+    }
+
+    /// Counts a command whose time to live ran out before it started.
+    pub async fn record_expiry(&self, lane_id: &str) {
+        self.count(COMMANDS_EXPIRED, lane_id).await;
+    }
+
+    /// Counts an attempt that made room for a more urgent lane.
+    pub async fn record_preemption(&self, lane_id: &str) {
+        self.count(COMMANDS_PREEMPTED, lane_id).await;
+    }
+
     /// Counts a command that went to the dead letters.
     pub async fn record_dead_letter(&self, lane_id: &str) {
         self.count(COMMANDS_DEAD_LETTERED, lane_id).await;
@@ -136,6 +151,9 @@ impl QueueMetrics {
             LaneSample::TimedOut { .. } => self.record_timeout(lane_id).await,
             LaneSample::Retried => self.record_retry(lane_id).await,
             LaneSample::DeadLettered => self.record_dead_letter(lane_id).await,
+            LaneSample::Cancelled => self.record_cancel(lane_id).await,
+            LaneSample::Expired => self.record_expiry(lane_id).await,
+            LaneSample::Preempted => self.record_preemption(lane_id).await,
         }
         self.set_queue_depth(lane_id, depth).await;
         self.set_active_commands(lane_id, active).await;

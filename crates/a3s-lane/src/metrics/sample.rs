@@ -30,6 +30,12 @@ pub enum LaneSample {
     },
     /// An attempt failed and will be repeated.
     Retried,
+    /// A command was cancelled, or dropped for a newer one.
+    Cancelled,
+    /// A command's time to live ran out before it started.
+    Expired,
+    /// An attempt made room for a more urgent lane; its command runs again.
+    Preempted,
     /// A command went to the dead letters.
     DeadLettered,
 }

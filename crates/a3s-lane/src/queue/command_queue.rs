@@ -15,6 +15,7 @@ use crate::engine::{Engine, Observers, Target};
 use crate::error::Result;
 use crate::event::{EventEmitter, EventStream, LaneEvent};
 use crate::storage::Storage;
+use crate::testing::Hooks;
 
 /// Lanes and the scheduler that runs their commands, the most urgent lane first.
 ///
@@ -32,19 +33,37 @@ pub struct CommandQueue {
 impl CommandQueue {
     /// A queue without lanes, dead letters or storage.
     pub fn new(event_emitter: EventEmitter) -> Self {
-        Self::with_parts(event_emitter, None, None, Observers::default())
+        Self::with_parts(
+            event_emitter,
+            None,
+            None,
+            Observers::default(),
+            Hooks::default(),
+        )
     }
 
     /// A queue that keeps the last `dlq_size` commands that failed for good.
     pub fn with_dlq(event_emitter: EventEmitter, dlq_size: usize) -> Self {
         let dlq = DeadLetterQueue::new(dlq_size);
-        Self::with_parts(event_emitter, Some(dlq), None, Observers::default())
+        Self::with_parts(
+            event_emitter,
+            Some(dlq),
+            None,
+            Observers::default(),
+            Hooks::default(),
+        )
     }
 
     /// A queue that knows a storage. Commands are stored by lanes that were made with
     /// [`Lane::with_storage`], not by the queue.
     pub fn with_storage(event_emitter: EventEmitter, storage: Arc<dyn Storage>) -> Self {
-        Self::with_parts(event_emitter, None, Some(storage), Observers::default())
+        Self::with_parts(
+            event_emitter,
+            None,
+            Some(storage),
+            Observers::default(),
+            Hooks::default(),
+        )
     }
 
     /// [`with_dlq`](Self::with_dlq) and [`with_storage`](Self::with_storage) together.
@@ -59,6 +78,7 @@ impl CommandQueue {
             Some(dlq),
             Some(storage),
             Observers::default(),
+            Hooks::default(),
         )
     }
 
@@ -67,11 +87,16 @@ impl CommandQueue {
         dlq: Option<DeadLetterQueue>,
         storage: Option<Arc<dyn Storage>>,
         observers: Observers,
+        hooks: Hooks,
     ) -> Self {
         Self {
-            engine: Engine::new(event_emitter, dlq, observers),
+            engine: Engine::new(event_emitter, dlq, observers, hooks),
             storage,
         }
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     /// The storage that this queue was made with.

@@ -89,10 +89,9 @@ impl Lane {
     ///
     /// Cancel safe: never waits.
     pub async fn effective_priority(&self) -> Priority {
-        match self.inside() {
-            Some((engine, key)) => engine.effective_priority(key),
-            None => self.spec.priority,
-        }
+        let inside = self.inside();
+        let now = inside.and_then(|(engine, key)| engine.effective_priority(self.target(key)));
+        now.unwrap_or(self.spec.priority)
     }
 
     /// Adds a command at the back of the lane. The receiver resolves to its result.
@@ -121,14 +120,18 @@ impl Lane {
     ///
     /// Cancel safe: never waits.
     pub async fn status(&self) -> LaneStatus {
-        match &*self.lock() {
-            Place::Inside(engine, key) => engine.lane_counts(*key),
-            Place::Outside(waiting) => LaneStatus {
-                pending: waiting.len(),
-                active: 0,
-                min: self.spec.config.min_concurrency,
-                max: self.spec.config.max_concurrency,
+        let pending = match &*self.lock() {
+            Place::Outside(waiting) => waiting.len(),
+            Place::Inside(engine, key) => match engine.lane_counts(self.target(*key)) {
+                Some(status) => return status,
+                None => 0,
             },
+        };
+        LaneStatus {
+            pending,
+            active: 0,
+            min: self.spec.config.min_concurrency,
+            max: self.spec.config.max_concurrency,
         }
     }
 

@@ -2,9 +2,13 @@
 //!
 //! The arithmetic is exact: whole numbers of nanoseconds, nothing is rounded away. [`TokenBucketLimiter`] allows a burst and
 //! then a steady rate; [`SlidingWindowLimiter`] never exceeds its maximum in any window. A lane's own rate limit is a token
-//! bucket.
+//! bucket. A [`LimiterConfig`] describes a limiter with a name, which lanes share.
 
+mod ledger;
 mod limiter;
+mod marks;
+mod meter;
+mod named;
 mod sliding_window;
 mod token_bucket;
 
@@ -13,10 +17,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use limiter::{RateLimiter, SlidingWindowLimiter, TokenBucketLimiter};
+pub use named::LimiterConfig;
 pub(crate) use sliding_window::SlidingWindow;
 pub(crate) use token_bucket::TokenBucket;
+pub(crate) use {ledger::Charge, meter::Meter};
 
 /// How many commands may start per window of time. The default is [`unlimited`](Self::unlimited).
+///
+/// In a [`LimiterConfig`] that counts cost, read `max_commands` as units of cost per window, such as tokens per minute.
 ///
 /// A limit of zero commands, or with a window of zero length, allows nothing. Windows longer than 584 years count as 584
 /// years.
@@ -72,13 +80,18 @@ impl RateLimitConfig {
         Self::per_second(u64::MAX)
     }
 
-    /// Checks the limit; the error names the field and what would be right.
+    /// Checks the limit of a lane; the error names the field and what would be right.
     pub(crate) fn validate(&self) -> Result<(), String> {
+        self.validate_as("rate_limit")
+    }
+
+    /// Checks the limit that is called `field` where it is used.
+    fn validate_as(&self, field: &str) -> Result<(), String> {
         if self.max_commands == 0 {
-            return Err("rate_limit.max_commands must be at least 1 (got 0)".into());
+            return Err(format!("{field}.max_commands must be at least 1 (got 0)"));
         }
         if self.window.is_zero() {
-            return Err("rate_limit.window must be longer than zero (got 0ns)".into());
+            return Err(format!("{field}.window must be longer than zero (got 0ns)"));
         }
         Ok(())
     }

@@ -1,18 +1,23 @@
 //! The arithmetic of a token bucket, with the time as an argument.
 
-use super::RateLimitConfig;
+use super::ledger::{Ledger, Part};
+use super::marks::Marks;
+use super::{RateLimitConfig, SlidingWindow};
 
 /// A bucket of tokens that refills at a steady rate. It starts full.
 ///
-/// In any span of time it grants at most `burst + max_commands * span / window` tokens. The level is counted in
-/// `1 / window_ns` tokens, so each nanosecond adds exactly `max_commands` of them and no fraction is ever lost.
+/// In any span of time it grants at most `burst + max_commands * span / window` tokens. Tokens are counted in
+/// `1 / window_ns`, so each nanosecond adds exactly `max_commands` of them and no fraction is ever lost.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenBucket {
     max_commands: u64,
     window_ns: u64,
     burst: u64,
-    level: u128,
+    /// What is missing to be full; more than a full bucket holds while it is in debt.
+    lack: u128,
     last_ns: u64,
+    pub(super) ledger: Ledger,
+    pub(super) marks: Marks,
 }
 
 impl TokenBucket {
@@ -23,23 +28,55 @@ impl TokenBucket {
             max_commands,
             window_ns,
             burst,
-            level: u128::from(burst) * u128::from(window_ns),
+            lack: 0,
             last_ns: now_ns,
+            ledger: Ledger::default(),
+            marks: Marks::default(),
         }
     }
 
-    /// Holds what `before` has left, fractions included, as far as there is room for it.
+    /// Holds what `before` has left, fractions and debts included, as far as there is room for it.
+    ///
+    /// Open charges of `before` can be settled here; rounding only makes their refunds smaller.
     pub(crate) fn inherit(&mut self, before: &Self, now_ns: u64) {
+        self.ledger = before.ledger.clone();
+        self.last_ns = self.last_ns.max(before.last_ns).max(now_ns);
         if before.is_unlimited() {
             return;
         }
         let (from, to) = (u128::from(before.window_ns), u128::from(self.window_ns));
-        let level = before.level_at(now_ns);
-        let (tokens, fraction) = (level / from, level % from);
-        // No product overflows: the tokens are at most a burst, the fraction is below a window, and both are 64 bits wide.
-        let level = (tokens * to).saturating_add(fraction * to / from);
-        self.level = self.level.min(level);
-        self.last_ns = self.last_ns.max(now_ns);
+        let scale = |units: u128| scale(units, from, to);
+        let (before_full, before_lack) = (before.full(), before.lack_at(now_ns));
+        let lack = if before_lack <= before_full {
+            self.full().saturating_sub(scale(before_full - before_lack))
+        } else {
+            // Rounded up: a new limit never forgives a debt.
+            let debt = before_lack - before_full;
+            let rounded = u128::from(debt % from * to % from != 0);
+            self.full()
+                .saturating_add(scale(debt))
+                .saturating_add(rounded)
+        };
+        self.marks = before.marks.scaled(scale);
+        self.lack = self.lack.max(lack);
+        self.mark(scale(before_lack).min(self.lack));
+    }
+
+    /// Holds what `before` has left, as far as there is room for it. Its open charges get no refund here.
+    pub(super) fn inherit_window(&mut self, before: &SlidingWindow, now_ns: u64) {
+        self.ledger = before.ledger.clone();
+        self.last_ns = self.last_ns.max(before.last_ns()).max(now_ns);
+        if let Some(left) = before.left(now_ns) {
+            let window = u128::from(self.window_ns);
+            let lack = match u64::try_from(left) {
+                Ok(left) => self.full().saturating_sub(u128::from(left) * window),
+                Err(_) => self
+                    .full()
+                    .saturating_add(left.unsigned_abs().saturating_mul(window)),
+            };
+            self.lack = self.lack.max(lack);
+        }
+        self.mark(0);
     }
 
     /// Takes `cost` tokens, or takes nothing and says from when on it would succeed.
@@ -47,29 +84,79 @@ impl TokenBucket {
     /// The error is an absolute time in nanoseconds; `u64::MAX` means never, as for a cost above the burst. Time that runs
     /// backwards counts as standing still.
     pub(crate) fn try_take(&mut self, cost: u64, now_ns: u64) -> Result<(), u64> {
-        if self.is_unlimited() {
+        self.check(cost, 0, now_ns)?;
+        self.draw(cost, now_ns);
+        Ok(())
+    }
+
+    /// Whether `cost` tokens can be taken so that `keep` stay, or from when on.
+    pub(crate) fn check(&mut self, cost: u64, keep: u64, now_ns: u64) -> Result<(), u64> {
+        if cost == 0 || self.is_unlimited() {
             return Ok(());
         }
         self.refill(now_ns);
-        let need = u128::from(cost) * u128::from(self.window_ns);
-        if need <= self.level {
-            self.level -= need;
+        let need = u128::from(cost) + u128::from(keep);
+        let Some(spare) = u128::from(self.burst).checked_sub(need) else {
+            return Err(u64::MAX);
+        };
+        let allowed = spare * u128::from(self.window_ns);
+        if self.lack <= allowed {
             return Ok(());
         }
-        if cost > self.burst || self.max_commands == 0 {
+        if self.max_commands == 0 {
             return Err(u64::MAX);
         }
-        let wait_ns = (need - self.level).div_ceil(u128::from(self.max_commands));
+        let wait_ns = (self.lack - allowed).div_ceil(u128::from(self.max_commands));
         Err(u64::try_from(wait_ns).map_or(u64::MAX, |wait_ns| self.last_ns.saturating_add(wait_ns)))
+    }
+
+    /// Takes `cost` tokens, whether or not they are there.
+    pub(super) fn draw(&mut self, cost: u64, now_ns: u64) -> Part {
+        self.refill(now_ns);
+        if self.is_unlimited() {
+            return self.ledger.part(self.last_ns, 0);
+        }
+        if self.ledger.has_open() {
+            self.marks.push(self.ledger.next(), self.lack);
+        }
+        let window = u128::from(self.window_ns);
+        let mut amount = cost;
+        if self.lack.checked_add(u128::from(cost) * window).is_none() {
+            // A debt is cut where it can no longer be counted.
+            amount = u64::try_from((u128::MAX - self.lack) / window).unwrap_or(cost);
+        }
+        self.lack += u128::from(amount) * window;
+        self.ledger.part(self.last_ns, amount)
+    }
+
+    /// Makes the level what it would be had `part` never been taken.
+    pub(super) fn refund(&mut self, part: Part, now_ns: u64) {
+        if self.is_unlimited() {
+            return;
+        }
+        self.refill(now_ns);
+        let units = (u128::from(part.amount) * u128::from(self.window_ns))
+            .min(self.marks.least_after(part.number))
+            .min(self.lack);
+        self.lack -= units;
+        self.marks.refund(part.number, units);
     }
 
     /// Whole tokens that could be taken now.
     pub(crate) fn available(&self, now_ns: u64) -> u64 {
+        self.left(now_ns)
+            .map_or(u64::MAX, |left| u64::try_from(left).unwrap_or(0))
+    }
+
+    /// Whole tokens in the bucket, negative in debt; `None` when there is no limit.
+    pub(super) fn left(&self, now_ns: u64) -> Option<i128> {
         if self.is_unlimited() {
-            return u64::MAX;
+            return None;
         }
-        let tokens = self.level_at(now_ns) / u128::from(self.window_ns);
-        u64::try_from(tokens).unwrap_or(u64::MAX)
+        let window = u128::from(self.window_ns);
+        let missing = self.lack_at(now_ns).div_ceil(window);
+        let missing = i128::try_from(missing).unwrap_or(i128::MAX);
+        Some(i128::from(self.burst) - missing)
     }
 
     /// The most tokens the bucket holds.
@@ -87,18 +174,43 @@ impl TokenBucket {
     }
 
     fn refill(&mut self, now_ns: u64) {
-        self.level = self.level_at(now_ns);
+        self.lack = self.lack_at(now_ns);
         self.last_ns = self.last_ns.max(now_ns);
     }
 
-    fn level_at(&self, now_ns: u64) -> u128 {
-        let elapsed_ns = u128::from(now_ns.saturating_sub(self.last_ns));
-        let full = u128::from(self.burst) * u128::from(self.window_ns);
-        // Neither product can overflow: both factors are 64 bits wide.
-        self.level
-            .saturating_add(elapsed_ns * u128::from(self.max_commands))
-            .min(full)
+    /// The latest time the bucket was told.
+    pub(super) fn last_ns(&self) -> u64 {
+        self.last_ns
     }
+
+    /// What would be missing now.
+    pub(super) fn lack_at(&self, now_ns: u64) -> u128 {
+        let elapsed_ns = u128::from(now_ns.saturating_sub(self.last_ns));
+        // The product cannot overflow: both factors are 64 bits wide.
+        self.lack
+            .saturating_sub(elapsed_ns * u128::from(self.max_commands))
+    }
+
+    fn full(&self) -> u128 {
+        u128::from(self.burst) * u128::from(self.window_ns)
+    }
+
+    /// No open charge gets back more than `lack` from now on.
+    fn mark(&mut self, lack: u128) {
+        if self.ledger.has_open() {
+            let number = self.ledger.part(self.last_ns, 0).number;
+            self.marks.push(number, lack);
+        }
+    }
+}
+
+/// `units / from * to`, rounded down.
+fn scale(units: u128, from: u128, to: u128) -> u128 {
+    let (tokens, fraction) = (units / from, units % from);
+    // Only a debt can be too large. The fraction is below a window, and windows are 64 bits wide.
+    tokens
+        .saturating_mul(to)
+        .saturating_add(fraction * to / from)
 }
 
 #[cfg(test)]

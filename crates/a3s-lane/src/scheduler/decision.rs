@@ -1,6 +1,8 @@
 //! What the scheduler is asked with and what it answers.
 
-/// A lane of one scheduler.
+pub(crate) use crate::command::StopReason;
+
+/// A lane of one scheduler. A removed lane's key may come to mean another lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LaneKey(pub(super) u32);
 
@@ -18,7 +20,7 @@ pub(crate) struct CommandKey {
 }
 
 impl CommandKey {
-    /// The number that [`Scheduler::reserve`] drew for this command.
+    /// The number that [`Scheduler::reserve`](super::Scheduler::reserve) drew for this command.
     pub(crate) fn serial(self) -> u64 {
         self.serial
     }
@@ -26,14 +28,12 @@ impl CommandKey {
 
 /// A command was accepted.
 #[derive(Debug)]
-pub(crate) struct Submitted {
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the handle of a command, for cancel and explain")
-    )]
+pub(crate) struct Submitted<T> {
     pub(crate) key: CommandKey,
     /// The lane just reached its pressure threshold.
     pub(crate) pressure: bool,
+    /// The command that left to make room.
+    pub(crate) evicted: Option<(CommandKey, T)>,
 }
 
 /// Start this command now: it holds a slot.
@@ -41,11 +41,17 @@ pub(crate) struct Submitted {
 pub(crate) struct Start {
     pub(crate) key: CommandKey,
     pub(crate) lane: LaneKey,
-    /// Counted from 1.
+    /// Tells this start from every other one of the same command.
+    pub(crate) run: u32,
+    /// Counted from 1; a preempted run is not counted.
     pub(crate) attempt: u32,
     pub(crate) wait_ns: u64,
-    /// The lane's time limit for this attempt.
+    /// The time limit of this attempt.
     pub(crate) timeout_ns: Option<u64>,
+    /// Its longest time without a sign of life.
+    pub(crate) progress_ns: Option<u64>,
+    /// The body may be left behind when it blocks its thread: it can be stopped without its help.
+    pub(crate) stoppable: bool,
     /// The lane's last pending command left after pressure was reported.
     pub(crate) relieved: bool,
 }
@@ -62,36 +68,74 @@ pub(crate) enum Ending {
 /// What follows the end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The command has its final outcome.
+    /// The command has its final outcome: the attempt's own.
     Settle,
+    /// The command was cancelled.
+    Cancelled,
+    /// It leaves without an outcome: the queue ends, and a storage keeps it.
+    Withdrawn,
     /// It runs again; `attempt` is the number of the retry, from 1.
     Retry { attempt: u32 },
+    /// It runs again, before the others, and this attempt is not counted.
+    Preempted,
+}
+
+impl Verdict {
+    /// Whether the command stays in the scheduler.
+    pub(crate) fn requeues(self) -> bool {
+        matches!(self, Self::Retry { .. } | Self::Preempted)
+    }
 }
 
 /// What `release` did with the entry.
 #[derive(Debug)]
 pub(crate) enum Released<T> {
     Settled(T),
+    /// It would have run again, but was cancelled since the verdict.
+    Cancelled(T),
     Requeued,
 }
 
-/// A running command met its time limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// Ask the attempt to stop.
+/// What `stop` did.
+#[derive(Debug)]
+pub(crate) enum Stopped<T> {
+    /// No such command, or its outcome is decided.
+    Gone,
+    /// It was waiting and has left.
+    Left(LaneKey, T),
+    /// It runs and must be asked to stop; with `drop` its body must be dropped at once.
+    Asked { drop: bool },
+    /// It runs and was asked before.
+    Already,
+}
+
+/// Something is due.
+#[derive(Debug)]
+pub(crate) enum Due<T> {
+    /// The attempt met its time limit, or gave no sign of life: drop its body.
     Deadline(CommandKey),
-    /// This attempt did not stop in time: conclude it without its help.
+    Stalled(CommandKey),
+    /// The attempt had its grace after it was asked to stop: drop its body.
+    Drop(CommandKey, StopReason),
+    /// This run did not give up its body in time: conclude it without its help.
     Overrun(CommandKey, u32),
+    /// The command was not started in time; it has left.
+    Expired(CommandKey, LaneKey, T),
 }
 
 /// What is known of a running attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RunningAttempt {
     pub(crate) lane: LaneKey,
-    /// Its time limit has passed.
-    pub(crate) overdue: bool,
-    /// The lane's present time limit.
+    pub(crate) attempt: u32,
+    pub(crate) started_at: u64,
+    /// Why it was asked to stop, if it was.
+    pub(crate) stop: Option<StopReason>,
+    /// Its body must be dropped.
+    pub(crate) drop: bool,
+    /// Its time limits.
     pub(crate) timeout_ns: Option<u64>,
+    pub(crate) progress_ns: Option<u64>,
 }
 
 /// The counts of one lane.

@@ -1,38 +1,88 @@
 //! A command inside the scheduler.
 
-use super::decision::{CommandKey, LaneKey};
+use super::decision::{CommandKey, LaneKey, StopReason};
+use super::terms::Terms;
 
 /// Where a command is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Ready,
     Delayed,
+    /// Found too old to start; leaves at the next tick.
+    Expired,
     Running,
-    /// Running past its deadline; the slot is taken away when the grace period ends.
-    Overdue,
+    /// Asked to stop; its body goes on until the grace period ends.
+    Asked,
+    /// Its body must be dropped; the slot is taken away when that takes too long.
+    Dropped,
     Concluded,
 }
 
+/// What `release` does with a concluded command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    Leave,
+    /// Back into its lane, behind the others.
+    Back,
+    /// Back into its lane, before the others.
+    Front,
+}
+
+/// Kept small: a queue may hold a million. What few commands need is in `terms`.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) job: T,
     pub(super) serial: u64,
     pub(super) submitted_at: u64,
-    /// When it last became ready; the wait of the next attempt counts from here.
-    pub(super) ready_at: u64,
-    /// How long to wait for the retry that `conclude` decided on; `u64::MAX` when the command is settled.
-    pub(super) retry_delay: u64,
+    /// When it became ready; for a running command, when it started; for a concluded one, how long its retry waits.
+    pub(super) since: u64,
+    pub(super) terms: Option<Box<Terms>>,
+    /// Neighbours in the lane's queue or in its list of running commands.
     pub(super) next: u32,
+    pub(super) prev: u32,
     pub(super) lane: LaneKey,
-    /// Attempts made, the current one included.
-    pub(super) attempt: u32,
+    /// How often it was started.
+    pub(super) run: u32,
     pub(super) state: State,
+    pub(super) stop: Option<StopReason>,
+    pub(super) after: After,
 }
 
 impl<T> Entry<T> {
-    pub(super) fn is_running(&self, key: CommandKey, attempt: u32) -> bool {
+    pub(super) fn key(&self, slot: u32) -> CommandKey {
+        CommandKey {
+            slot,
+            serial: self.serial,
+        }
+    }
+
+    pub(super) fn holds_slot(&self) -> bool {
+        !matches!(self.state, State::Ready | State::Delayed | State::Expired)
+    }
+
+    /// Whether this run is neither concluded nor over.
+    pub(super) fn is_running(&self, key: CommandKey, run: u32) -> bool {
         self.serial == key.serial
-            && self.attempt == attempt
-            && matches!(self.state, State::Running | State::Overdue)
+            && self.run == run
+            && matches!(self.state, State::Running | State::Asked | State::Dropped)
+    }
+
+    /// Runs that count, the current one included.
+    pub(super) fn attempt(&self) -> u32 {
+        self.run - self.terms.as_ref().map_or(0, |terms| terms.uncounted)
+    }
+
+    pub(super) fn priority(&self) -> i32 {
+        self.terms.as_ref().map_or(0, |terms| terms.priority)
+    }
+
+    /// The number of its fairness key in its lane; 0 for none.
+    pub(super) fn key_number(&self) -> u32 {
+        self.terms.as_ref().map_or(0, |terms| terms.key_number)
+    }
+
+    pub(super) fn is_expired(&self, now: u64) -> bool {
+        let expires_at = self.terms.as_ref().and_then(|terms| terms.expires_at);
+        expires_at.is_some_and(|at| at <= now)
     }
 }

@@ -25,6 +25,17 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         self.heap.first().copied()
     }
 
+    /// The key of `slot`, when it is in.
+    pub(crate) fn get(&self, slot: u32) -> Option<K> {
+        let position = *self.position.get(slot as usize)?;
+        self.heap.get(position as usize).map(|(key, _)| *key)
+    }
+
+    /// All keys and their slots, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, u32)> + '_ {
+        self.heap.iter().copied()
+    }
+
     /// How many slots are in.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -162,6 +173,55 @@ mod tests {
                 }
                 prop_assert_eq!(heap.peek(), smallest(&model));
             }
+        }
+    }
+
+    thread_local! {
+        static COMPARISONS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+
+    /// A key that counts how often it is looked at.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Counted(u64);
+
+    impl PartialOrd for Counted {
+        fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    impl Ord for Counted {
+        fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+            COMPARISONS.set(COMPARISONS.get() + 1);
+            self.0.cmp(&other.0)
+        }
+    }
+
+    /// sindresorhus/p-queue and others keep a sorted list, in which a command that goes before others costs as many
+    /// steps as there are others. Here it is one step per doubling, whatever the order in which they come.
+    #[test]
+    fn l08_an_insertion_costs_no_more_than_the_depth_of_a_tree() {
+        for order in [
+            |n: u64| u64::MAX - n,
+            |n: u64| n,
+            |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        ] {
+            let mut heap = IndexedHeap::new();
+            let mut most = 0;
+            for slot in 0..100_000_u32 {
+                COMPARISONS.set(0);
+                heap.set(slot, Counted(order(u64::from(slot))));
+                most = most.max(COMPARISONS.get());
+            }
+            assert!(
+                most <= 17,
+                "{most} comparisons, and 2^17 is more than 100 000"
+            );
+            COMPARISONS.set(0);
+            heap.remove(50_000);
+            let front = heap.peek().map(|(_, slot)| slot).expect("it is full");
+            heap.remove(front);
+            assert!(COMPARISONS.get() <= 4 * 17);
         }
     }
 }

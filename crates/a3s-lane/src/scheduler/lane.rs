@@ -1,130 +1,102 @@
-//! One lane inside the scheduler: its policy, its queue and its counts.
+//! One lane inside the scheduler: its queue and its counts.
 
-use crate::config::{LaneConfig, LaneOptions};
-use crate::retry::RetryPolicy;
+use std::sync::Arc;
 
-#[cfg(feature = "distributed")]
-use crate::{boost::PriorityBoostConfig, ratelimit::TokenBucket};
+use super::arena::Arena;
+use super::entry::Entry;
+use super::flow::{Chain, End, Flow};
+use super::keys::{KeyObstacle, KeyTable, NO_KEY};
+use super::policy::LanePolicy;
 
-/// No entry: the end of a queue.
-pub(super) const NONE: u32 = u32::MAX;
-
-/// What a lane allows, in the scheduler's own units (nanoseconds, lower priority number = more urgent).
+/// The ready commands of a lane: one flow, or one per key once a command with a key has come.
 #[derive(Debug)]
-pub(crate) struct LanePolicy {
-    pub(crate) priority: u8,
-    pub(crate) min: usize,
-    pub(crate) max: usize,
-    pub(crate) timeout_ns: Option<u64>,
-    pub(crate) retry: RetryPolicy,
-    pub(crate) pressure_threshold: Option<usize>,
-    #[cfg(feature = "distributed")]
-    pub(crate) bucket: Option<TokenBucket>,
-    #[cfg(feature = "distributed")]
-    pub(crate) boost: Option<PriorityBoostConfig>,
+pub(super) enum Queue {
+    Plain(Flow),
+    Keyed(Box<KeyTable>),
 }
 
-impl LanePolicy {
-    /// The policy that a configuration asks for. Impossible limits are lifted to the nearest possible ones, since
-    /// `register_lane` has no way to refuse; the builder refuses them before they come here.
-    pub(crate) fn new(config: &LaneConfig, options: &LaneOptions, priority: u8, now: u64) -> Self {
-        #[cfg(not(feature = "distributed"))]
-        let _ = (options, now);
-        let max = config.max_concurrency.max(1);
+/// A limit said no: the lane is left alone for a while.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block {
+    /// When the limits grant.
+    pub(super) due: u64,
+    /// What it was asked for: the serial of the lane's front.
+    pub(super) front: u64,
+}
+
+/// What a lane adds to the scheduler's sums.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Share {
+    /// Free slots that are kept for this lane.
+    pub(super) reserve: usize,
+    /// Commands that could start now whatever the total limit, on kept slots, and on others.
+    pub(super) exempt: usize,
+    pub(super) own: usize,
+    pub(super) common: usize,
+}
+
+impl Share {
+    /// A sum after one of its parts has changed.
+    pub(super) fn replaced(self, before: Self, after: Self) -> Self {
         Self {
-            priority,
-            min: config.min_concurrency.min(max),
-            max,
-            timeout_ns: config
-                .default_timeout
-                .map(super::nanos)
-                .filter(|timeout| *timeout != u64::MAX),
-            retry: config.retry_policy.clone(),
-            pressure_threshold: config.pressure_threshold,
-            #[cfg(feature = "distributed")]
-            bucket: config.rate_limit.as_ref().map(|limit| {
-                TokenBucket::new(limit, options.burst().unwrap_or(limit.max_commands), now)
-            }),
-            #[cfg(feature = "distributed")]
-            boost: config.priority_boost.clone().filter(|boost| boost.enabled),
+            reserve: self.reserve - before.reserve + after.reserve,
+            exempt: self.exempt - before.exempt + after.exempt,
+            own: self.own - before.own + after.own,
+            common: self.common - before.common + after.common,
         }
-    }
-
-    /// A new rate limit does not grant at once what the limit before it has used up.
-    pub(super) fn inherit_tokens(&mut self, before: &Self, now: u64) {
-        #[cfg(feature = "distributed")]
-        if let (Some(bucket), Some(before)) = (&mut self.bucket, &before.bucket) {
-            bucket.inherit(before, now);
-        }
-        let _ = (before, now);
-    }
-
-    /// The priority of the lane when its oldest command has waited for `waited` ns.
-    fn effective_priority(&self, waited: u64) -> u8 {
-        #[cfg(feature = "distributed")]
-        if let Some(boost) = &self.boost {
-            return boost.effective(self.priority, waited);
-        }
-        let _ = waited;
-        self.priority
-    }
-
-    /// How long the oldest command must have waited for the effective priority to change again.
-    fn next_boost(&self, waited: u64) -> Option<u64> {
-        #[cfg(feature = "distributed")]
-        if let Some(boost) = &self.boost {
-            return boost.next_change(waited);
-        }
-        let _ = waited;
-        None
-    }
-
-    /// Takes the right to start one command, or says when to ask again (`u64::MAX`: never).
-    pub(super) fn take_token(&mut self, now: u64) -> Result<(), u64> {
-        #[cfg(feature = "distributed")]
-        if let Some(bucket) = &mut self.bucket {
-            return bucket.try_take(1, now);
-        }
-        let _ = now;
-        Ok(())
     }
 }
 
-/// A lane: a first-in first-out list of ready entries and the counts that decide whether one may start.
 #[derive(Debug)]
 pub(super) struct LaneState {
     pub(super) policy: LanePolicy,
-    pub(super) head: u32,
-    pub(super) tail: u32,
-    /// When the command at the head was submitted.
-    pub(super) head_submitted_at: u64,
+    queue: Queue,
     pub(super) ready: usize,
     pub(super) delayed: usize,
     pub(super) active: usize,
+    /// Of the active ones, those that were asked to stop or are concluded: their slots are about to be free.
+    pub(super) stopping: usize,
+    /// The commands that hold a slot, in the order of their starts.
+    pub(super) running: Chain,
+    /// How many these are: an awaited child may run in the slot of another.
+    pub(super) runs: usize,
+    /// Awaited children that start before the others: in the slot of an ancestor, and in one of the lane's.
+    lent: Chain,
+    urged: Chain,
+    lent_length: usize,
+    urged_length: usize,
     /// The number of the start that this lane made last; 0 before the first.
     pub(super) last_served: u64,
-    /// The rate limiter said no: nothing starts before this time.
-    pub(super) blocked_until: Option<u64>,
+    pub(super) block: Option<Block>,
+    pub(super) paused: bool,
+    /// Gone; its place waits for a new lane.
+    pub(super) removed: bool,
     /// Pressure was reported and not yet relieved.
     pub(super) pressed: bool,
-    /// This lane's share in the scheduler's count of commands that could start now.
-    pub(super) startable: usize,
+    pub(super) share: Share,
 }
 
 impl LaneState {
     pub(super) fn new(policy: LanePolicy) -> Self {
         Self {
+            queue: Queue::Plain(Flow::new(policy.is_aged())),
             policy,
-            head: NONE,
-            tail: NONE,
-            head_submitted_at: 0,
             ready: 0,
             delayed: 0,
             active: 0,
+            stopping: 0,
+            running: Chain::EMPTY,
+            runs: 0,
+            lent: Chain::EMPTY,
+            urged: Chain::EMPTY,
+            lent_length: 0,
+            urged_length: 0,
             last_served: 0,
-            blocked_until: None,
+            block: None,
+            paused: false,
+            removed: false,
             pressed: false,
-            startable: 0,
+            share: Share::default(),
         }
     }
 
@@ -132,28 +104,229 @@ impl LaneState {
         self.ready + self.delayed
     }
 
-    /// How many commands of this lane could start now.
-    pub(super) fn could_start(&self) -> usize {
-        if self.blocked_until.is_some() {
+    /// How many commands of this lane could start, as far as its own slots and keys go.
+    pub(super) fn has_room_for(&self) -> usize {
+        if self.paused {
             return 0;
         }
-        self.ready.min(self.policy.max.saturating_sub(self.active))
+        let candidates = match &self.queue {
+            Queue::Plain(flow) => flow.len(),
+            Queue::Keyed(keys) => keys.room(),
+        };
+        let free = self.policy.max.saturating_sub(self.active);
+        self.lent_length + (self.urged_length + candidates).min(free)
     }
 
-    fn waited(&self, now: u64) -> u64 {
-        now.saturating_sub(self.head_submitted_at)
+    /// How many of these need no slot of the total limit.
+    pub(super) fn exempt(&self) -> usize {
+        let free = self.policy.max.saturating_sub(self.active);
+        self.lent_length + self.urged_length.min(free)
+    }
+
+    /// An awaited child goes before the others; with `lent` it needs no slot of the lane.
+    pub(super) fn push_favoured<T>(
+        &mut self,
+        entries: &mut Arena<Entry<T>>,
+        slot: u32,
+        lent: bool,
+    ) {
+        self.ready += 1;
+        if lent {
+            self.lent_length += 1;
+            self.lent.push_back(entries, slot);
+        } else {
+            self.urged_length += 1;
+            self.urged.push_back(entries, slot);
+        }
+    }
+
+    pub(super) fn unlink_favoured<T>(
+        &mut self,
+        entries: &mut Arena<Entry<T>>,
+        slot: u32,
+        lent: bool,
+    ) {
+        self.ready -= 1;
+        if lent {
+            self.lent_length -= 1;
+            self.lent.unlink(entries, slot);
+        } else {
+            self.urged_length -= 1;
+            self.urged.unlink(entries, slot);
+        }
+    }
+
+    /// The command that goes first, by its slot.
+    ///
+    /// One that has waited its deadline goes before all others: else newer commands of a lower priority number, or of
+    /// other keys, could keep it waiting for ever.
+    pub(super) fn front(&self, now: u64) -> Option<u32> {
+        if !self.lent.is_empty() {
+            return Some(self.lent.head);
+        }
+        if !self.urged.is_empty() {
+            return Some(self.urged.head);
+        }
+        if let Some(deadline) = self.policy.deadline_ns()
+            && let Some((submitted_at, slot)) = self.oldest()
+            && now.saturating_sub(submitted_at) >= deadline
+        {
+            return Some(slot);
+        }
+        match &self.queue {
+            Queue::Plain(flow) => flow.front(),
+            Queue::Keyed(keys) => keys.front(),
+        }
+    }
+
+    /// The oldest command that may start as far as its key is concerned. Known where ages are kept.
+    fn oldest(&self) -> Option<(u64, u32)> {
+        match &self.queue {
+            Queue::Plain(flow) => flow.oldest().map(|(at, _, slot)| (at, slot)),
+            Queue::Keyed(keys) => keys.oldest(),
+        }
+    }
+
+    /// The oldest ready command, whether or not it may start. Known where ages are kept.
+    pub(super) fn oldest_of_all(&self) -> Option<u32> {
+        match &self.queue {
+            Queue::Plain(flow) => flow.oldest().map(|(_, _, slot)| slot),
+            Queue::Keyed(keys) => keys.oldest_of_all(),
+        }
     }
 
     pub(super) fn effective_priority(&self, now: u64) -> u8 {
-        if self.ready == 0 {
-            return self.policy.priority;
+        match self.oldest() {
+            Some((submitted_at, _)) => {
+                let waited = now.saturating_sub(submitted_at);
+                self.policy.effective_priority(waited)
+            }
+            None => self.policy.priority,
         }
-        self.policy.effective_priority(self.waited(now))
     }
 
     /// When the effective priority changes next if nothing else happens.
     pub(super) fn next_boost_at(&self, now: u64) -> Option<u64> {
-        let waited = self.policy.next_boost(self.waited(now))?;
-        Some(self.head_submitted_at.saturating_add(waited))
+        let (submitted_at, _) = self.oldest()?;
+        let waited = self.policy.next_boost(now.saturating_sub(submitted_at))?;
+        Some(submitted_at.saturating_add(waited))
+    }
+
+    /// A command enters the lane; returns the number of its key.
+    pub(super) fn join(
+        &mut self,
+        name: Option<&Arc<str>>,
+        paused: impl FnOnce(&Arc<str>) -> bool,
+    ) -> u32 {
+        let aged = self.policy.is_aged();
+        if let (Queue::Plain(flow), Some(_)) = (&mut self.queue, name) {
+            let flow = std::mem::replace(flow, Flow::new(false));
+            let members = self.ready + self.delayed + self.runs;
+            self.queue = Queue::Keyed(Box::new(KeyTable::new(flow, members, self.active)));
+        }
+        match &mut self.queue {
+            Queue::Plain(_) => NO_KEY,
+            Queue::Keyed(keys) => keys.join(name, paused, self.policy.keys(), aged),
+        }
+    }
+
+    /// A command of this key has left the lane.
+    pub(super) fn leave(&mut self, key: u32) {
+        if let Queue::Keyed(keys) = &mut self.queue {
+            keys.leave(key);
+        }
+    }
+
+    pub(super) fn push<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32, end: End) {
+        self.ready += 1;
+        let max = self.policy.keys().max;
+        match &mut self.queue {
+            Queue::Plain(flow) => flow.push(entries, slot, end),
+            Queue::Keyed(keys) => keys.push(entries, slot, end, max),
+        }
+    }
+
+    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
+        self.ready -= 1;
+        let max = self.policy.keys().max;
+        match &mut self.queue {
+            Queue::Plain(flow) => flow.unlink(entries, slot),
+            Queue::Keyed(keys) => keys.unlink(entries, slot, max),
+        }
+    }
+
+    /// A command of this key takes a slot of the lane.
+    pub(super) fn occupy(&mut self, key: u32) {
+        self.active += 1;
+        let max = self.policy.keys().max;
+        if let Queue::Keyed(keys) = &mut self.queue {
+            keys.start(key, max);
+        }
+    }
+
+    /// A command of this key gives its slot back.
+    pub(super) fn vacate(&mut self, key: u32) {
+        self.active -= 1;
+        let max = self.policy.keys().max;
+        if let Queue::Keyed(keys) = &mut self.queue {
+            keys.free(key, max);
+        }
+    }
+
+    /// A slot goes from a command of one key to one of another.
+    pub(super) fn hand_over(&mut self, from: u32, to: u32) {
+        let max = self.policy.keys().max;
+        if let Queue::Keyed(keys) = &mut self.queue {
+            keys.free(from, max);
+            keys.inherit(to, max);
+        }
+    }
+
+    /// Returns whether the lane knows the key.
+    pub(super) fn pause_key(&mut self, name: &Arc<str>, paused: bool) -> bool {
+        let max = self.policy.keys().max;
+        match &mut self.queue {
+            Queue::Plain(_) => false,
+            Queue::Keyed(keys) => keys.pause(name, paused, max),
+        }
+    }
+
+    pub(super) fn set_policy<T>(&mut self, entries: &Arena<Entry<T>>, policy: LanePolicy) {
+        self.policy = policy;
+        let aged = self.policy.is_aged();
+        match &mut self.queue {
+            Queue::Plain(flow) => flow.keep_ages(entries, aged),
+            Queue::Keyed(keys) => keys.set_policy(entries, self.policy.keys(), aged),
+        }
+    }
+
+    /// What keeps the commands of a key from starting, if anything.
+    pub(super) fn key_obstacle(&self, key: u32) -> Option<KeyObstacle> {
+        match &self.queue {
+            Queue::Plain(_) => None,
+            Queue::Keyed(keys) => keys.obstacle(key, self.policy.keys().max),
+        }
+    }
+
+    /// How many commands of the lane go before this ready one; where it has keys, of its key.
+    pub(super) fn position<T>(&self, entries: &Arena<Entry<T>>, slot: u32, now: u64) -> usize {
+        if self.front(now) == Some(slot) {
+            return 0;
+        }
+        match &self.queue {
+            Queue::Plain(flow) => {
+                let found = flow.iter(entries).position(|other| other == slot);
+                found.unwrap_or_default()
+            }
+            Queue::Keyed(keys) => keys.position(entries, slot),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> usize {
+        match &self.queue {
+            Queue::Plain(_) => 0,
+            Queue::Keyed(keys) => keys.len(),
+        }
     }
 }

@@ -2,43 +2,84 @@
 //!
 //! Commands go in with [`submit`](Scheduler::submit), decisions come out of [`next`](Scheduler::next). It never reads
 //! a clock (`now` is an argument, in nanoseconds since the queue's epoch), never waits and does no I/O; once its
-//! buffers have grown to the load it does not allocate. Everything that the crate promises about order and limits is
-//! decided here and tested without a runtime.
+//! buffers have grown to the load, dispatching does not allocate. Everything that the crate promises about order, limits
+//! and fairness is decided here and tested without a runtime.
 //!
 //! The life of an entry:
 //!
 //! ```text
+//!            +---- timer ---- Delayed <---------------+
+//!            v                   |                    | retry
 //! submit -> Ready -- next --> Running -- conclude --> Concluded -- release --> gone
-//!             ^                                           |
-//!             +------- timer ------- Delayed <-- release -+  (retry)
+//!            |                   |                    ^    |
+//!            | ttl               | stop, time limit   |    | preempted: to the front of Ready
+//!            v                   v                    |    v
+//!         Expired             Asked -- grace --> Dropped
 //! ```
 //!
-//! A slot is held from `next` to `release`. `conclude` decides the outcome and is refused for an entry that is not
-//! running, which is what makes every command settle once.
+//! A slot is held from `next` to `release`. `conclude` decides the outcome and is refused for a run that is not running,
+//! which is what makes every command settle once.
+//!
+//! Read on in this order: `decision` (what goes in and out), `entry` (a command), `flow` and `keys` (the order inside a
+//! lane), `lane`, this file (in and out), `ready` (the order between lanes), `ending`, `timers`, `stop`, `limits`,
+//! `nest`.
 
 mod arena;
 mod decision;
+mod ending;
 mod entry;
+mod explain;
+mod flow;
 mod heap;
+mod keys;
 mod lane;
+#[cfg(feature = "distributed")]
+mod limits;
 #[cfg(test)]
+#[cfg_attr(
+    not(feature = "distributed"),
+    allow(dead_code, unused_imports, reason = "part of it is about limiters")
+)]
 mod model;
+mod nest;
+mod policy;
 #[cfg(test)]
+#[cfg_attr(
+    not(feature = "distributed"),
+    allow(dead_code, unused_imports, reason = "part of it is about limiters")
+)]
 mod properties;
+mod ready;
+mod stop;
+mod terms;
+mod timers;
+mod view;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use arena::Arena;
-pub(crate) use decision::{
-    CommandKey, Due, Ending, LaneCounts, LaneKey, Released, RunningAttempt, Start, Submitted,
-    Verdict,
-};
-use entry::{Entry, State};
-use heap::IndexedHeap;
-pub(crate) use lane::LanePolicy;
-use lane::{LaneState, NONE};
+use hashbrown::HashSet;
 
-/// How long a timed-out attempt may take to give up its future before its slot is taken away, in nanoseconds.
+use arena::Arena;
+#[cfg(test)]
+use decision::StopReason;
+pub(crate) use decision::{
+    CommandKey, Due, Ending, LaneCounts, LaneKey, Released, Start, Stopped, Submitted, Verdict,
+};
+use entry::{After, Entry, State};
+pub(crate) use explain::{Explained, Obstacle};
+use flow::{End, NONE};
+use heap::IndexedHeap;
+use lane::{LaneState, Share};
+#[cfg(feature = "distributed")]
+pub(crate) use limits::{Counts, Limiter, LimiterKey};
+use nest::Favour;
+pub(crate) use policy::LanePolicy;
+pub(crate) use terms::Terms;
+
+use crate::config::Overflow;
+
+/// How long a body that must be dropped may take to give up its future before its slot is taken away, in nanoseconds.
 ///
 /// An asynchronous body gives up at its next wake-up, far sooner; this bounds a body that blocks its thread.
 pub(crate) const OVERRUN_GRACE_NS: u64 = 20_000_000;
@@ -48,42 +89,70 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// How a lane ranks among those that can start a command: effective priority, then longest unserved.
+type Rank = (u8, u64);
+
 /// Lanes, their commands, and the order in which they run. `T` is what the caller keeps with each command.
 #[derive(Debug)]
 pub(crate) struct Scheduler<T> {
     lanes: Vec<LaneState>,
+    /// Places of removed lanes.
+    free_lanes: Vec<LaneKey>,
     entries: Arena<Entry<T>>,
-    /// Lanes that have a command to start and a slot for it, by effective priority, then longest unserved.
-    ready: IndexedHeap<(u8, u64)>,
-    /// Lanes by the time when their effective priority changes.
+    /// Lanes that have a command to start and a slot for it.
+    ready: IndexedHeap<Rank>,
+    /// Of these, under a total limit, the ones below their minimum: slots are kept for them.
+    reserved: IndexedHeap<Rank>,
+    /// Lanes that have a command to start which the total limit does not concern: an awaited child.
+    exempt: IndexedHeap<Rank>,
+    /// Ready lanes by the time when their effective priority changes.
     boosts: IndexedHeap<u64>,
-    /// Lanes by the time when their rate limiter grants again.
-    limiters: IndexedHeap<u64>,
-    /// Commands by the end of their back-off (delayed) or their time limit (running).
+    /// Lanes by the time until which a limit has refused them.
+    blocks: IndexedHeap<u64>,
+    /// Commands by the next time that means something to them, then by serial.
     timers: IndexedHeap<(u64, u64)>,
+    #[cfg(feature = "distributed")]
+    limits: Vec<Limiter>,
+    /// Keys that are paused in all lanes.
+    paused_keys: HashSet<Arc<str>>,
+    /// The most commands that hold slots at once, over all lanes.
+    total: Option<usize>,
+    preemptible_lanes: usize,
     open: bool,
     serial: u64,
     served: u64,
     pending: usize,
     active: usize,
-    startable: usize,
+    /// Of the active ones, those whose slots are about to be free.
+    stopping: usize,
+    /// The sum of what each lane can add.
+    sum: Share,
 }
 
 impl<T> Scheduler<T> {
     pub(crate) fn new() -> Self {
         Self {
             lanes: Vec::new(),
+            free_lanes: Vec::new(),
             entries: Arena::new(),
             ready: IndexedHeap::new(),
+            reserved: IndexedHeap::new(),
+            exempt: IndexedHeap::new(),
             boosts: IndexedHeap::new(),
-            limiters: IndexedHeap::new(),
+            blocks: IndexedHeap::new(),
             timers: IndexedHeap::new(),
+            #[cfg(feature = "distributed")]
+            limits: Vec::new(),
+            paused_keys: HashSet::new(),
+            total: None,
+            preemptible_lanes: 0,
             open: false,
             serial: 0,
             served: 0,
             pending: 0,
             active: 0,
-            startable: 0,
+            stopping: 0,
+            sum: Share::default(),
         }
     }
 
@@ -92,24 +161,70 @@ impl<T> Scheduler<T> {
         self.open = true;
     }
 
+    /// Lets no more commands start.
+    pub(crate) fn close(&mut self) {
+        self.open = false;
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.open
     }
 
     pub(crate) fn add_lane(&mut self, policy: LanePolicy) -> LaneKey {
-        let key = LaneKey(u32::try_from(self.lanes.len()).expect("fewer than 2^32 lanes"));
-        self.lanes.push(LaneState::new(policy));
-        key
+        self.preemptible_lanes += usize::from(policy.preemptible);
+        let state = LaneState::new(policy);
+        let lane = match self.free_lanes.pop() {
+            Some(lane) => {
+                self.lanes[lane.index()] = state;
+                lane
+            }
+            None => {
+                let number = u32::try_from(self.lanes.len()).expect("fewer than 2^32 lanes");
+                self.lanes.push(state);
+                LaneKey(number)
+            }
+        };
+        self.refresh(lane, 0);
+        lane
     }
 
     /// Gives a lane a new policy; its pending and running commands stay.
     pub(crate) fn set_policy(&mut self, lane: LaneKey, mut policy: LanePolicy, now: u64) {
         let state = &mut self.lanes[lane.index()];
         policy.inherit_tokens(&state.policy, now);
-        state.policy = policy;
-        state.blocked_until = None;
-        self.limiters.remove(lane.0);
+        self.preemptible_lanes -= usize::from(state.policy.preemptible);
+        self.preemptible_lanes += usize::from(policy.preemptible);
+        state.set_policy(&self.entries, policy);
+        state.block = None;
+        self.blocks.remove(lane.0);
         self.refresh(lane, now);
+    }
+
+    /// Takes a lane out; false while it has commands.
+    pub(crate) fn remove_lane(&mut self, lane: LaneKey) -> bool {
+        let state = &mut self.lanes[lane.index()];
+        if state.removed || state.pending() + state.active > 0 {
+            return false;
+        }
+        self.preemptible_lanes -= usize::from(state.policy.preemptible);
+        state.removed = true;
+        state.policy.preemptible = false;
+        state.policy.min = 0;
+        self.free_lanes.push(lane);
+        self.refresh(lane, 0);
+        true
+    }
+
+    /// Whether `lane` was not removed, or its place has been taken by another one.
+    pub(crate) fn has_lane(&self, lane: LaneKey) -> bool {
+        !self.lanes[lane.index()].removed
+    }
+
+    /// Limits how many commands hold slots at once, over all lanes.
+    pub(crate) fn set_total(&mut self, total: Option<usize>, now: u64) {
+        self.total = total;
+        self.refresh_all(now);
+        self.favour_all(now);
     }
 
     /// Draws the serial number of a command that will be submitted.
@@ -118,21 +233,50 @@ impl<T> Scheduler<T> {
         self.serial
     }
 
-    /// Puts a command at the back of its lane.
-    pub(crate) fn submit(&mut self, lane: LaneKey, serial: u64, job: T, now: u64) -> Submitted {
+    /// Puts a command into its lane. A lane that is full gives it back, or gives up its oldest command instead.
+    pub(crate) fn submit(
+        &mut self,
+        lane: LaneKey,
+        serial: u64,
+        job: T,
+        terms: Option<Box<Terms>>,
+        now: u64,
+    ) -> Result<Submitted<T>, T> {
+        let state = &self.lanes[lane.index()];
+        let mut evicted = None;
+        let is_child = terms.as_ref().is_some_and(|terms| terms.parent.is_some());
+        // A child that waited for room might wait for its own parent.
+        let waits = state.policy.overflow == Overflow::Wait && is_child;
+        if state
+            .policy
+            .max_pending
+            .is_some_and(|max| state.pending() >= max && !waits)
+        {
+            let oldest = match state.policy.overflow {
+                Overflow::DropOldest => state.oldest_of_all(),
+                Overflow::Reject | Overflow::Wait => None,
+            };
+            let Some(slot) = oldest else {
+                return Err(job);
+            };
+            evicted = Some((self.entries[slot].key(slot), self.withdraw(slot, now)));
+        }
         let slot = self.entries.insert(Entry {
             job,
             serial,
             submitted_at: now,
-            ready_at: now,
-            retry_delay: u64::MAX,
+            since: now,
+            terms,
             next: NONE,
+            prev: NONE,
             lane,
-            attempt: 0,
+            run: 0,
             state: State::Ready,
+            stop: None,
+            after: After::Leave,
         });
         self.pending += 1;
-        self.push_back(slot, lane);
+        self.enter(slot, now);
         self.refresh(lane, now);
         let state = &mut self.lanes[lane.index()];
         let pressure = !state.pressed
@@ -141,15 +285,35 @@ impl<T> Scheduler<T> {
                 .pressure_threshold
                 .is_some_and(|threshold| state.pending() >= threshold);
         state.pressed |= pressure;
-        Submitted {
+        Ok(Submitted {
             key: CommandKey { slot, serial },
             pressure,
-        }
+            evicted,
+        })
     }
 
-    /// How many commands could start now, rate limits aside.
-    pub(crate) fn startable(&self) -> usize {
-        if self.open { self.startable } else { 0 }
+    /// Gives a new entry its place: ready, or waiting for its time.
+    fn enter(&mut self, slot: u32, now: u64) {
+        let entry = &mut self.entries[slot];
+        let state = &mut self.lanes[entry.lane.index()];
+        let Some(terms) = &mut entry.terms else {
+            state.join(None, |_| false);
+            state.push(&mut self.entries, slot, End::Back);
+            return;
+        };
+        let paused_keys = &self.paused_keys;
+        terms.key_number = state.join(terms.key.as_ref(), |key| paused_keys.contains(key));
+        let delay = Some(terms.delay_until).filter(|at| *at > now);
+        let timer = delay.into_iter().chain(terms.expires_at).min();
+        if let Some(at) = timer {
+            self.timers.set(slot, (at, entry.serial));
+        }
+        if delay.is_some() {
+            entry.state = State::Delayed;
+            state.delayed += 1;
+        } else {
+            state.push(&mut self.entries, slot, End::Back);
+        }
     }
 
     /// The command that starts now, if any: the caller must start it.
@@ -157,328 +321,125 @@ impl<T> Scheduler<T> {
         if !self.open {
             return None;
         }
-        while let Some(lane) = self.boosts.pop_if(|at| at <= now) {
-            self.refresh(LaneKey(lane), now);
-        }
+        self.age(now);
         loop {
-            let (_, lane) = self.ready.peek()?;
-            let lane = LaneKey(lane);
-            let state = &mut self.lanes[lane.index()];
-            debug_assert!(
-                state.could_start() > 0,
-                "a lane in the ready set can start a command"
-            );
-            if let Err(due) = state.policy.take_token(now) {
-                state.blocked_until = Some(due);
-                if due != u64::MAX {
-                    self.limiters.set(lane.0, due);
-                }
-                self.refresh(lane, now);
+            let lane = self.best_lane()?;
+            let state = &self.lanes[lane.index()];
+            let Some(slot) = state.front(now) else {
+                debug_assert!(false, "a lane in the ready set can start a command");
+                return None;
+            };
+            if self.entries[slot].is_expired(now) {
+                self.shelve(slot, now);
                 continue;
             }
-            return Some(self.start(lane, now));
+            #[cfg(feature = "distributed")]
+            if state.policy.is_rated() {
+                if let Err(due) = self.check_limits(lane, slot, now) {
+                    self.block(lane, slot, due, now);
+                    continue;
+                }
+                self.charge_limits(lane, slot, now);
+            }
+            return Some(self.start(lane, slot, now));
         }
     }
 
-    fn start(&mut self, lane: LaneKey, now: u64) -> Start {
-        let slot = self.pop_front(lane);
+    fn start(&mut self, lane: LaneKey, slot: u32, now: u64) -> Start {
         self.served += 1;
         self.pending -= 1;
-        self.active += 1;
+        let entry = &self.entries[slot];
+        let (favour, key) = (entry.favour(), entry.key_number());
         let state = &mut self.lanes[lane.index()];
-        state.active += 1;
+        let lent = match favour {
+            Favour::None => {
+                self.active += 1;
+                state.unlink(&mut self.entries, slot);
+                false
+            }
+            Favour::Lent(_) | Favour::Urged => {
+                let lent = favour != Favour::Urged;
+                let child = self.entries[slot].key(slot);
+                state.unlink_favoured(&mut self.entries, slot, lent);
+                self.borrow(child, favour);
+                lent
+            }
+        };
+        let state = &mut self.lanes[lane.index()];
+        state.runs += 1;
+        state.running.push_back(&mut self.entries, slot);
+        if !lent {
+            state.occupy(key);
+        }
         state.last_served = self.served;
-        let timeout_ns = state.policy.timeout_ns;
         let relieved = state.pressed && state.pending() == 0;
         state.pressed &= !relieved;
         let entry = &mut self.entries[slot];
+        let wait_ns = now.saturating_sub(entry.since);
+        let mut timeout_ns = state.policy.timeout_ns;
+        let mut progress_ns = state.policy.progress_ns;
         entry.state = State::Running;
-        entry.attempt = entry.attempt.saturating_add(1);
+        entry.run = entry.run.saturating_add(1);
+        entry.since = now;
+        if progress_ns.is_some() {
+            entry.terms.get_or_insert_default();
+        }
+        if let Some(terms) = &mut entry.terms {
+            timeout_ns = terms.timeout_ns.unwrap_or(timeout_ns);
+            progress_ns = terms.progress_ns.or(progress_ns);
+            terms.silence_ns = progress_ns;
+            if terms.expires_at.take().is_some() {
+                self.timers.remove(slot);
+            }
+        }
+        let after = |limit: Option<u64>| limit.map_or(u64::MAX, |limit| now.saturating_add(limit));
+        let until = after(timeout_ns);
+        if let (Some(terms), Some(_)) = (&mut entry.terms, progress_ns) {
+            (terms.until, terms.beat) = (until, now);
+        }
+        let timer = until.min(after(progress_ns));
+        if timer != u64::MAX {
+            self.timers.set(slot, (timer, entry.serial));
+        }
         let start = Start {
-            key: CommandKey {
-                slot,
-                serial: entry.serial,
-            },
+            key: entry.key(slot),
             lane,
-            attempt: entry.attempt,
-            wait_ns: now.saturating_sub(entry.ready_at),
+            run: entry.run,
+            attempt: entry.attempt(),
+            wait_ns,
             timeout_ns,
+            progress_ns,
+            stoppable: timeout_ns.is_some() || progress_ns.is_some() || state.policy.preemptible,
             relieved,
         };
-        if let Some(timeout) = timeout_ns {
-            self.timers
-                .set(slot, (now.saturating_add(timeout), start.key.serial));
-        }
         self.refresh(lane, now);
         start
     }
 
-    /// Decides what follows the end of an attempt. `None` when that attempt is not running any more: someone else has
-    /// concluded it. The slot stays taken until [`release`](Self::release).
-    pub(crate) fn conclude(
-        &mut self,
-        key: CommandKey,
-        attempt: u32,
-        ending: Ending,
-    ) -> Option<Verdict> {
-        let entry = self.entries.get_mut(key.slot)?;
-        if !entry.is_running(key, attempt) {
-            return None;
-        }
-        let retry = &self.lanes[entry.lane.index()].policy.retry;
-        let retries = entry.attempt - 1;
-        entry.state = State::Concluded;
-        entry.retry_delay = u64::MAX;
-        self.timers.remove(key.slot);
-        if ending != Ending::Failed || !retry.should_retry(retries) {
-            return Some(Verdict::Settle);
-        }
-        entry.retry_delay = nanos(retry.delay_for_attempt(entry.attempt)).min(u64::MAX - 1);
-        Some(Verdict::Retry {
-            attempt: entry.attempt,
-        })
+    /// Stops or resumes the starts of a lane. What runs goes on.
+    pub(crate) fn pause_lane(&mut self, lane: LaneKey, paused: bool, now: u64) -> bool {
+        let changed = std::mem::replace(&mut self.lanes[lane.index()].paused, paused) != paused;
+        self.refresh(lane, now);
+        changed
     }
 
-    /// Frees the slot of a concluded command and carries out the verdict.
-    ///
-    /// # Panics
-    ///
-    /// When the command was not concluded.
-    pub(crate) fn release(&mut self, key: CommandKey, now: u64) -> Released<T> {
-        let entry = &mut self.entries[key.slot];
-        assert!(
-            entry.serial == key.serial && entry.state == State::Concluded,
-            "only a concluded command is released"
-        );
-        let lane = entry.lane;
-        self.active -= 1;
-        self.lanes[lane.index()].active -= 1;
-        let released = match entry.retry_delay {
-            u64::MAX => Released::Settled(self.remove(key)),
-            delay => {
-                self.pending += 1;
-                if delay == 0 {
-                    entry.state = State::Ready;
-                    entry.ready_at = now;
-                    self.push_back(key.slot, lane);
-                } else {
-                    entry.state = State::Delayed;
-                    self.lanes[lane.index()].delayed += 1;
-                    self.timers
-                        .set(key.slot, (now.saturating_add(delay), key.serial));
-                }
-                Released::Requeued
-            }
+    /// Stops or resumes the starts of commands of one key in all lanes. What runs goes on.
+    pub(crate) fn pause_key(&mut self, key: &Arc<str>, paused: bool, now: u64) -> bool {
+        let changed = if paused {
+            self.paused_keys.insert(Arc::clone(key))
+        } else {
+            self.paused_keys.remove(key)
         };
-        self.refresh(lane, now);
-        released
-    }
-
-    /// Gives up a command whose attempt holds a slot, concluded or not, and frees the slot.
-    pub(crate) fn abandon(
-        &mut self,
-        key: CommandKey,
-        attempt: u32,
-        now: u64,
-    ) -> Option<(LaneKey, T)> {
-        let entry = self.entries.get(key.slot)?;
-        let concluded = entry.serial == key.serial
-            && entry.attempt == attempt
-            && entry.state == State::Concluded;
-        if !concluded && !entry.is_running(key, attempt) {
-            return None;
-        }
-        let lane = entry.lane;
-        self.timers.remove(key.slot);
-        self.active -= 1;
-        self.lanes[lane.index()].active -= 1;
-        let job = self.remove(key);
-        self.refresh(lane, now);
-        Some((lane, job))
-    }
-
-    /// Handles what is due. Call until `None`, then [`next`](Self::next) until `None`.
-    pub(crate) fn tick(&mut self, now: u64) -> Option<Due> {
-        while let Some(lane) = self.limiters.pop_if(|at| at <= now) {
-            let lane = LaneKey(lane);
-            self.lanes[lane.index()].blocked_until = None;
-            self.refresh(lane, now);
-        }
-        while let Some(slot) = self.timers.pop_if(|(at, _)| at <= now) {
-            let entry = &mut self.entries[slot];
-            let key = CommandKey {
-                slot,
-                serial: entry.serial,
-            };
-            match entry.state {
-                State::Delayed => {
-                    let lane = entry.lane;
-                    entry.state = State::Ready;
-                    entry.ready_at = now;
-                    self.lanes[lane.index()].delayed -= 1;
-                    self.push_back(slot, lane);
-                    self.refresh(lane, now);
-                }
-                State::Running => {
-                    entry.state = State::Overdue;
-                    self.timers
-                        .set(slot, (now.saturating_add(OVERRUN_GRACE_NS), key.serial));
-                    return Some(Due::Deadline(key));
-                }
-                State::Overdue => return Some(Due::Overrun(key, entry.attempt)),
-                State::Ready | State::Concluded => {
-                    debug_assert!(false, "a ready or concluded command has no timer");
-                }
+        for lane in 0..self.lanes.len() as u32 {
+            if self.lanes[lane as usize].pause_key(key, paused) {
+                self.refresh(LaneKey(lane), now);
             }
         }
-        None
+        changed
     }
 
-    /// When [`tick`](Self::tick) has something to do next.
-    pub(crate) fn next_wake(&self) -> Option<u64> {
-        let limiter = self.limiters.peek().map(|(at, _)| at);
-        let timer = self.timers.peek().map(|((at, _), _)| at);
-        match (limiter, timer) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (one, other) => one.or(other),
-        }
-    }
-
-    /// Takes out every command that is not running, in the order of submission.
-    pub(crate) fn take_waiting(&mut self, now: u64) -> Vec<(CommandKey, LaneKey, T)> {
-        let mut keys: Vec<CommandKey> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| matches!(entry.state, State::Ready | State::Delayed))
-            .map(|(slot, entry)| CommandKey {
-                slot,
-                serial: entry.serial,
-            })
-            .collect();
-        keys.sort_by_key(|key| key.serial);
-        for lane in &mut self.lanes {
-            lane.head = NONE;
-            lane.tail = NONE;
-            lane.ready = 0;
-            lane.delayed = 0;
-        }
-        self.pending = 0;
-        let taken = keys
-            .into_iter()
-            .map(|key| {
-                self.timers.remove(key.slot);
-                let lane = self.entries[key.slot].lane;
-                (key, lane, self.remove(key))
-            })
-            .collect();
-        for lane in 0..self.lanes.len() as u32 {
-            self.limiters.remove(lane);
-            self.lanes[lane as usize].blocked_until = None;
-            self.refresh(LaneKey(lane), now);
-        }
-        taken
-    }
-
-    /// Every command that holds a slot.
-    pub(crate) fn running(&self) -> impl Iterator<Item = CommandKey> + '_ {
-        self.entries
-            .iter()
-            .filter(|(_, entry)| !matches!(entry.state, State::Ready | State::Delayed))
-            .map(|(slot, entry)| CommandKey {
-                slot,
-                serial: entry.serial,
-            })
-    }
-
-    /// What the caller keeps with a command; `None` once it is gone.
-    pub(crate) fn job_mut(&mut self, key: CommandKey) -> Option<&mut T> {
-        let entry = self.entries.get_mut(key.slot)?;
-        (entry.serial == key.serial).then_some(&mut entry.job)
-    }
-
-    /// A running attempt; `None` when it is not running any more.
-    pub(crate) fn running_attempt(&self, key: CommandKey, attempt: u32) -> Option<RunningAttempt> {
-        let entry = self.entries.get(key.slot)?;
-        entry.is_running(key, attempt).then(|| RunningAttempt {
-            lane: entry.lane,
-            overdue: entry.state == State::Overdue,
-            timeout_ns: self.lanes[entry.lane.index()].policy.timeout_ns,
-        })
-    }
-
-    /// Commands that are ready or delayed, over all lanes.
-    pub(crate) fn pending(&self) -> usize {
-        self.pending
-    }
-
-    /// Commands that hold a slot, over all lanes.
-    pub(crate) fn active(&self) -> usize {
-        self.active
-    }
-
-    pub(crate) fn counts(&self, lane: LaneKey) -> LaneCounts {
-        let state = &self.lanes[lane.index()];
-        LaneCounts {
-            pending: state.pending(),
-            active: state.active,
-            min: state.policy.min,
-            max: state.policy.max,
-        }
-    }
-
-    pub(crate) fn effective_priority(&self, lane: LaneKey, now: u64) -> u8 {
-        self.lanes[lane.index()].effective_priority(now)
-    }
-
-    fn remove(&mut self, key: CommandKey) -> T {
-        let entry = self.entries.remove(key.slot);
-        entry.expect("the command is there").job
-    }
-
-    fn push_back(&mut self, slot: u32, lane: LaneKey) {
-        let state = &mut self.lanes[lane.index()];
-        state.ready += 1;
-        let tail = state.tail;
-        state.tail = slot;
-        if tail == NONE {
-            state.head = slot;
-            state.head_submitted_at = self.entries[slot].submitted_at;
-        } else {
-            self.entries[tail].next = slot;
-        }
-        self.entries[slot].next = NONE;
-    }
-
-    fn pop_front(&mut self, lane: LaneKey) -> u32 {
-        let state = &mut self.lanes[lane.index()];
-        let slot = state.head;
-        let next = self.entries[slot].next;
-        state.ready -= 1;
-        state.head = next;
-        if next == NONE {
-            state.tail = NONE;
-        } else {
-            state.head_submitted_at = self.entries[next].submitted_at;
-        }
-        slot
-    }
-
-    /// Brings the ready set up to date after anything about `lane` changed.
-    fn refresh(&mut self, lane: LaneKey, now: u64) {
-        let state = &mut self.lanes[lane.index()];
-        let startable = state.could_start();
-        self.startable = self.startable - state.startable + startable;
-        state.startable = startable;
-        if startable == 0 {
-            self.ready.remove(lane.0);
-            self.boosts.remove(lane.0);
-            return;
-        }
-        let key = (state.effective_priority(now), state.last_served);
-        match state.next_boost_at(now) {
-            Some(at) => self.boosts.set(lane.0, at),
-            None => self.boosts.remove(lane.0),
-        }
-        self.ready.set(lane.0, key);
+    /// Whether [`preempt`](Self::preempt) can ever find something to do.
+    pub(crate) fn may_preempt(&self) -> bool {
+        self.preemptible_lanes > 0 && self.total.is_some()
     }
 }

@@ -1,279 +1,344 @@
-//! A slow, obviously right model of the scheduler: the rules of order, limits, boost and rate limits as plain scans
-//! over one list of commands. The property tests compare the real scheduler with it, decision by decision.
+//! A slow, obviously right model of the scheduler: the rules as plain scans over one list of commands. The property tests
+//! compare the real scheduler with it, decision by decision.
 //!
-//! The rules, in the form without a total limit, reservation, preemption and keys:
+//! Where the rules are:
 //!
-//! 1. A lane is *eligible* when it has a ready command, runs fewer than its maximum, and its rate limiter has a token.
-//!    Of the eligible lanes the lowest effective priority number goes first; among equals the lane served longest ago;
-//!    among lanes never served the one added first.
-//! 2. Inside a lane the ready command that joined the queue first goes first. A retry joins at the back.
-//! 3. The effective priority is the lane's own, raised by the age of the command at the front of its queue.
-//! 4. A token is taken by a start only. A lane that was refused a token is left alone until the time when the token
-//!    is due, or until it gets a new policy.
+//! | file | rules |
+//! |---|---|
+//! | `order` | which lane goes first, and which command in it |
+//! | `keys` | how the keys of a lane take turns |
+//! | `total` | the total limit and the slots that are kept |
+//! | `limits`, `meter` | limits on starts per time, as histories that are replayed |
+//! | `preempt` | who must make room |
+//! | `stop` | how commands are asked to stop and what follows their end |
+//! | `timers` | what is due, and when to wake up |
 //!
-//! The transitions (`submit`, `start`, `conclude`, ...) are separate from the decision ([`Model::choose`]), so that a
-//! test can also let the model follow the real scheduler and state one rule about what it did.
+//! The transitions (`submit`, `start`, `conclude`, ...) are separate from the decisions ([`Model::choose`],
+//! [`Model::preempt`]), so that a test can also let the model follow the real scheduler and state one rule about what it
+//! did.
 
-mod bucket;
+mod keys;
+mod limits;
+mod meter;
+mod order;
+mod preempt;
+mod stop;
+mod timers;
+mod total;
 
-use super::properties::rules::LaneRules;
-use super::{Ending, OVERRUN_GRACE_NS, Verdict};
-use bucket::Bucket;
+use std::collections::BTreeSet;
+
+use super::StopReason;
+use super::properties::rules::{CommandRules, LaneRules};
+use crate::config::Overflow;
+use keys::Keys;
+pub(super) use limits::NamedLimiter;
+pub(super) use meter::Meter;
+pub(super) use stop::{ModelReleased, ModelStopped};
+pub(super) use timers::ModelDue;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Ready,
     Delayed,
+    /// Found too old to start; leaves at the next tick.
+    Expired,
+    /// Asked to stop or not.
     Running,
-    Overdue,
     Concluded,
+}
+
+/// What `release` does with a concluded command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    Leave,
+    /// Back into its lane, behind the others, after a delay.
+    Retry(u64),
+    /// Back into its lane, before the others.
+    Front,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Command {
     pub(super) serial: u64,
     pub(super) lane: usize,
+    pub(super) rules: CommandRules,
     pub(super) submitted_at: u64,
     pub(super) ready_at: u64,
-    /// When it joined its lane's queue last, as a count of all joins.
-    pub(super) joined: u64,
-    pub(super) attempt: u32,
+    /// Its place in its lane's queue. Those who join behind get ever larger numbers, those who join before ever smaller.
+    pub(super) joined: i64,
     pub(super) phase: Phase,
-    /// The end of its back-off, time limit or grace period.
-    pub(super) timer: Option<u64>,
-    /// How long the retry waits that `release` queues it for; fixed by `conclude`, whatever policy the lane gets later.
-    pub(super) retry_delay: Option<u64>,
+    /// A delayed command becomes ready then.
+    pub(super) delay_until: u64,
+    /// A command that was never started leaves then.
+    pub(super) expires_at: Option<u64>,
+    /// How often it was started, and how many of these starts do not count.
+    pub(super) run: u32,
+    pub(super) uncounted: u32,
+    /// Of the present run: when it started, and the number of that start among all.
+    pub(super) started_at: u64,
+    pub(super) start: u64,
+    pub(super) timeout_ns: Option<u64>,
+    pub(super) progress_ns: Option<u64>,
+    pub(super) alive_at: u64,
+    /// When its signs of life are looked at next.
+    pub(super) stall_timer: Option<u64>,
+    pub(super) stop: Option<StopReason>,
+    pub(super) dropped: bool,
+    pub(super) stop_timer: Option<u64>,
+    pub(super) after: After,
+    /// It was cancelled when its outcome was not decided, but its run was over.
+    pub(super) cancelled: bool,
+}
+
+impl Command {
+    pub(super) fn holds_slot(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Concluded)
+    }
+
+    /// Its slot is about to be free.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.holds_slot() && (self.stop.is_some() || self.phase == Phase::Concluded)
+    }
+
+    /// Runs that count, the present one included.
+    pub(super) fn attempt(&self) -> u32 {
+        self.run - self.uncounted
+    }
+
+    pub(super) fn is_expired(&self, now: u64) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// A limit said no: the lane is left alone for a while.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Blocked {
+    /// When the limits grant the front.
+    due: u64,
+    /// The command that was refused.
+    front: u64,
+    /// The lane is asked again then: its limits grant, or its effective priority changes, which may bring another front.
+    until: u64,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Lane {
     pub(super) rules: LaneRules,
-    pub(super) bucket: Option<Bucket>,
+    pub(super) bucket: Option<Meter>,
+    pub(super) keys: Keys,
     pub(super) last_served: u64,
-    pub(super) blocked_until: Option<u64>,
+    pub(super) paused: bool,
     pub(super) pressed: bool,
-}
-
-/// What `tick` reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ModelDue {
-    Deadline(u64),
-    Overrun(u64, u32),
+    blocked: Option<Blocked>,
+    /// When the lane's effective priority was looked at last.
+    seen_at: u64,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
-    pub(super) lanes: Vec<Lane>,
+    /// By their numbers; a removed lane leaves a gap.
+    pub(super) lanes: Vec<Option<Lane>>,
     pub(super) commands: Vec<Command>,
+    pub(super) limiters: Vec<NamedLimiter>,
+    pub(super) total: Option<usize>,
+    pub(super) paused_keys: BTreeSet<u8>,
     pub(super) open: bool,
-    joins: u64,
+    joins: i64,
     served: u64,
 }
 
+/// What became of a submission: `Err` gives the command back.
+pub(super) type Admitted = Result<ModelSubmitted, ()>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ModelSubmitted {
+    pub(super) pressure: bool,
+    pub(super) evicted: Option<u64>,
+}
+
 impl Model {
-    pub(super) fn add_lane(&mut self, rules: LaneRules, now: u64) {
-        let bucket = rules.rate.map(|rate| Bucket::new(rate, None, now));
-        self.lanes.push(Lane {
+    /// A lane at a place that is free.
+    pub(super) fn add_lane(&mut self, number: usize, rules: LaneRules, now: u64) {
+        if number == self.lanes.len() {
+            self.lanes.push(None);
+        }
+        let place = &mut self.lanes[number];
+        assert!(place.is_none(), "lane {number} is there already");
+        *place = Some(Lane {
+            bucket: rules.rate.map(|rate| Meter::bucket(rate, now)),
             rules,
-            bucket,
+            keys: Keys::default(),
             last_served: 0,
-            blocked_until: None,
+            paused: false,
             pressed: false,
+            blocked: None,
+            seen_at: now,
         });
     }
 
-    pub(super) fn set_policy(&mut self, lane: usize, rules: LaneRules, now: u64) {
-        let lane = &mut self.lanes[lane];
-        lane.bucket = rules
-            .rate
-            .map(|rate| Bucket::new(rate, lane.bucket.as_ref(), now));
-        lane.rules = rules;
-        lane.blocked_until = None;
+    /// False while it has commands.
+    pub(super) fn remove_lane(&mut self, lane: usize) -> bool {
+        let empty = self.of_lane(lane).next().is_none();
+        if empty {
+            self.lanes[lane] = None;
+        }
+        empty
     }
 
-    /// Returns whether the lane reports pressure.
-    pub(super) fn submit(&mut self, serial: u64, lane: usize, now: u64) -> bool {
-        let joined = self.join();
+    pub(super) fn set_policy(&mut self, lane: usize, rules: LaneRules, now: u64) {
+        let place = self.lane_mut(lane);
+        place.bucket = rules.rate.map(|rate| {
+            let fresh = Meter::bucket(rate, now);
+            match &place.bucket {
+                Some(before) => fresh.inherit(before, now),
+                None => fresh,
+            }
+        });
+        place.rules = rules;
+        place.blocked = None;
+        self.touch(lane, now);
+    }
+
+    pub(super) fn submit(
+        &mut self,
+        serial: u64,
+        lane: usize,
+        rules: CommandRules,
+        now: u64,
+    ) -> Admitted {
+        let policy = &self.lane(lane).rules;
+        let full = policy
+            .max_pending
+            .is_some_and(|max| self.pending(lane) >= max);
+        let mut evicted = None;
+        if full {
+            let ready = self.ready(lane);
+            let oldest = ready.min_by_key(|command| (command.submitted_at, command.serial));
+            evicted = oldest
+                .filter(|_| policy.overflow == Overflow::DropOldest)
+                .map(|oldest| oldest.serial);
+            match evicted {
+                Some(oldest) => self.remove(oldest),
+                None => return Err(()),
+            }
+        }
+        self.enter(serial, lane, rules, now);
+        let pending = self.pending(lane);
+        let lane = self.lane_mut(lane);
+        let reached = lane
+            .rules
+            .pressure
+            .is_some_and(|threshold| pending >= threshold);
+        let pressure = reached && !lane.pressed;
+        lane.pressed |= reached;
+        Ok(ModelSubmitted { pressure, evicted })
+    }
+
+    fn enter(&mut self, serial: u64, lane: usize, rules: CommandRules, now: u64) {
+        let key = rules.key;
+        let delay_until = rules.delay_ns.map_or(now, |delay| now + delay);
         self.commands.push(Command {
             serial,
             lane,
             submitted_at: now,
             ready_at: now,
-            joined,
-            attempt: 0,
-            phase: Phase::Ready,
-            timer: None,
-            retry_delay: None,
+            joined: 0,
+            phase: Phase::Delayed,
+            delay_until,
+            expires_at: rules.ttl_ns.map(|ttl| now + ttl),
+            run: 0,
+            uncounted: 0,
+            started_at: 0,
+            start: 0,
+            timeout_ns: None,
+            progress_ns: None,
+            alive_at: 0,
+            stall_timer: None,
+            stop: None,
+            dropped: false,
+            stop_timer: None,
+            after: After::Leave,
+            cancelled: false,
+            rules,
         });
-        let pending = self.pending(lane);
-        let lane = &mut self.lanes[lane];
-        let reached = lane
-            .rules
-            .pressure
-            .is_some_and(|threshold| pending >= threshold);
-        let report = reached && !lane.pressed;
-        lane.pressed |= reached;
-        report
-    }
-
-    /// Rules 1 and 4: the lane that a command starts from now, remembering refusals of rate limiters.
-    pub(super) fn choose(&mut self, now: u64) -> Option<usize> {
-        loop {
-            let candidates = (0..self.lanes.len())
-                .filter(|&lane| self.open && self.has_work_and_slot(lane))
-                .filter(|&lane| self.lanes[lane].blocked_until.is_none());
-            let lane = candidates.min_by_key(|&lane| {
-                (
-                    self.effective_priority(lane, now),
-                    self.lanes[lane].last_served,
-                    lane,
-                )
-            })?;
-            match self.grants_at(lane, now) {
-                due if due > now => self.lanes[lane].blocked_until = Some(due),
-                _ => return Some(lane),
-            }
+        self.key_comes(lane, key, serial);
+        if delay_until <= now {
+            self.join_back(serial, now);
         }
-    }
-
-    /// Rule 2: the command that a start of this lane takes.
-    pub(super) fn front(&self, lane: usize) -> Option<&Command> {
-        self.in_phase(lane, &[Phase::Ready])
-            .min_by_key(|command| command.joined)
+        self.touch(lane, now);
     }
 
     /// A command takes a slot. Returns whether the lane reports that the pressure is gone.
     pub(super) fn start(&mut self, serial: u64, now: u64) -> bool {
         self.served += 1;
-        let served = self.served;
-        let command = self.get_mut(serial).expect("a live command");
+        self.charge(serial, now);
+        let start = self.served;
+        let command = self.get(serial).expect("a live command");
+        let (at, key) = (command.lane, command.rules.key);
+        let policy = &self.lane(at).rules;
+        let timeout_ns = command.rules.timeout_ns.unwrap_or(policy.timeout_ns);
+        let progress_ns = command.rules.progress_ns.or(policy.progress_ns);
+        let command = self.get_mut(serial);
         command.phase = Phase::Running;
-        command.attempt += 1;
-        let at = command.lane;
-        let timer = self.lanes[at].rules.timeout_ns.map(|timeout| now + timeout);
-        self.get_mut(serial).expect("a live command").timer = timer;
+        command.expires_at = None;
+        command.run += 1;
+        command.started_at = now;
+        command.start = start;
+        command.timeout_ns = timeout_ns;
+        command.progress_ns = progress_ns;
+        command.alive_at = now;
+        command.stall_timer = progress_ns.map(|progress| now + progress);
+        self.key_starts(at, key);
         let empty = self.pending(at) == 0;
-        let lane = &mut self.lanes[at];
-        lane.last_served = served;
-        if let Some(bucket) = &mut lane.bucket {
-            bucket.take(now);
-        }
+        let lane = self.lane_mut(at);
+        lane.last_served = start;
         let relieved = lane.pressed && empty;
         lane.pressed &= !empty;
+        self.touch(at, now);
         relieved
     }
 
-    pub(super) fn conclude(
-        &mut self,
-        serial: u64,
-        attempt: u32,
-        ending: Ending,
-    ) -> Option<Verdict> {
-        let found = self
-            .commands
-            .iter_mut()
-            .find(|command| command.serial == serial)?;
-        if found.attempt != attempt || !matches!(found.phase, Phase::Running | Phase::Overdue) {
-            return None;
-        }
-        let rules = &self.lanes[found.lane].rules;
-        found.phase = Phase::Concluded;
-        found.timer = None;
-        // The first attempt is no retry.
-        let again = ending == Ending::Failed && attempt <= rules.retries;
-        found.retry_delay = again.then(|| rules.delay_ns(attempt));
-        Some(if again {
-            Verdict::Retry { attempt }
+    /// Whether the lane's last pending command has left, other than by a start, after pressure was reported.
+    pub(super) fn relieve(&mut self, lane: usize) -> bool {
+        let relieved = self.pending(lane) == 0 && self.lane(lane).pressed;
+        self.lane_mut(lane).pressed &= !relieved;
+        relieved
+    }
+
+    pub(super) fn pause_lane(&mut self, lane: usize, paused: bool, now: u64) -> bool {
+        let changed = std::mem::replace(&mut self.lane_mut(lane).paused, paused) != paused;
+        self.touch(lane, now);
+        changed
+    }
+
+    pub(super) fn pause_key(&mut self, key: u8, paused: bool, now: u64) -> bool {
+        let changed = if paused {
+            self.paused_keys.insert(key)
         } else {
-            Verdict::Settle
-        })
-    }
-
-    /// Returns whether the command has left.
-    pub(super) fn release(&mut self, serial: u64, now: u64) -> bool {
-        let joined = self.join();
-        let command = self.get_mut(serial).expect("a concluded command");
-        match command.retry_delay.take() {
-            None => {
-                self.remove(serial);
-                return true;
-            }
-            Some(0) => {
-                command.phase = Phase::Ready;
-                command.ready_at = now;
-                command.joined = joined;
-            }
-            Some(delay) => {
-                command.phase = Phase::Delayed;
-                command.timer = Some(now + delay);
+            self.paused_keys.remove(&key)
+        };
+        for lane in self.lane_numbers() {
+            if self
+                .of_lane(lane)
+                .any(|command| command.rules.key == Some(key))
+            {
+                self.touch(lane, now);
             }
         }
-        false
+        changed
     }
 
-    /// Returns whether there was such an attempt to give up.
-    pub(super) fn abandon(&mut self, serial: u64, attempt: u32) -> bool {
-        let holds = self
-            .get(serial)
-            .is_some_and(|command| command.attempt == attempt && command.holds_slot());
-        if holds {
-            self.remove(serial);
-        }
-        holds
-    }
-
-    pub(super) fn tick(&mut self, now: u64) -> Option<ModelDue> {
-        for lane in &mut self.lanes {
-            lane.blocked_until = lane.blocked_until.filter(|&due| due > now);
-        }
-        loop {
-            let joined = self.join();
-            let due = self
-                .commands
-                .iter_mut()
-                .filter(|command| command.timer.is_some_and(|at| at <= now));
-            let command = due.min_by_key(|command| (command.timer, command.serial))?;
-            let serial = command.serial;
-            match command.phase {
-                Phase::Delayed => {
-                    command.phase = Phase::Ready;
-                    command.timer = None;
-                    command.ready_at = now;
-                    command.joined = joined;
-                }
-                Phase::Running => {
-                    command.phase = Phase::Overdue;
-                    command.timer = Some(now + OVERRUN_GRACE_NS);
-                    return Some(ModelDue::Deadline(serial));
-                }
-                Phase::Overdue => {
-                    command.timer = None;
-                    return Some(ModelDue::Overrun(serial, command.attempt));
-                }
-                Phase::Ready | Phase::Concluded => unreachable!("nothing to wait for"),
-            }
-        }
-    }
-
-    pub(super) fn next_wake(&self) -> Option<u64> {
-        let blocked = self.lanes.iter().filter_map(|lane| lane.blocked_until);
-        blocked
-            .chain(self.commands.iter().filter_map(|command| command.timer))
-            .min()
-    }
-
-    /// Takes out everything that is not running, oldest first.
-    pub(super) fn take_waiting(&mut self) -> Vec<u64> {
-        let mut taken: Vec<u64> = self
-            .commands
-            .iter()
-            .filter(|command| !command.holds_slot())
-            .map(|command| command.serial)
-            .collect();
+    /// Takes out everything that holds no slot, in the order of serials.
+    pub(super) fn take_waiting(&mut self, now: u64) -> Vec<u64> {
+        let waiting = self.commands.iter().filter(|command| !command.holds_slot());
+        let mut taken: Vec<u64> = waiting.map(|command| command.serial).collect();
         taken.sort_unstable();
-        self.commands.retain(Command::holds_slot);
-        for lane in &mut self.lanes {
-            lane.blocked_until = None;
+        for serial in &taken {
+            self.remove(*serial);
+        }
+        for lane in self.lane_numbers() {
+            self.touch(lane, now);
         }
         taken
     }
@@ -284,85 +349,84 @@ impl Model {
             .find(|command| command.serial == serial)
     }
 
-    pub(super) fn pending(&self, lane: usize) -> usize {
-        self.in_phase(lane, &[Phase::Ready, Phase::Delayed]).count()
+    fn get_mut(&mut self, serial: u64) -> &mut Command {
+        let mut commands = self.commands.iter_mut();
+        commands
+            .find(|command| command.serial == serial)
+            .expect("a live command")
     }
 
-    pub(super) fn active(&self, lane: usize) -> usize {
+    pub(super) fn lane(&self, lane: usize) -> &Lane {
+        self.lanes[lane].as_ref().expect("a lane")
+    }
+
+    fn lane_mut(&mut self, lane: usize) -> &mut Lane {
+        self.lanes[lane].as_mut().expect("a lane")
+    }
+
+    /// The lanes that are there.
+    pub(super) fn lane_numbers(&self) -> Vec<usize> {
+        let places = 0..self.lanes.len();
+        places.filter(|&lane| self.lanes[lane].is_some()).collect()
+    }
+
+    /// All commands of a lane.
+    pub(super) fn of_lane(&self, lane: usize) -> impl Iterator<Item = &Command> {
         self.commands
             .iter()
-            .filter(|command| command.lane == lane && command.holds_slot())
+            .filter(move |command| command.lane == lane)
+    }
+
+    pub(super) fn ready(&self, lane: usize) -> impl Iterator<Item = &Command> {
+        self.of_lane(lane)
+            .filter(|command| command.phase == Phase::Ready)
+    }
+
+    pub(super) fn pending(&self, lane: usize) -> usize {
+        self.of_lane(lane)
+            .filter(|command| !command.holds_slot())
             .count()
     }
 
-    /// How many commands could start now, as far as the rate limiters have not said otherwise.
-    pub(super) fn startable(&self) -> usize {
-        let unblocked = |lane: &usize| self.open && self.lanes[*lane].blocked_until.is_none();
-        (0..self.lanes.len())
-            .filter(unblocked)
-            .map(|lane| {
-                let free = self.lanes[lane]
-                    .rules
-                    .max()
-                    .saturating_sub(self.active(lane));
-                self.in_phase(lane, &[Phase::Ready]).count().min(free)
-            })
-            .sum()
+    pub(super) fn active(&self, lane: usize) -> usize {
+        self.of_lane(lane)
+            .filter(|command| command.holds_slot())
+            .count()
     }
 
-    /// Rule 1, whatever was remembered of earlier refusals.
-    pub(super) fn is_eligible(&self, lane: usize, now: u64) -> bool {
-        self.open && self.has_work_and_slot(lane) && self.grants_at(lane, now) <= now
+    fn join_back(&mut self, serial: u64, now: u64) {
+        self.joins += 1;
+        self.join(serial, self.joins, now);
     }
 
-    pub(super) fn has_work_and_slot(&self, lane: usize) -> bool {
-        self.front(lane).is_some() && self.active(lane) < self.lanes[lane].rules.max()
+    fn join_front(&mut self, serial: u64, now: u64) {
+        self.joins += 1;
+        self.join(serial, -self.joins, now);
     }
 
-    /// The first time, from `now` on, at which the lane's rate limiter has a token.
-    pub(super) fn grants_at(&self, lane: usize, now: u64) -> u64 {
-        self.lanes[lane]
-            .bucket
-            .as_ref()
-            .map_or(now, |bucket| bucket.grants_at(now))
-    }
-
-    /// Rule 3.
-    pub(super) fn effective_priority(&self, lane: usize, now: u64) -> u8 {
-        let waited = self.front(lane).map(|command| now - command.submitted_at);
-        waited.map_or(self.lanes[lane].rules.priority, |waited| {
-            self.lanes[lane].rules.boosted(waited)
-        })
-    }
-
-    fn in_phase<'a>(
-        &'a self,
-        lane: usize,
-        phases: &'a [Phase],
-    ) -> impl Iterator<Item = &'a Command> {
-        self.commands
-            .iter()
-            .filter(move |command| command.lane == lane && phases.contains(&command.phase))
-    }
-
-    fn get_mut(&mut self, serial: u64) -> Option<&mut Command> {
-        self.commands
-            .iter_mut()
-            .find(|command| command.serial == serial)
+    fn join(&mut self, serial: u64, place: i64, now: u64) {
+        let command = self.get(serial).expect("a live command");
+        self.key_gets_ready(command.lane, command.rules.key);
+        let command = self.get_mut(serial);
+        command.phase = Phase::Ready;
+        command.ready_at = now;
+        command.joined = place;
     }
 
     fn remove(&mut self, serial: u64) {
         self.commands.retain(|command| command.serial != serial);
+        self.forget_keys();
     }
 
-    fn join(&mut self) -> u64 {
-        self.joins += 1;
-        self.joins
-    }
-}
-
-impl Command {
-    pub(super) fn holds_slot(&self) -> bool {
-        !matches!(self.phase, Phase::Ready | Phase::Delayed)
+    /// Something about a lane changed: another front is asked for at once, whoever was refused before.
+    fn touch(&mut self, lane: usize, now: u64) {
+        let front = self.front(lane, now).map(|command| command.serial);
+        let change = self.next_change(lane, now);
+        let place = self.lane_mut(lane);
+        place.seen_at = now;
+        place.blocked = place.blocked.filter(|blocked| front == Some(blocked.front));
+        if let Some(blocked) = &mut place.blocked {
+            blocked.until = change.map_or(blocked.due, |at| at.min(blocked.due));
+        }
     }
 }

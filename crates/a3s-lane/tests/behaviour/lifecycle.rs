@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use a3s_lane::{EventEmitter, LaneConfig, LaneError, QueueManagerBuilder};
+use a3s_lane::{EventEmitter, LaneConfig, LaneError, QueueManagerBuilder, RetryPolicy};
 use serde_json::Value;
 
 use crate::support::{
@@ -44,6 +44,29 @@ async fn starting_is_idempotent() {
         outcome(receiver).await.expect("it runs");
     }
     assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+/// A command that goes back into its lane while the queue ends does not run any more: nobody waits for the whole limit.
+#[tokio::test(start_paused = true)]
+async fn an_orderly_end_does_not_wait_for_a_retry() {
+    let policy = RetryPolicy::fixed(1, MINUTE);
+    let manager = started(LaneConfig::new(1, 1).with_retry_policy(policy)).await;
+    let receiver = submit(
+        &manager,
+        "only",
+        command("t", |_| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Err(LaneError::CommandError("once".into()))
+        }),
+    )
+    .await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let began = tokio::time::Instant::now();
+    let report = manager.shutdown_within(60 * MINUTE).await;
+    assert!(began.elapsed() < MINUTE, "{:?}", began.elapsed());
+    assert_eq!((report.stopped.len(), report.pending.len()), (0, 1));
+    assert_eq!(report.pending[0].attempts, 1);
+    outcome(receiver).await.expect_err("it was not tried again");
 }
 
 /// What was accepted runs, what was refused does not, and nothing is in between.

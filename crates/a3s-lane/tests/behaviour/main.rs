@@ -3,13 +3,24 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod context;
 mod events;
+mod handlers;
 mod lifecycle;
+mod overflow;
 mod retry;
+mod stopping;
 mod storage;
+mod submission;
 mod timeout;
+mod tools;
+mod unique;
 
+#[cfg(feature = "distributed")]
+mod control;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(feature = "monitoring")]
 mod monitor;
+#[cfg(feature = "distributed")]
+mod state;

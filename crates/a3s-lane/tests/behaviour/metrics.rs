@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use a3s_lane::{
-    HistogramStats, LaneConfig, MetricsBackend, MetricsSnapshot, QueueManager, QueueMetrics,
-    RetryPolicy,
+    CommandStatus, HistogramStats, LaneConfig, LaneOptions, MetricsBackend, MetricsSnapshot,
+    QueueManager, QueueMetrics, RetryPolicy, SubmitOptions, metric_names,
 };
 use async_trait::async_trait;
 
-use crate::support::{Gate, builder_with, command, eventually, failing, nothing, outcome, submit};
+use crate::support::{
+    Gate, builder_with, command, endless, eventually, failing, let_others_run, nothing, outcome,
+    reaches, settled, submit, submit_with,
+};
 
 /// Only what 0.4 required, and every call gives way to others first.
 #[derive(Default)]
@@ -106,7 +109,7 @@ async fn every_outcome_is_counted() {
         nothing("good"),
         failing("bad"),
         command("boom", |_| async { panic!("boom") }),
-        crate::support::endless("slow"),
+        endless("slow"),
     ] {
         let receiver = submit(&manager, "only", body).await;
         let _ = outcome(receiver).await;
@@ -149,4 +152,48 @@ async fn gauges_follow_and_end_on_the_truth() {
     }
     assert_eq!(remote.gauge("lane.queue.active.only"), Some(0.0));
     assert_eq!(remote.gauge("lane.queue.depth.only"), Some(0.0));
+}
+
+/// What leaves without a result of its own is counted too, and the gauges end at zero.
+#[tokio::test(start_paused = true)]
+async fn cancels_expiries_and_preemptions_are_counted() {
+    let metrics = QueueMetrics::local();
+    let lane = |id, priority| (id, LaneConfig::new(0, 1), priority);
+    let manager = builder_with(&[lane("urgent", 0), lane("low", 9)])
+        .with_lane_options("low", LaneOptions::new().with_preemption(true))
+        .with_max_concurrency(1)
+        .with_metrics(metrics.clone())
+        .build()
+        .await
+        .expect("built");
+    manager.start().await.expect("starts");
+    let options = SubmitOptions::new;
+    let running = submit_with(&manager, "low", endless("t"), options()).await;
+    reaches(&running, CommandStatus::Running).await;
+    let_others_run().await;
+    let waiting = submit_with(&manager, "low", nothing("t"), options()).await;
+    let expires = options().with_ttl(Duration::from_secs(1));
+    let expires = submit_with(&manager, "low", nothing("t"), expires).await;
+    assert!(waiting.cancel());
+    settled(&expires).await.expect_err("it expires");
+    let urgent = submit(&manager, "urgent", nothing("t")).await;
+    urgent.await.expect("resolved").expect("it runs");
+    reaches(&running, CommandStatus::Running).await;
+    let_others_run().await;
+    assert!(running.cancel());
+    settled(&running).await.expect_err("it is cancelled");
+    let snapshot = metrics.snapshot().await;
+    let counter = |name: &str| snapshot.counters.get(&format!("{name}.low")).copied();
+    assert_eq!(counter(metric_names::COMMANDS_CANCELLED), Some(2));
+    assert_eq!(counter(metric_names::COMMANDS_EXPIRED), Some(1));
+    assert_eq!(counter(metric_names::COMMANDS_PREEMPTED), Some(1));
+    assert_eq!(counter(metric_names::COMMANDS_SUBMITTED), Some(3));
+    assert_eq!(counter(metric_names::COMMANDS_FAILED).unwrap_or(0), 0);
+    for gauge in [metric_names::QUEUE_DEPTH, metric_names::QUEUE_ACTIVE] {
+        assert_eq!(
+            snapshot.gauges.get(&format!("{gauge}.low")),
+            Some(&0.0),
+            "{gauge}"
+        );
+    }
 }

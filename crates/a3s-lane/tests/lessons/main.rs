@@ -4,19 +4,30 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod aborts;
 mod dispatch;
 mod drain;
+mod fairness;
 mod keep;
+mod nesting;
 mod panics;
 mod registration;
+mod shutdown;
+mod starvation;
+mod stop;
 mod streams;
 mod timeouts;
 mod validation;
+mod waiting;
 
 #[cfg(feature = "distributed")]
 mod config_json;
+#[cfg(feature = "distributed")]
+mod cost;
 #[cfg(feature = "monitoring")]
 mod observers;
+#[cfg(feature = "monitoring")]
+mod options;
 #[cfg(feature = "distributed")]
 mod rates;
 mod storage;

@@ -4,10 +4,13 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use a3s_lane::{LaneConfig, LaneError, RetryPolicy};
+use a3s_lane::{LaneConfig, LaneError, LaneOptions, RetryPolicy, SubmitOptions};
 use serde_json::{Value, json};
 
-use crate::support::{command, endless, nothing, outcome, started, submit, within};
+use crate::support::{
+    command, contextual, endless, nothing, outcome, started, started_with, submit, submit_with,
+    within,
+};
 
 /// openclaw/openclaw#48488, #7630, #16331, #81335: a promise that never settles keeps its slot.
 #[tokio::test(start_paused = true)]
@@ -99,4 +102,35 @@ async fn l01_a_late_result_is_ignored() {
     );
     let stats = manager.stats().await.expect("never fails");
     assert_eq!((stats.total_active, stats.total_pending), (0, 0));
+}
+
+/// openclaw/openclaw#77740: a wall-clock limit alone is no cure. A long command that shows signs of life goes on, a hung one
+/// does not, and both limits can be set side by side.
+#[tokio::test(start_paused = true)]
+async fn l01_a_progress_timeout_tells_a_hung_command_from_a_long_one() {
+    let quiet = Duration::from_secs(60);
+    let manager = started_with(LaneOptions::new().with_progress_timeout(quiet)).await;
+    let long = contextual("long", |context| async move {
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_secs(59)).await;
+            context.heartbeat();
+        }
+        Ok(json!("ended"))
+    });
+    let long = submit_with(&manager, "only", long, SubmitOptions::new()).await;
+    assert_eq!(
+        long.result().await.expect("it gives signs of life"),
+        "ended"
+    );
+    let hung = submit_with(&manager, "only", endless("hung"), SubmitOptions::new()).await;
+    let next = submit(&manager, "only", nothing("next")).await;
+    let error = hung.result().await.expect_err("it never ends");
+    assert!(matches!(error, LaneError::Stalled(limit) if limit == quiet));
+    outcome(next).await.expect("the slot is free");
+    // The earlier of the two limits counts.
+    for (limit, code) in [(59, "TIMEOUT"), (61, "STALLED")] {
+        let both = SubmitOptions::new().with_timeout(Duration::from_secs(limit));
+        let handle = submit_with(&manager, "only", endless("both"), both).await;
+        assert_eq!(handle.result().await.expect_err("cut off").code(), code);
+    }
 }

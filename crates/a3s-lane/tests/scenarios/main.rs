@@ -1,6 +1,9 @@
 //! Plays the behaviour tables of `tests/scenarios`, which the Python and Node suites play as well.
+#![cfg(feature = "distributed")]
 
+mod events;
 mod player;
+mod settings;
 mod table;
 
 use std::collections::BTreeSet;
@@ -11,14 +14,25 @@ use tokio::task::JoinSet;
 
 use table::Scenario;
 
-const SUBJECTS: [&str; 7] = [
+const SUBJECTS: [&str; 18] = [
+    "admission",
+    "cancel",
+    "control",
     "errors",
     "events",
+    "explain",
+    "handles",
+    "keys",
     "lifecycle",
+    "limiters",
     "limits",
+    "options",
     "order",
+    "preemption",
     "retries",
+    "shutdown_within",
     "timeouts",
+    "total_limit",
 ];
 
 fn folder() -> PathBuf {
@@ -55,6 +69,21 @@ async fn play_all(subject: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn admission() {
+    play_all("admission").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancel() {
+    play_all("cancel").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control() {
+    play_all("control").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors() {
     play_all("errors").await;
 }
@@ -65,8 +94,28 @@ async fn events() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explain() {
+    play_all("explain").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handles() {
+    play_all("handles").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys() {
+    play_all("keys").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lifecycle() {
     play_all("lifecycle").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limiters() {
+    play_all("limiters").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,8 +124,18 @@ async fn limits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options() {
+    play_all("options").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn order() {
     play_all("order").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn preemption() {
+    play_all("preemption").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,8 +144,18 @@ async fn retries() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_within() {
+    play_all("shutdown_within").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn timeouts() {
     play_all("timeouts").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn total_limit() {
+    play_all("total_limit").await;
 }
 
 #[test]
@@ -121,6 +190,10 @@ async fn the_player_refuses_what_is_different() {
     let right = scenario_with(json!({})).expect("a legal scenario");
     player::play(right).await.expect("the scenario passes");
     let submit = json!({"submit": {"as": "a", "lane": "query"}});
+    let held = json!({"submit": {"as": "a", "lane": "query", "options": {}}});
+    let quick =
+        json!({"submit": {"as": "a", "lane": "query", "script": [[{"emit": 1}]], "options": {}}});
+    let steps = |steps: Value| json!({"steps": steps});
     for change in [
         json!({"steps": [{"start": {}}, submit, {"await": {"as": "a", "ok": 1}}]}),
         json!({"steps": [{"start": {}}, submit, {"await": {"as": "a", "error": "TIMEOUT"}}]}),
@@ -134,10 +207,57 @@ async fn the_player_refuses_what_is_different() {
         json!({"events": {"keys": ["queue.command.started"], "order": ["started b"]}}),
         json!({"events": {"each": {"a": ["started", "failed"]}}}),
         json!({"events": {"max_active": {"query": 2}}}),
+        steps(json!([{"submit": {"as": "a", "lane": "query", "options": {}, "joins": "b"}}])),
+        steps(
+            json!([{"submit": {"as": "a", "lane": "query", "options": {"id": "x"}, "error": "DUPLICATE"}}]),
+        ),
+        steps(
+            json!([{"submit_many": {"lane": "query", "commands": [{"as": "a", "error": "DUPLICATE"}]}}]),
+        ),
+        steps(json!([held, {"cancel": {"as": "a", "found": false}}])),
+        steps(json!([held, {"cancel": {"lane": "query", "count": 2}}])),
+        steps(json!([held, {"cancel": {"key": "k", "count": 1}}])),
+        steps(json!([held, {"cancel": {"as": "a", "count": 1}}])),
+        steps(json!([held, {"cancel": {"as": "nobody"}}])),
+        steps(json!([held, {"pause": {"lane": "nope"}}])),
+        steps(json!([held, {"resume": {"lane": "nope"}}])),
+        steps(json!([{"set_lane": {"id": "query", "priority": 0, "min": 1, "max": 0}}])),
+        steps(
+            json!([{"set_lane": {"id": "query", "priority": 0, "min": 1, "max": 1, "error": "CONFIG_ERROR"}}]),
+        ),
+        steps(json!([{"remove_lane": {"id": "query", "error": "QUEUE_ERROR"}}])),
+        steps(json!([{"set_max_concurrency": {"total": 0}}])),
+        steps(json!([{"set_limiter": {"name": "nobody", "max_commands": 1, "window_ms": 1}}])),
+        steps(json!([held, {"shutdown_within": {"timeout_ms": 1}}])),
+        steps(
+            json!([held, {"shutdown_within": {"timeout_ms": 1, "pending": ["a"], "stopped": ["a"]}}]),
+        ),
+        steps(json!([{"start": {}}, quick, {"chunks": {"as": "a", "are": [2]}}])),
     ] {
         let scenario = scenario_with(change.clone()).expect("a legal scenario");
         assert!(player::play(scenario).await.is_err(), "{change} passed");
     }
+}
+
+/// What a step looks for may take a while to come true: these scenarios fail after ten seconds.
+#[tokio::test(start_paused = true)]
+async fn what_never_comes_true_is_different() {
+    let submit = json!({"submit": {"as": "a", "lane": "query", "script": [[{"progress": 1}]], "options": {}}});
+    for expected in [
+        json!({"status": {"as": "a", "is": "cancelled"}}),
+        json!({"explain": {"as": "a", "reasons": ["lane_full"]}}),
+        json!({"explain": {"as": "a", "reasons": []}}),
+        json!({"progress": {"as": "a", "is": 2}}),
+        json!({"stats": {"total_pending": 1}}),
+    ] {
+        let steps =
+            json!({"steps": [{"start": {}}, submit, {"await": {"as": "a", "ok": null}}, expected]});
+        let scenario = scenario_with(steps).expect("a legal scenario");
+        assert!(player::play(scenario).await.is_err(), "{expected} passed");
+    }
+    let waits = json!({"steps": [submit, {"explain": {"as": "a", "none": true}}]});
+    let scenario = scenario_with(waits).expect("a legal scenario");
+    assert!(player::play(scenario).await.is_err(), "it is explained");
 }
 
 #[test]
@@ -151,6 +271,17 @@ fn unknown_words_are_refused() {
         json!({"steps": [{"stats": {"lanes": {"query": {"length": 1}}}}]}),
         json!({"lanes": [{"id": "a", "priority": 0, "min": 1, "max": 1, "colour": "red"}]}),
         json!({"lanes": [{"id": "a", "priority": 256, "min": 1, "max": 1}]}),
+        json!({"lanes": [{"id": "a", "priority": 0, "min": 1, "max": 1, "error": "CONFIG_ERROR"}]}),
+        json!({"lanes": [{"id": "a", "priority": 0, "min": 1, "max": 1, "overflow": "panic"}]}),
+        json!({"limiters": {"a": {"max_commands": 1, "window_ms": 1, "algorithm": "guess"}}}),
+        json!({"steps": [{"submit": {"as": "a", "lane": "query", "options": {"colour": "red"}}}]}),
+        json!({"steps": [{"submit_many": {"lane": "query", "commands": [{"as": "a", "lane": "query"}]}}]}),
+        json!({"steps": [{"set_lane": {"id": "a", "priority": 0, "min": 1, "max": 1, "colour": "red"}}]}),
+        json!({"steps": [{"set_limiter": {"max_commands": 1, "window_ms": 1}}]}),
+        json!({"steps": [{"set_limiter": {"name": "a", "max_commands": 1, "window_ms": 1, "colour": "red"}}]}),
+        json!({"steps": [{"set_max_concurrency": {}}]}),
+        json!({"steps": [{"pause": {"lane": "a", "key": "k"}}]}),
+        json!({"steps": [{"shutdown_within": {"timeout_ms": 1, "left": []}}]}),
         json!({"events": {"keys": [], "disorder": []}}),
     ] {
         assert!(scenario_with(change.clone()).is_err(), "{change} was read");

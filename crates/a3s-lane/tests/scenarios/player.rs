@@ -1,26 +1,38 @@
 //! Plays one scenario against a real queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use a3s_lane::event::EventPayload;
 use a3s_lane::testing::ScriptedCommand;
 use a3s_lane::{
-    EventEmitter, EventStream, JsonCommand, LaneConfig, LaneEvent, QueueManager,
-    QueueManagerBuilder, QueueStats, Result, RetryPolicy,
+    Command, CommandHandle, EventStream, JsonCommand, LaneEvent, QueueManager, QueueStats, Refused,
+    Result, SubmitOptions, testing,
 };
+use futures::FutureExt;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use crate::table::{Await, Drain, Echo, Events, Lane, LaneStats, Scenario, Stats, Step, Submit};
+use crate::events::check_events;
+use crate::settings::{build, config, lane_options, limiter, submit_options};
+use crate::table::{
+    Await, Cancel, Chunks, Drain, Echo, Explain, LaneStats, Progress, Scenario, ShutdownWithin,
+    Stats, Status, Step, Submit, SubmitMany, Target,
+};
 
 /// How long anything may take before the scenario has failed.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How long something that a step expects may take to come true.
+const SOON: Duration = Duration::from_secs(10);
+
+/// What a step, or the scenario, says about itself when it fails.
+type Outcome<T = ()> = std::result::Result<T, String>;
+
 /// Plays `scenario`, or says what was different.
-pub(crate) async fn play(scenario: Scenario) -> std::result::Result<(), String> {
-    let manager = build(&scenario).await?;
+pub(crate) async fn play(scenario: Scenario) -> Outcome {
+    let manager = build(&scenario).await.map_err(|error| error.to_string())?;
     let all = record(manager.subscribe());
     let chosen = record(match scenario.events.keys.clone() {
         Some(keys) => manager.subscribe_filtered(move |event| keys.contains(&event.key)),
@@ -28,7 +40,8 @@ pub(crate) async fn play(scenario: Scenario) -> std::result::Result<(), String> 
     });
     let mut player = Player {
         manager,
-        results: BTreeMap::new(),
+        submitted: BTreeMap::new(),
+        ids: BTreeMap::new(),
     };
     for (number, step) in scenario.steps.iter().enumerate() {
         player
@@ -38,85 +51,125 @@ pub(crate) async fn play(scenario: Scenario) -> std::result::Result<(), String> 
     }
     player.manager.start().await.map_err(|e| e.to_string())?;
     player.manager.shutdown().await;
-    let ends = scenario
-        .steps
-        .iter()
-        .any(|step| matches!(step, Step::Shutdown(_)));
+    let ends = |step: &Step| matches!(step, Step::Shutdown(_) | Step::ShutdownWithin(_));
+    let ends = scenario.steps.iter().any(ends);
     let told = |events: Vec<LaneEvent>| -> Vec<LaneEvent> {
         let wanted = |event: &LaneEvent| ends || !event.key.starts_with("queue.shutdown.");
         events.into_iter().filter(wanted).collect()
     };
     let (all, chosen) = (told(finish(all).await?), told(finish(chosen).await?));
-    check_events(&scenario.events, &all, &chosen)
+    check_events(&scenario.events, player.ids, &all, &chosen)
 }
 
-async fn build(scenario: &Scenario) -> std::result::Result<QueueManager, String> {
-    let mut builder = QueueManagerBuilder::new(EventEmitter::new(100));
-    builder = match &scenario.lanes {
-        None => builder.with_default_lanes(),
-        Some(lanes) => lanes.iter().fold(builder, |builder, lane| {
-            builder.with_lane(&lane.id, config(lane), lane.priority)
-        }),
-    };
-    if let Some(size) = scenario.dlq_size {
-        builder = builder.with_dlq(size);
-    }
-    builder.build().await.map_err(|error| error.to_string())
-}
-
-fn config(lane: &Lane) -> LaneConfig {
-    let mut config = LaneConfig::new(lane.min, lane.max);
-    config.default_timeout = lane.timeout_ms.map(Duration::from_millis);
-    config.pressure_threshold = lane.pressure_threshold;
-    if let Some(retry) = &lane.retry {
-        config.retry_policy = RetryPolicy {
-            max_retries: retry.max_retries,
-            initial_delay: Duration::from_millis(retry.initial_delay_ms),
-            max_delay: Duration::from_millis(retry.max_delay_ms),
-            multiplier: retry.multiplier,
-        };
-    }
-    config
+/// How the player waits for a command.
+enum Submitted {
+    Receiver(Option<oneshot::Receiver<Result<Value>>>),
+    Handle(CommandHandle),
 }
 
 struct Player {
     manager: QueueManager,
-    results: BTreeMap<String, oneshot::Receiver<Result<Value>>>,
+    /// By name.
+    submitted: BTreeMap<String, Submitted>,
+    /// The names of commands by their ids.
+    ids: BTreeMap<String, String>,
+}
+
+fn scripted(name: &str, script: &[Vec<testing::Step>]) -> Box<dyn Command> {
+    Box::new(ScriptedCommand::new(name, script.to_vec()))
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
 }
 
 impl Player {
-    async fn step(&mut self, step: &Step) -> std::result::Result<(), String> {
+    async fn step(&mut self, step: &Step) -> Outcome {
+        let manager = &self.manager;
         match step {
-            Step::Start(_) => self.manager.start().await.map_err(|e| e.to_string()),
+            Step::Start(_) => manager.start().await.map_err(text),
             Step::Submit(submit) => self.submit(submit).await,
+            Step::SubmitMany(many) => self.submit_many(many).await,
             Step::Echo(echo) => self.echo(echo).await,
             Step::Await(expected) => self.result(expected).await,
-            Step::Shutdown(_) => {
-                self.manager.shutdown().await;
+            Step::Cancel(cancel) => self.cancel(cancel),
+            Step::Pause(Target::Lane(id)) => manager.pause_lane(id).map_err(text),
+            Step::Resume(Target::Lane(id)) => manager.resume_lane(id).map_err(text),
+            Step::Pause(Target::Key(key)) => {
+                manager.pause_key(key);
                 Ok(())
             }
+            Step::Resume(Target::Key(key)) => {
+                manager.resume_key(key);
+                Ok(())
+            }
+            Step::SetLane(set) => {
+                let lane = &set.lane;
+                let (config, options) = (config(lane), lane_options(lane));
+                let done = manager.set_lane(&lane.id, config, options, lane.priority);
+                done_or(done, set.error.as_deref())
+            }
+            Step::RemoveLane(remove) => {
+                done_or(manager.remove_lane(&remove.id), remove.error.as_deref())
+            }
+            Step::SetMaxConcurrency(set) => {
+                let done = manager.set_max_concurrency(set.total);
+                done_or(done, set.error.as_deref())
+            }
+            Step::SetLimiter(set) => {
+                let done = manager.set_limiter(&set.name, limiter(&set.limiter));
+                done_or(done, set.error.as_deref())
+            }
+            Step::Explain(expected) => self.explain(expected).await,
+            Step::Status(expected) => self.status(expected).await,
+            Step::Chunks(expected) => self.chunks(expected).await,
+            Step::Progress(expected) => self.progress(expected).await,
+            Step::SleepMs(ms) => {
+                tokio::time::sleep(Duration::from_millis(*ms)).await;
+                Ok(())
+            }
+            Step::Shutdown(_) => {
+                manager.shutdown().await;
+                Ok(())
+            }
+            Step::ShutdownWithin(expected) => self.shutdown_within(expected).await,
             Step::Drain(Drain { timeout_ms, error }) => {
-                let timeout = Duration::from_millis(*timeout_ms);
-                let drained = self.manager.drain(timeout).await;
-                expect(
-                    drained.map(|()| Value::Null),
-                    &Value::Null,
-                    error.as_deref(),
-                )
+                let drained = manager.drain(Duration::from_millis(*timeout_ms)).await;
+                done_or(drained, error.as_deref())
             }
             Step::Stats(expected) => self.stats(expected).await,
         }
     }
 
-    async fn submit(&mut self, submit: &Submit) -> std::result::Result<(), String> {
-        if self.results.contains_key(&submit.name) {
-            return Err("another command has this name".to_owned());
+    fn check_name(&self, name: &str) -> Outcome {
+        match self.submitted.contains_key(name) {
+            true => Err(format!("another command has the name {name}")),
+            false => Ok(()),
         }
-        let command = ScriptedCommand::new(&submit.name, submit.script.clone());
-        let submitted = self.manager.submit(&submit.lane, Box::new(command)).await;
+    }
+
+    async fn submit(&mut self, submit: &Submit) -> Outcome {
+        self.check_name(&submit.name)?;
+        let command = scripted(&submit.name, &submit.script);
+        if let Some(given) = &submit.options {
+            let options = submit_options(given);
+            let answer = within(self.manager.submit_with(&submit.lane, command, options)).await?;
+            return self.keep(
+                &submit.name,
+                answer,
+                given.id.as_deref(),
+                submit.joins.as_deref(),
+                submit.error.as_deref(),
+            );
+        }
+        if submit.joins.is_some() {
+            return Err("`joins` needs `options`".to_owned());
+        }
+        let submitted = within(self.manager.submit(&submit.lane, command)).await?;
         match (submitted, &submit.error) {
             (Ok(receiver), None) => {
-                self.results.insert(submit.name.clone(), receiver);
+                let receiver = Submitted::Receiver(Some(receiver));
+                self.submitted.insert(submit.name.clone(), receiver);
                 Ok(())
             }
             (Ok(_), Some(_)) => Err("was accepted".to_owned()),
@@ -124,7 +177,65 @@ impl Player {
         }
     }
 
-    async fn echo(&mut self, echo: &Echo) -> std::result::Result<(), String> {
+    async fn submit_many(&mut self, many: &SubmitMany) -> Outcome {
+        let commands: Vec<(Box<dyn Command>, SubmitOptions)> = many
+            .commands
+            .iter()
+            .map(|one| {
+                (
+                    scripted(&one.name, &one.script),
+                    submit_options(&one.options),
+                )
+            })
+            .collect();
+        let answers = within(self.manager.submit_many(&many.lane, commands)).await?;
+        if answers.len() != many.commands.len() {
+            return Err(format!("got {} answers", answers.len()));
+        }
+        for (one, answer) in many.commands.iter().zip(answers) {
+            self.check_name(&one.name)?;
+            self.keep(
+                &one.name,
+                answer,
+                one.options.id.as_deref(),
+                one.joins.as_deref(),
+                one.error.as_deref(),
+            )
+            .map_err(|text| format!("{}: {text}", one.name))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the answer to a submission with options.
+    fn keep(
+        &mut self,
+        name: &str,
+        answer: std::result::Result<CommandHandle, Refused>,
+        id: Option<&str>,
+        joins: Option<&str>,
+        error: Option<&str>,
+    ) -> Outcome {
+        let handle = match (answer, error) {
+            (Ok(handle), None) => handle,
+            (Ok(_), Some(_)) => return Err("was accepted".to_owned()),
+            (Err(refused), error) => return expect(Err(refused.into()), &Value::Null, error),
+        };
+        let owner = self.ids.get(handle.id()).map(String::as_str);
+        if owner != joins {
+            return Err(format!("the handle is that of {owner:?}"));
+        }
+        if owner.is_none() && id.is_some_and(|id| id != handle.id()) {
+            return Err(format!("its id is {}", handle.id()));
+        }
+        if owner.is_none() {
+            self.ids.insert(handle.id().to_owned(), name.to_owned());
+        }
+        let handle = Submitted::Handle(handle);
+        self.submitted.insert(name.to_owned(), handle);
+        Ok(())
+    }
+
+    async fn echo(&mut self, echo: &Echo) -> Outcome {
         let command = JsonCommand::new(&echo.command_type, echo.payload.clone());
         let result = match self.manager.submit(&echo.lane, Box::new(command)).await {
             Ok(receiver) => receive(receiver).await?,
@@ -133,9 +244,15 @@ impl Player {
         expect(result, &echo.payload, echo.error.as_deref())
     }
 
-    async fn result(&mut self, expected: &Await) -> std::result::Result<(), String> {
-        let receiver = self.results.remove(&expected.name);
-        let result = receive(receiver.ok_or("nothing of this name was submitted")?).await?;
+    async fn result(&mut self, expected: &Await) -> Outcome {
+        let submitted = self.submitted.get_mut(&expected.name);
+        let result = match submitted.ok_or("nothing of this name was submitted")? {
+            Submitted::Handle(handle) => within(handle.result()).await?,
+            Submitted::Receiver(receiver) => {
+                let receiver = receiver.take().ok_or("it was awaited before")?;
+                receive(receiver).await?
+            }
+        };
         match (&expected.ok, &expected.error) {
             (Some(ok), None) => expect(result, ok, None),
             (None, Some(error)) => expect(result, &Value::Null, Some(error)),
@@ -143,35 +260,150 @@ impl Player {
         }
     }
 
-    async fn stats(&self, expected: &Stats) -> std::result::Result<(), String> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        loop {
-            let stats = self.manager.stats().await.map_err(|e| e.to_string())?;
-            if holds(&stats, expected) {
-                return Ok(());
-            }
-            if tokio::time::Instant::now() > deadline {
-                return Err(format!("the figures are {stats:?}"));
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+    fn handle(&self, name: &str) -> Outcome<&CommandHandle> {
+        match self.submitted.get(name) {
+            Some(Submitted::Handle(handle)) => Ok(handle),
+            _ => Err("no command of this name was submitted with options".to_owned()),
         }
+    }
+
+    fn cancel(&self, cancel: &Cancel) -> Outcome {
+        match cancel {
+            Cancel {
+                name: Some(name),
+                found,
+                lane: None,
+                key: None,
+                count: None,
+            } => {
+                let got = self.manager.cancel(self.handle(name)?.id());
+                same(&got, &found.unwrap_or(true))
+            }
+            Cancel {
+                name: None,
+                found: None,
+                lane: Some(lane),
+                key: None,
+                count: Some(count),
+            } => same(&self.manager.cancel_lane(lane).map_err(text)?, count),
+            Cancel {
+                name: None,
+                found: None,
+                lane: None,
+                key: Some(key),
+                count: Some(count),
+            } => same(&self.manager.cancel_key(key), count),
+            _ => Err("needs `as`, or `lane` or `key` with `count`".to_owned()),
+        }
+    }
+
+    async fn explain(&self, expected: &Explain) -> Outcome {
+        let handle = self.handle(&expected.name)?;
+        let expected = match (&expected.reasons, expected.none) {
+            (Some(reasons), false) => Some(reasons.iter().cloned().collect::<BTreeSet<_>>()),
+            (None, true) => None,
+            _ => return Err("needs either `reasons` or `none`".to_owned()),
+        };
+        soon(|| {
+            let got = handle.explain().map(|explanation| {
+                let reasons = explanation.reasons.iter();
+                reasons.map(reason_name).collect::<BTreeSet<_>>()
+            });
+            same(&got, &expected)
+        })
+        .await
+    }
+
+    async fn status(&self, expected: &Status) -> Outcome {
+        let handle = self.handle(&expected.name)?;
+        soon(|| same(&handle.status().to_string(), &expected.is)).await
+    }
+
+    async fn chunks(&self, expected: &Chunks) -> Outcome {
+        let mut chunks = self.handle(&expected.name)?.chunks();
+        let mut got = Vec::new();
+        while let Some(chunk) = within(chunks.recv()).await? {
+            got.push(chunk.value);
+        }
+        same(&got, &expected.are)
+    }
+
+    async fn progress(&self, expected: &Progress) -> Outcome {
+        let handle = self.handle(&expected.name)?;
+        soon(|| {
+            let newest = handle.progress().recv().now_or_never().flatten();
+            same(&newest.as_ref(), &Some(&expected.is))
+        })
+        .await
+    }
+
+    async fn shutdown_within(&self, expected: &ShutdownWithin) -> Outcome {
+        let limit = Duration::from_millis(expected.timeout_ms);
+        let report = within(self.manager.shutdown_within(limit)).await?;
+        let names = |left: &[a3s_lane::Leftover]| -> Vec<String> {
+            left.iter().map(|left| left.command_type.clone()).collect()
+        };
+        let mut stopped = names(&report.stopped);
+        stopped.sort_unstable();
+        let mut expected_stopped = expected.stopped.clone();
+        expected_stopped.sort_unstable();
+        same(&names(&report.pending), &expected.pending)?;
+        same(&stopped, &expected_stopped)
+    }
+
+    async fn stats(&self, expected: &Stats) -> Outcome {
+        soon(|| {
+            let stats = self.manager.stats().now_or_never();
+            let stats = stats.ok_or("stats never waits")?.map_err(text)?;
+            match holds(&stats, expected) {
+                true => Ok(()),
+                false => Err(format!("the figures are {stats:?}")),
+            }
+        })
+        .await
     }
 }
 
-async fn receive(
-    receiver: oneshot::Receiver<Result<Value>>,
-) -> std::result::Result<Result<Value>, String> {
-    let result = tokio::time::timeout(LIMIT, receiver).await;
-    result
-        .map_err(|_| "no result in 30 s".to_owned())?
-        .map_err(|_| "the receiver was never resolved".to_owned())
+/// The name of a reason, such as `lane_full`.
+fn reason_name(reason: &a3s_lane::WaitReason) -> String {
+    let reason = serde_json::to_value(reason).expect("a reason is plain data");
+    reason["reason"].as_str().unwrap_or_default().to_owned()
 }
 
-fn expect(
-    got: Result<Value>,
-    value: &Value,
-    error: Option<&str>,
-) -> std::result::Result<(), String> {
+/// Looks until it is true, or says what was different in the end.
+async fn soon(mut look: impl FnMut() -> Outcome) -> Outcome {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let looked = look();
+        if looked.is_ok() || Instant::now() > deadline {
+            return looked;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> Outcome<T> {
+    let done = tokio::time::timeout(LIMIT, work).await;
+    done.map_err(|_| "not done in 30 s".to_owned())
+}
+
+async fn receive(receiver: oneshot::Receiver<Result<Value>>) -> Outcome<Result<Value>> {
+    let result = within(receiver).await?;
+    result.map_err(|_| "the receiver was never resolved".to_owned())
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(got: &T, expected: &T) -> Outcome {
+    match got == expected {
+        true => Ok(()),
+        false => Err(format!("got {got:?}")),
+    }
+}
+
+fn done_or(got: Result<()>, error: Option<&str>) -> Outcome {
+    expect(got.map(|()| Value::Null), &Value::Null, error)
+}
+
+fn expect(got: Result<Value>, value: &Value, error: Option<&str>) -> Outcome {
     match (got, error) {
         (Ok(got), None) if got == *value => Ok(()),
         (Err(got), Some(error)) if got.code() == error => Ok(()),
@@ -211,99 +443,9 @@ fn record(mut stream: EventStream) -> JoinHandle<Vec<LaneEvent>> {
     })
 }
 
-async fn finish(events: JoinHandle<Vec<LaneEvent>>) -> std::result::Result<Vec<LaneEvent>, String> {
+async fn finish(events: JoinHandle<Vec<LaneEvent>>) -> Outcome<Vec<LaneEvent>> {
     let events = tokio::time::timeout(LIMIT, events).await;
     events
         .map_err(|_| "the event stream did not end in 30 s".to_owned())?
         .map_err(|error| error.to_string())
-}
-
-/// Knows commands by their names.
-struct Naming(BTreeMap<String, String>);
-
-impl Naming {
-    fn of(events: &[LaneEvent]) -> Self {
-        let known = events.iter().filter_map(|event| {
-            let id = field(event, "command_id")?;
-            Some((id.to_owned(), field(event, "command_type")?.to_owned()))
-        });
-        Self(known.collect())
-    }
-
-    fn command(&self, event: &LaneEvent) -> Option<&str> {
-        self.0.get(field(event, "command_id")?).map(String::as_str)
-    }
-
-    fn name(&self, event: &LaneEvent) -> String {
-        match self.command(event).or(field(event, "lane_id")) {
-            Some(subject) => format!("{} {subject}", kind(event)),
-            None => kind(event).to_owned(),
-        }
-    }
-}
-
-fn field<'a>(event: &'a LaneEvent, name: &str) -> Option<&'a str> {
-    match &event.payload {
-        EventPayload::Map(map) => map.get(name)?.as_str(),
-        _ => None,
-    }
-}
-
-fn kind(event: &LaneEvent) -> &str {
-    let key = event.key.as_str();
-    let short = key
-        .strip_prefix("queue.command.")
-        .or(key.strip_prefix("queue."));
-    short.unwrap_or(key)
-}
-
-fn check_events(
-    expected: &Events,
-    all: &[LaneEvent],
-    chosen: &[LaneEvent],
-) -> std::result::Result<(), String> {
-    let naming = Naming::of(all);
-    let got: Vec<String> = chosen.iter().map(|event| naming.name(event)).collect();
-    if expected.order.as_ref().is_some_and(|order| *order != got) {
-        return Err(format!("the events are {got:?}"));
-    }
-    for (name, kinds) in &expected.each {
-        let own = chosen
-            .iter()
-            .filter(|event| naming.command(event) == Some(name));
-        let got: Vec<&str> = own.map(kind).collect();
-        if got != *kinds {
-            return Err(format!("the events of {name} are {got:?}"));
-        }
-    }
-    let most = most_active(all);
-    for (lane, limit) in &expected.max_active {
-        let got = most.get(lane.as_str()).copied().unwrap_or(0);
-        if got != *limit {
-            return Err(format!(
-                "lane {lane} ran at most {got} at once, not {limit}"
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// How many commands of each lane ran at once at most.
-fn most_active(events: &[LaneEvent]) -> BTreeMap<&str, usize> {
-    let mut active: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut most = BTreeMap::new();
-    for event in events {
-        let Some(lane) = field(event, "lane_id") else {
-            continue;
-        };
-        let active = active.entry(lane).or_default();
-        match kind(event) {
-            "started" => *active += 1,
-            "completed" | "failed" | "timeout" | "retry" => *active -= 1,
-            _ => {}
-        }
-        let most = most.entry(lane).or_default();
-        *most = (*active).max(*most);
-    }
-    most
 }

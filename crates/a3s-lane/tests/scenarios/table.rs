@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use a3s_lane::testing;
+use a3s_lane::{Jitter, OnConflict, Overflow, testing};
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,6 +14,9 @@ pub(crate) struct Scenario {
     pub(crate) about: String,
     pub(crate) lanes: Option<Vec<Lane>>,
     pub(crate) dlq_size: Option<usize>,
+    pub(crate) max_concurrency: Option<usize>,
+    #[serde(default)]
+    pub(crate) limiters: BTreeMap<String, Limiter>,
     pub(crate) steps: Vec<Step>,
     #[serde(default)]
     pub(crate) events: Events,
@@ -28,6 +32,20 @@ pub(crate) struct Lane {
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) retry: Option<Retry>,
     pub(crate) pressure_threshold: Option<usize>,
+    pub(crate) max_pending: Option<usize>,
+    pub(crate) overflow: Option<Overflow>,
+    pub(crate) preemptible: Option<bool>,
+    pub(crate) grace_ms: Option<u64>,
+    pub(crate) progress_timeout_ms: Option<u64>,
+    pub(crate) max_concurrency_per_key: Option<usize>,
+    #[serde(default)]
+    pub(crate) key_weights: BTreeMap<String, u32>,
+    pub(crate) retry_jitter: Option<Jitter>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) burst: Option<u64>,
+    #[serde(default)]
+    pub(crate) limiters: Vec<String>,
+    pub(crate) boost: Option<Boost>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,13 +58,70 @@ pub(crate) struct Retry {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RateLimit {
+    pub(crate) max_commands: u64,
+    pub(crate) window_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Boost {
+    pub(crate) deadline_ms: u64,
+    /// Time left in milliseconds, and the boost from then on.
+    pub(crate) steps: Vec<(u64, u8)>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limiter {
+    pub(crate) max_commands: u64,
+    pub(crate) window_ms: u64,
+    #[serde(default)]
+    pub(crate) algorithm: Algorithm,
+    pub(crate) burst: Option<u64>,
+    #[serde(default)]
+    pub(crate) counting_commands: bool,
+    pub(crate) reserve: Option<Reserve>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Algorithm {
+    #[default]
+    TokenBucket,
+    SlidingWindow,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reserve {
+    pub(crate) amount: u64,
+    pub(crate) urgent_up_to: u8,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Step {
     Start(Nothing),
     Submit(Submit),
+    SubmitMany(SubmitMany),
     Echo(Echo),
     Await(Await),
+    Cancel(Cancel),
+    Pause(Target),
+    Resume(Target),
+    SetLane(SetLane),
+    RemoveLane(RemoveLane),
+    SetMaxConcurrency(SetMaxConcurrency),
+    SetLimiter(SetLimiter),
+    Explain(Explain),
+    Status(Status),
+    Chunks(Chunks),
+    Progress(Progress),
+    SleepMs(u64),
     Shutdown(Nothing),
+    ShutdownWithin(ShutdownWithin),
     Drain(Drain),
     Stats(Stats),
 }
@@ -63,7 +138,58 @@ pub(crate) struct Submit {
     pub(crate) lane: String,
     #[serde(default)]
     pub(crate) script: Vec<Vec<testing::Step>>,
+    pub(crate) options: Option<Options>,
+    pub(crate) joins: Option<String>,
     pub(crate) error: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubmitMany {
+    pub(crate) lane: String,
+    pub(crate) commands: Vec<OneOfMany>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OneOfMany {
+    #[serde(rename = "as")]
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) script: Vec<Vec<testing::Step>>,
+    #[serde(default)]
+    pub(crate) options: Options,
+    pub(crate) joins: Option<String>,
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Options {
+    pub(crate) id: Option<String>,
+    pub(crate) priority: Option<i32>,
+    pub(crate) delay_ms: Option<u64>,
+    pub(crate) ttl_ms: Option<u64>,
+    pub(crate) timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) no_timeout: bool,
+    pub(crate) progress_timeout_ms: Option<u64>,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) jitter: Option<Jitter>,
+    pub(crate) key: Option<String>,
+    pub(crate) unique: Option<Unique>,
+    pub(crate) cost: Option<u64>,
+    #[serde(default)]
+    pub(crate) metadata: Map<String, Value>,
+    pub(crate) preemptible: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Unique {
+    pub(crate) key: String,
+    pub(crate) window_ms: Option<u64>,
+    pub(crate) on_conflict: Option<OnConflict>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -85,6 +211,99 @@ pub(crate) struct Await {
     #[serde(default, deserialize_with = "present")]
     pub(crate) ok: Option<Value>,
     pub(crate) error: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cancel {
+    #[serde(rename = "as")]
+    pub(crate) name: Option<String>,
+    pub(crate) found: Option<bool>,
+    pub(crate) lane: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) count: Option<usize>,
+}
+
+/// A lane or a key.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Target {
+    Lane(String),
+    Key(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub(crate) struct SetLane {
+    pub(crate) lane: Lane,
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RemoveLane {
+    pub(crate) id: String,
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetMaxConcurrency {
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(crate) total: Option<usize>,
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub(crate) struct SetLimiter {
+    pub(crate) name: String,
+    pub(crate) limiter: Limiter,
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Explain {
+    #[serde(rename = "as")]
+    pub(crate) name: String,
+    pub(crate) reasons: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) none: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Status {
+    #[serde(rename = "as")]
+    pub(crate) name: String,
+    pub(crate) is: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Chunks {
+    #[serde(rename = "as")]
+    pub(crate) name: String,
+    pub(crate) are: Vec<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Progress {
+    #[serde(rename = "as")]
+    pub(crate) name: String,
+    pub(crate) is: Value,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShutdownWithin {
+    pub(crate) timeout_ms: u64,
+    #[serde(default)]
+    pub(crate) pending: Vec<String>,
+    #[serde(default)]
+    pub(crate) stopped: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,4 +345,36 @@ pub(crate) struct Events {
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
+}
+
+/// Takes an optional field out of an object.
+fn take<T: DeserializeOwned>(
+    fields: &mut Map<String, Value>,
+    name: &str,
+) -> serde_json::Result<Option<T>> {
+    serde_json::from_value(fields.remove(name).unwrap_or_default())
+}
+
+impl TryFrom<Map<String, Value>> for SetLane {
+    type Error = serde_json::Error;
+
+    fn try_from(mut fields: Map<String, Value>) -> serde_json::Result<Self> {
+        Ok(Self {
+            error: take(&mut fields, "error")?,
+            lane: serde_json::from_value(fields.into())?,
+        })
+    }
+}
+
+impl TryFrom<Map<String, Value>> for SetLimiter {
+    type Error = serde_json::Error;
+
+    fn try_from(mut fields: Map<String, Value>) -> serde_json::Result<Self> {
+        let name = take(&mut fields, "name")?;
+        Ok(Self {
+            name: name.ok_or_else(|| serde_json::Error::missing_field("name"))?,
+            error: take(&mut fields, "error")?,
+            limiter: serde_json::from_value(fields.into())?,
+        })
+    }
 }

@@ -1,6 +1,7 @@
 //! What the tests of this folder share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod shelf;
 pub(crate) mod trace;
 
 use std::collections::HashMap;
@@ -10,8 +11,9 @@ use std::time::Duration;
 
 use a3s_lane::event::{EventPayload, events};
 use a3s_lane::{
-    Command, EventEmitter, EventStream, LaneConfig, LaneError, LaneEvent, QueueManager,
-    QueueManagerBuilder, Result,
+    Command, CommandContext, CommandHandle, CommandStatus, EventEmitter, EventStream, LaneConfig,
+    LaneError, LaneEvent, LaneOptions, QueueManager, QueueManagerBuilder, Result, SubmitOptions,
+    WaitReason,
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -73,6 +75,68 @@ pub(crate) async fn started(config: LaneConfig) -> QueueManager {
     manager
 }
 
+/// A started manager with one lane, `only`, of one slot.
+pub(crate) async fn started_with(options: LaneOptions) -> QueueManager {
+    let manager = builder_with(&[("only", LaneConfig::new(0, 1), 0)])
+        .with_lane_options("only", options)
+        .build()
+        .await
+        .expect("the settings are right");
+    manager.start().await.expect("starts");
+    manager
+}
+
+/// Submits to a lane that takes it, with options.
+pub(crate) async fn submit_with(
+    manager: &QueueManager,
+    lane: &str,
+    command: Box<dyn Command>,
+    options: SubmitOptions,
+) -> CommandHandle {
+    manager
+        .submit_with(lane, command, options)
+        .await
+        .expect("the command is accepted")
+}
+
+/// The result of a command that was submitted with options.
+pub(crate) async fn settled(handle: &CommandHandle) -> Result<Value> {
+    within(handle.result()).await
+}
+
+/// Waits until a command has this status.
+pub(crate) async fn reaches(handle: &CommandHandle, status: CommandStatus) {
+    eventually(&format!("{handle:?} is {status}"), async || {
+        handle.status() == status
+    })
+    .await;
+}
+
+/// Gives every task a turn, many times over, without letting any time pass.
+pub(crate) async fn let_others_run() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The names of the reasons why a command waits; empty for one that has settled.
+pub(crate) fn reasons(handle: &CommandHandle) -> Vec<String> {
+    let reasons = handle.explain().map(|explanation| explanation.reasons);
+    reasons
+        .unwrap_or_default()
+        .iter()
+        .map(reason_name)
+        .collect()
+}
+
+fn reason_name(reason: &WaitReason) -> String {
+    let reason = serde_json::to_value(reason).expect("a reason is plain data");
+    reason["reason"]
+        .as_str()
+        .expect("a reason has a name")
+        .to_owned()
+}
+
 /// Submits to a lane that takes it.
 pub(crate) async fn submit(
     manager: &QueueManager,
@@ -112,6 +176,42 @@ where
 {
     async fn execute(&self) -> Result<Value> {
         (self.body)(self.attempts.fetch_add(1, Ordering::SeqCst) + 1).await
+    }
+
+    fn command_type(&self) -> &str {
+        &self.command_type
+    }
+}
+
+/// A command whose every attempt runs `body` with the context of the attempt.
+pub(crate) fn contextual<F, Fut>(command_type: &str, body: F) -> Box<dyn Command>
+where
+    F: Fn(CommandContext) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Value>> + Send + 'static,
+{
+    Box::new(Contextual {
+        command_type: command_type.to_owned(),
+        body,
+    })
+}
+
+struct Contextual<F> {
+    command_type: String,
+    body: F,
+}
+
+#[async_trait]
+impl<F, Fut> Command for Contextual<F>
+where
+    F: Fn(CommandContext) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Value>> + Send + 'static,
+{
+    async fn execute(&self) -> Result<Value> {
+        Err(LaneError::Other("the queue calls execute_with".to_owned()))
+    }
+
+    async fn execute_with(&self, context: &CommandContext) -> Result<Value> {
+        (self.body)(context.clone()).await
     }
 
     fn command_type(&self) -> &str {

@@ -5,7 +5,7 @@ use super::super::metric_names::{
 use super::super::{LaneSample, QueueMetrics};
 use super::*;
 
-const SAMPLES: [LaneSample; 7] = [
+const SAMPLES: [LaneSample; 10] = [
     LaneSample::Submitted,
     LaneSample::Started { wait_ms: 2.0 },
     LaneSample::Completed { latency_ms: 8.0 },
@@ -13,6 +13,9 @@ const SAMPLES: [LaneSample; 7] = [
     LaneSample::TimedOut { latency_ms: 99.0 },
     LaneSample::Retried,
     LaneSample::DeadLettered,
+    LaneSample::Cancelled,
+    LaneSample::Expired,
+    LaneSample::Preempted,
 ];
 
 /// A backend without synchronous recorders, as third parties write them.
@@ -87,12 +90,15 @@ async fn every_record_method_writes_its_names() {
     metrics.record_timeout("a.b").await;
     metrics.record_retry("a.b").await;
     metrics.record_dead_letter("a.b").await;
+    metrics.record_cancel("a.b").await;
+    metrics.record_expiry("a.b").await;
+    metrics.record_preemption("a.b").await;
     metrics.set_queue_depth("a.b", 7).await;
     metrics.set_active_commands("a.b", 3).await;
     metrics.record_wait_time("a.b", 4.0).await;
 
     let snapshot = metrics.snapshot().await;
-    assert_eq!(snapshot.counters.len(), 12);
+    assert_eq!(snapshot.counters.len(), 18);
     for name in COUNTERS {
         assert_eq!(snapshot.counters[name], 1, "{name}");
         assert_eq!(snapshot.counters[&format!("{name}.a.b")], 1, "{name}");
@@ -132,9 +138,9 @@ async fn a_recorder_and_the_awaited_path_give_the_same_figures() {
     assert_eq!(recorded.counters, awaited.counters);
     assert_eq!(recorded.gauges, awaited.gauges);
     assert_eq!(recorded.histograms, awaited.histograms);
-    assert_eq!(recorded.counters.len(), 12);
-    assert_eq!(recorded.gauges["lane.queue.depth.query"], 6.0);
-    assert_eq!(recorded.gauges["lane.queue.active.query"], 7.0);
+    assert_eq!(recorded.counters.len(), 18);
+    assert_eq!(recorded.gauges["lane.queue.depth.query"], 9.0);
+    assert_eq!(recorded.gauges["lane.queue.active.query"], 10.0);
     assert_eq!(
         recorded.histograms[COMMAND_LATENCY].max, 8.0,
         "only completed commands are timed"

@@ -1,62 +1,66 @@
 //! The promises about memory and rates, one test each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use super::operation::{Op, ops};
-use super::rules::{LaneRules, lanes};
+use super::invariants::{follow, opened};
+use super::operation::ops;
+use super::rules::{LaneRules, MeterRules, RetryRules};
+use super::strategies::setup;
 use super::world::{Checked, Mode, World, cases, run};
+use crate::scheduler::model::Meter;
 use crate::scheduler::{Ending, LaneKey, Released, Scheduler};
 
 /// Every buffer holds exactly what lives, in room that the largest number alive at once explains.
 fn bounded(world: &World) -> Checked {
-    let (scheduler, live) = (&world.scheduler, world.model.commands.len());
-    prop_assert_eq!(scheduler.entries.len(), live);
+    let (scheduler, model) = (&world.scheduler, &world.model);
+    prop_assert_eq!(scheduler.entries.len(), model.commands.len());
     prop_assert!(scheduler.entries.slots() <= world.peak);
-    let timed = world
-        .model
-        .commands
-        .iter()
-        .filter(|command| command.timer.is_some())
-        .count();
-    prop_assert_eq!(scheduler.timers.len(), timed);
+    let timers = model.commands.iter().filter_map(|command| command.timer());
+    prop_assert_eq!(scheduler.timers.len(), timers.count());
     prop_assert!(scheduler.timers.slots() <= world.peak);
-    let lanes = world.model.lanes.len();
+    let lanes = model.lanes.len();
     prop_assert_eq!(scheduler.lanes.len(), lanes);
-    for heap in [&scheduler.boosts, &scheduler.limiters] {
+    for heap in [&scheduler.boosts, &scheduler.blocks] {
         prop_assert!(heap.slots() <= lanes);
     }
-    prop_assert!(scheduler.ready.slots() <= lanes);
-    let waiting = (0..lanes)
-        .filter(|&lane| world.model.has_work_and_slot(lane))
-        .count();
-    prop_assert!(scheduler.ready.len() <= waiting);
-    prop_assert!(scheduler.boosts.len() <= scheduler.ready.len());
-    prop_assert!(scheduler.limiters.len() + scheduler.ready.len() <= waiting);
+    for heap in [&scheduler.ready, &scheduler.reserved] {
+        prop_assert!(heap.slots() <= lanes);
+    }
+    let ready = scheduler.ready.len() + scheduler.reserved.len();
+    prop_assert!(scheduler.boosts.len() <= ready);
+    prop_assert!(scheduler.blocks.len() + ready <= lanes);
+    for (number, key) in world.lane_keys() {
+        let keys: HashSet<_> = model
+            .of_lane(number)
+            .filter_map(|command| command.rules.key)
+            .collect();
+        prop_assert_eq!(scheduler.lanes[key.index()].keys(), keys.len());
+    }
+    prop_assert!(scheduler.paused_keys.len() <= model.paused_keys.len());
     Ok(())
 }
 
 proptest! {
-    #![proptest_config(cases(80))]
+    #![proptest_config(cases(60))]
 
-    /// Buffers and heaps are bounded by the live commands and the lanes, whatever has come and gone.
+    /// Buffers and heaps are bounded by the live commands, their keys and the lanes, whatever has come and gone.
     #[test]
-    fn i10_bounded_memory(lanes in lanes(), ops in ops(50..200)) {
-        let ops = [&[Op::Open], &ops[..]].concat();
-        let mut world = run(Mode::Follow, lanes, &ops, bounded)?;
+    fn i10_bounded_memory(setup in setup(), ops in ops(1..250)) {
+        let mut world = run(Mode::Follow, setup, &opened(&ops), bounded)?;
         world.finish()?;
         bounded(&world)?;
         let scheduler = &world.scheduler;
-        prop_assert_eq!((scheduler.timers.len(), scheduler.limiters.len()), (0, 0));
-        prop_assert_eq!((scheduler.ready.len(), scheduler.boosts.len()), (0, 0));
+        prop_assert_eq!((scheduler.timers.len(), scheduler.blocks.len()), (0, 0));
+        prop_assert_eq!((scheduler.ready.len(), scheduler.reserved.len()), (0, 0));
+        prop_assert_eq!(scheduler.boosts.len(), 0);
     }
 
     /// In any window a rate-limited lane starts at most `burst + rate * window` commands.
     #[test]
-    fn i11_rate_bound(lanes in lanes(), ops in ops(50..250)) {
-        let ops = [&[Op::Open], &ops[..]].concat();
-        let world = run(Mode::Follow, lanes, &ops, |_| Ok(()))?;
+    fn i11_rate_bound(setup in setup(), ops in ops(1..250)) {
+        let world = follow(setup, &opened(&ops))?;
         let mut of_policy: HashMap<usize, Vec<_>> = HashMap::new();
         for start in &world.started {
             of_policy.entry(start.policy).or_default().push(start);
@@ -76,23 +80,65 @@ proptest! {
             }
         }
     }
+
+    /// In any window that ends with a start, what a named limiter has charged, counted at what is known of it by then,
+    /// debts included, is at most what it allows.
+    #[test]
+    fn i11_rate_bound_of_named_limiters(setup in setup(), ops in ops(1..250)) {
+        run(Mode::Follow, setup, &opened(&ops), |world| {
+            for limiter in &world.model.limiters {
+                within(&limiter.meter, world.now)?;
+            }
+            Ok(())
+        })?;
+    }
+}
+
+/// The charges of starts at `now`, which are the ones that were not looked at before.
+fn within(meter: &Meter, now: u64) -> Checked {
+    for (end, last) in meter.entries.iter().enumerate() {
+        if last.debt || last.at != now || last.amount == 0 {
+            continue;
+        }
+        let mut charged = 0;
+        for first in meter.entries[..=end].iter().rev() {
+            charged += u128::from(first.amount);
+            let span = last.at - first.at;
+            let allowed = match meter.rules {
+                MeterRules::Bucket(rate) => {
+                    let refill = u128::from(span) * u128::from(rate.max_commands);
+                    u128::from(rate.burst) + refill / u128::from(rate.window_ns)
+                }
+                MeterRules::Window { max, window_ns } if span < window_ns => max.into(),
+                MeterRules::Window { .. } => break,
+            };
+            prop_assert!(
+                charged <= allowed,
+                "{} charged from {} to {} under {:?}",
+                charged,
+                first.at,
+                last.at,
+                meter.rules
+            );
+        }
+    }
+    Ok(())
 }
 
 /// A queue that runs for long with few commands alive stays as small as it was in the beginning.
 #[test]
 fn a_long_run_needs_the_memory_of_a_short_one() {
     let rules = LaneRules {
-        priority: 0,
-        min: 0,
         configured_max: 4,
         timeout_ns: Some(50),
-        retries: 2,
-        first_delay_ns: 3,
-        max_delay_ns: 9,
-        doubling: true,
+        retry: RetryRules {
+            retries: 2,
+            first_delay_ns: 3,
+            max_delay_ns: 9,
+            doubling: true,
+        },
         pressure: Some(3),
-        rate: None,
-        boost: None,
+        ..LaneRules::default()
     };
     let mut scheduler = Scheduler::new();
     let lanes: [LaneKey; 3] = std::array::from_fn(|_| scheduler.add_lane(rules.policy(0)));
@@ -102,13 +148,20 @@ fn a_long_run_needs_the_memory_of_a_short_one() {
         while scheduler.tick(now).is_some() {}
         if scheduler.pending() + scheduler.active() < 8 {
             let serial = scheduler.reserve();
-            scheduler.submit(lanes[serial as usize % 3], serial, (), now);
+            // Keys come and go: there are never the same ones for long.
+            let terms = crate::scheduler::Terms {
+                key: (serial % 4 > 0).then(|| format!("{}", serial / 5).into()),
+                ..crate::scheduler::Terms::default()
+            };
+            let lane = lanes[serial as usize % 3];
+            let submitted = scheduler.submit(lane, serial, (), Some(Box::new(terms)), now);
+            assert!(submitted.is_ok());
         }
         while let Some(start) = scheduler.next(now) {
             let serial = start.key.serial();
             let ending =
                 [Ending::Completed, Ending::Failed, Ending::Unrecoverable][serial as usize % 3];
-            let concluded = scheduler.conclude(start.key, start.attempt, ending);
+            let concluded = scheduler.conclude(start.key, start.run, ending, 0);
             assert!(concluded.is_some());
             settled += u64::from(matches!(
                 scheduler.release(start.key, now),
@@ -120,4 +173,5 @@ fn a_long_run_needs_the_memory_of_a_short_one() {
     assert!(scheduler.entries.slots() <= 8);
     assert!(scheduler.timers.slots() <= 8);
     assert!(scheduler.timers.len() <= 8);
+    assert!(scheduler.lanes.iter().all(|lane| lane.keys() <= 8));
 }

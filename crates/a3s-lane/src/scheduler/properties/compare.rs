@@ -2,65 +2,75 @@
 
 use proptest::prelude::*;
 
-use super::world::{Checked, World};
-use crate::scheduler::model::Phase;
-use crate::scheduler::{CommandKey, LaneKey};
+use super::world::{Checked, World, lane_key};
+use crate::scheduler::CommandKey;
+use crate::scheduler::model::{Command, Phase};
 
 impl World {
     /// Everything that the scheduler says about itself.
     pub(super) fn compare(&self) -> Checked {
-        for lane in 0..self.model.lanes.len() {
-            let counts = self.scheduler.counts(LaneKey(lane as u32));
-            prop_assert_eq!(counts.pending, self.model.pending(lane));
-            prop_assert_eq!(counts.active, self.model.active(lane));
-            let rules = &self.model.lanes[lane].rules;
+        let (scheduler, model) = (&self.scheduler, &self.model);
+        let (mut pending, mut active) = (0, 0);
+        for (lane, key) in self.lane_keys() {
+            let counts = scheduler.counts(key);
+            let rules = &model.lane(lane).rules;
+            prop_assert_eq!(counts.pending, model.pending(lane));
+            prop_assert_eq!(counts.active, model.active(lane));
+            prop_assert_eq!((counts.min, counts.max), (rules.min(), rules.max()));
             prop_assert_eq!(
-                (counts.min, counts.max),
-                (rules.min.min(rules.max()), rules.max())
+                scheduler.effective_priority(key, self.now),
+                model.effective_priority(lane, self.now)
             );
-            prop_assert_eq!(
-                self.scheduler
-                    .effective_priority(LaneKey(lane as u32), self.now),
-                self.model.effective_priority(lane, self.now)
-            );
+            prop_assert_eq!(scheduler.is_lane_paused(key), model.lane(lane).paused);
+            pending += counts.pending;
+            active += counts.active;
         }
-        let lanes = 0..self.model.lanes.len();
-        prop_assert_eq!(
-            self.scheduler.pending(),
-            lanes
-                .clone()
-                .map(|lane| self.model.pending(lane))
-                .sum::<usize>()
-        );
-        prop_assert_eq!(
-            self.scheduler.active(),
-            lanes.map(|lane| self.model.active(lane)).sum::<usize>()
-        );
-        prop_assert_eq!(self.scheduler.startable(), self.model.startable());
-        prop_assert_eq!(self.scheduler.next_wake(), self.model.next_wake());
-        prop_assert_eq!(self.scheduler.is_open(), self.model.open);
-        let mut running: Vec<u64> = self.scheduler.running().map(CommandKey::serial).collect();
+        prop_assert_eq!(scheduler.pending(), pending);
+        prop_assert_eq!(scheduler.active(), active);
+        prop_assert_eq!(scheduler.total(), model.total);
+        prop_assert_eq!(scheduler.is_open(), model.open);
+        prop_assert_eq!(scheduler.startable() > 0, model.could_start());
+        prop_assert_eq!(scheduler.next_wake(), model.next_wake());
+        let mut running: Vec<u64> = scheduler.running().map(CommandKey::serial).collect();
         running.sort_unstable();
-        let holding = self
-            .model
-            .commands
-            .iter()
-            .filter(|command| command.holds_slot());
-        prop_assert_eq!(
-            running,
-            holding.map(|command| command.serial).collect::<Vec<_>>()
-        );
-        for command in &self.model.commands {
-            let attempt = self
-                .scheduler
-                .running_attempt(self.key(command.serial), command.attempt);
-            let overdue = match command.phase {
-                Phase::Running => Some(false),
-                Phase::Overdue => Some(true),
-                _ => None,
-            };
-            prop_assert_eq!(attempt.map(|attempt| attempt.overdue), overdue);
+        prop_assert_eq!(running, serials(model.commands.iter(), Command::holds_slot));
+        self.compare_runs()?;
+        self.compare_limiters()
+    }
+
+    fn compare_runs(&self) -> Checked {
+        let (scheduler, model) = (&self.scheduler, &self.model);
+        for command in &model.commands {
+            let key = self.key(command.serial);
+            let running = scheduler.running_attempt(key, command.run);
+            prop_assert_eq!(running.is_some(), command.phase == Phase::Running);
+            if let Some(running) = running {
+                prop_assert_eq!(running.lane, lane_key(command.lane));
+                prop_assert_eq!(running.stop, command.stop);
+                prop_assert_eq!(running.drop, command.dropped);
+                let policy = &model.lane(command.lane).rules;
+                let timeout_ns = command.rules.timeout_ns.unwrap_or(policy.timeout_ns);
+                prop_assert_eq!(running.timeout_ns, timeout_ns);
+                prop_assert_eq!(running.progress_ns, command.progress_ns);
+                prop_assert_eq!(running.attempt, command.attempt());
+                prop_assert_eq!(running.started_at, command.started_at);
+            }
+            let job = scheduler
+                .commands()
+                .find(|(other, ..)| *other == key)
+                .map(|(_, lane, job)| (lane, *job));
+            prop_assert_eq!(job, Some((lane_key(command.lane), command.serial)));
         }
         Ok(())
     }
+}
+
+fn serials<'a>(
+    commands: impl Iterator<Item = &'a Command>,
+    which: impl Fn(&Command) -> bool,
+) -> Vec<u64> {
+    let commands = commands.filter(|command| which(command));
+    let mut serials: Vec<u64> = commands.map(|command| command.serial).collect();
+    serials.sort_unstable();
+    serials
 }

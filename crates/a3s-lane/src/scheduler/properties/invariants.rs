@@ -5,142 +5,142 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::operation::{Op, ops};
-use super::rules::{LaneRules, lanes};
-use super::world::{Mode, World, cases, run};
+use super::rules::Setup;
+use super::strategies::setup;
+use super::world::{Checked, Mode, World, cases, run};
 
-fn follow(lanes: Vec<LaneRules>, ops: &[Op]) -> Result<World, TestCaseError> {
-    run(Mode::Follow, lanes, ops, |_| Ok(()))
+pub(super) fn follow(setup: Setup, ops: &[Op]) -> Result<World, TestCaseError> {
+    run(Mode::Follow, setup, ops, |_| Ok(()))
 }
 
-fn opened(ops: &[Op]) -> Vec<Op> {
+pub(super) fn opened(ops: &[Op]) -> Vec<Op> {
     [&[Op::Open], ops].concat()
 }
 
 proptest! {
-    #![proptest_config(cases(80))]
+    #![proptest_config(cases(60))]
 
-    /// Every submitted command leaves exactly once, by its outcome, by being given up or by being taken out; and
-    /// nothing keeps it from leaving.
+    /// Every accepted command leaves exactly once: by its outcome, by being given up, evicted, expired, cancelled or taken
+    /// out; and nothing keeps it from leaving.
     #[test]
-    fn i1_settles_once(lanes in lanes(), ops in ops(50..200)) {
-        let mut world = follow(lanes, &ops)?;
+    fn i1_settles_once(setup in setup(), ops in ops(1..250)) {
+        let mut world = follow(setup, &ops)?;
         world.finish()?;
         let mut left = world.left.clone();
         left.sort_unstable();
-        prop_assert_eq!(left, (1..=world.submitted() as u64).collect::<Vec<_>>());
-    }
-
-    /// A start never takes a lane above its maximum, and the count that the scheduler gives is the true one.
-    #[test]
-    fn i2_slots_bounded(lanes in lanes(), ops in ops(50..200)) {
-        let world = run(Mode::Follow, lanes, &opened(&ops), |world| {
-            for (lane, key) in world.lane_keys() {
-                prop_assert_eq!(world.scheduler.counts(key).active, world.model.active(lane));
-            }
-            Ok(())
-        })?;
-        for start in &world.started {
-            prop_assert!(start.active_after <= start.max, "{:?}", start);
-        }
+        prop_assert_eq!(left, world.accepted().collect::<Vec<_>>());
     }
 
     /// No start while a lane with a lower effective priority number, or an equal one that was served longer ago, is
     /// eligible.
     #[test]
-    fn i3_strict_priority(lanes in lanes(), ops in ops(50..200)) {
-        for start in follow(lanes, &opened(&ops))?.started {
+    fn i3_strict_priority(setup in setup(), ops in ops(1..250)) {
+        for start in follow(setup, &opened(&ops))?.started {
             prop_assert!(start.best.is_some_and(|best| start.rank <= best), "{:?}", start);
         }
     }
 
-    /// Inside a lane first attempts are in the order of submission, and a retry comes after everything that was ready
-    /// when it was queued.
+    /// Inside a lane the lowest priority number goes first, and commands of one key and priority start in the order in
+    /// which they joined: for a first start when they became ready, for a retry behind those, for a preempted one before
+    /// them. Only a command that has waited its lane's boost deadline may overtake.
     #[test]
-    fn i4_fifo(lanes in lanes(), ops in ops(50..200)) {
-        let mut last: HashMap<usize, u64> = HashMap::new();
-        for start in follow(lanes, &opened(&ops))?.started {
-            prop_assert_eq!(start.front, Some(start.serial), "{:?}", start);
-            if start.attempt == 1 {
-                let before = last.insert(start.lane, start.serial).unwrap_or_default();
-                prop_assert!(before < start.serial, "{:?} after {}", start, before);
+    fn i4_fifo(setup in setup(), ops in ops(1..250)) {
+        let mut last: HashMap<_, i64> = HashMap::new();
+        for start in follow(setup, &opened(&ops))?.started {
+            if start.overdue == Some(start.serial) {
+                continue;
+            }
+            prop_assert_eq!(Some(start.priority), start.least_priority, "{:?}", start);
+            let is_preempted = start.run > start.attempt;
+            if !is_preempted {
+                let flow = (start.incarnation, start.key, start.priority);
+                let before = last.insert(flow, start.joined).unwrap_or(i64::MIN);
+                prop_assert!(before < start.joined, "{:?} after {}", start, before);
             }
         }
     }
 
-    /// Without a total limit there is nothing to reserve from: a minimum changes no decision, and a lane with ready
-    /// work waits for nothing but its own slots and its own rate limiter.
+    /// Something starts whenever something may; who asks whether anything could start is told so; and nothing becomes
+    /// possible before the next wake-up.
     #[test]
-    fn i5_reservation(
-        lanes in lanes(),
-        ops in ops(50..200),
-        minimums in prop::collection::vec(0usize..9, 8),
-    ) {
-        let ops = opened(&ops);
-        let mut next_minimum = minimums.iter().cycle().copied();
-        let mut with_other_minimum = |rules: &LaneRules| LaneRules {
-            min: next_minimum.next().unwrap_or_default(),
-            ..rules.clone()
-        };
-        let other_lanes = lanes.iter().map(&mut with_other_minimum).collect();
-        let other_ops: Vec<Op> = ops
-            .iter()
-            .map(|op| match op {
-                Op::SetPolicy { lane, rules } => Op::SetPolicy {
-                    lane: *lane,
-                    rules: with_other_minimum(rules),
-                },
-                Op::AddLane(rules) => Op::AddLane(with_other_minimum(rules)),
-                op => op.clone(),
-            })
-            .collect();
-        let alone = |world: &World| {
-            for (lane, _) in world.lane_keys().filter(|_| world.at_rest) {
-                prop_assert!(
-                    !world.model.has_work_and_slot(lane) || world.model.grants_at(lane, world.now) > world.now,
-                    "lane {} waits for another lane", lane
-                );
-            }
-            Ok(())
-        };
-        let starts = |world: World| -> Vec<(u64, u64, u32)> {
-            world.started.iter().map(|start| (start.at, start.serial, start.attempt)).collect()
-        };
-        let first = starts(run(Mode::Follow, lanes, &ops, alone)?);
-        let second = starts(run(Mode::Follow, other_lanes, &other_ops, alone)?);
-        prop_assert_eq!(first, second);
+    fn i6_no_lost_wakeup(setup in setup(), ops in ops(1..250), open_late in any::<bool>()) {
+        let ops = if open_late { ops } else { opened(&ops) };
+        run(Mode::Follow, setup, &ops, nothing_lost)?;
     }
 
-    /// Something starts whenever something may; who asks how much could start is told so; and the next wake-up is
-    /// never later than the first time at which something becomes possible.
+    /// Once the oldest command of a boosted lane has waited the boost's deadline, nothing of its lane overtakes it, and no
+    /// lane is served before its lane, unless that has effective priority 0 too and was served longer ago.
     #[test]
-    fn i6_no_lost_wakeup(lanes in lanes(), ops in ops(50..200), open_late in any::<bool>()) {
-        let ops = if open_late { ops } else { opened(&ops) };
-        run(Mode::Follow, lanes, &ops, |world| {
-            prop_assert!(world.missed.is_empty(), "nothing started at {:?}", world.missed);
-            let mut first_possible = world.model.commands.iter().filter_map(|command| command.timer).min();
-            let (mut with_slot, mut limited) = (0, false);
-            for (lane, _) in world.lane_keys().filter(|_| world.model.open) {
-                if world.model.has_work_and_slot(lane) {
-                    with_slot += 1;
-                    let at = world.model.grants_at(lane, world.now);
-                    // A lane that was refused says so only once its time has come.
-                    let asked = world.at_rest || at > world.now;
-                    first_possible = first_possible.into_iter().chain(asked.then_some(at)).min();
-                    limited |= world.model.lanes[lane].bucket.is_some();
-                }
+    fn i12_starvation_bound(setup in setup(), ops in ops(1..250)) {
+        for start in follow(setup, &opened(&ops))?.started {
+            if let Some(overdue) = start.overdue {
+                prop_assert_eq!(overdue, start.serial, "{:?}", start);
             }
-            let startable = world.scheduler.startable();
-            prop_assert!(startable == 0 || with_slot > 0, "{} could start where none can", startable);
-            prop_assert!(limited || with_slot == 0 || startable > 0, "{} lanes could start one", with_slot);
-            if world.at_rest {
-                prop_assert_eq!(startable, 0);
-                let wake = world.scheduler.next_wake();
-                prop_assert!(
-                    first_possible.is_none_or(|at| wake.is_some_and(|wake| wake <= at)),
-                    "wakes at {:?}, something is possible at {:?}", wake, first_possible
-                );
+            let (effective, last_served) = start.rank;
+            for &served in &start.overdue_lanes {
+                prop_assert!(effective == 0 && last_served <= served, "{:?}", start);
             }
-            Ok(())
-        })?;
+        }
     }
+}
+
+fn nothing_lost(world: &World) -> Checked {
+    let (scheduler, model) = (&world.scheduler, &world.model);
+    prop_assert!(
+        world.missed.is_empty(),
+        "nothing started at {:?}",
+        world.missed
+    );
+    let lanes = model.lane_numbers();
+    let possible = |lane: &usize| model.takes_part(*lane) && model.admits(*lane);
+    let rated = |lane: &usize| model.lane(*lane).rules.is_rated();
+    let startable = scheduler.startable() > 0;
+    prop_assert!(
+        !startable || lanes.iter().any(possible),
+        "nothing could start"
+    );
+    let sure = lanes.iter().any(|lane| possible(lane) && !rated(lane));
+    prop_assert!(startable || !sure, "something could start");
+    if !world.at_rest {
+        return Ok(());
+    }
+    prop_assert!(!startable);
+    let wake = scheduler.next_wake().unwrap_or(u64::MAX);
+    let timer = model
+        .commands
+        .iter()
+        .filter_map(|command| command.timer())
+        .min();
+    prop_assert!(
+        timer.is_none_or(|at| wake <= at),
+        "wakes at {}, {:?} is due",
+        wake,
+        timer
+    );
+    // Every nanosecond for a while, then every time at which anything might change.
+    let changes = lanes
+        .iter()
+        .filter_map(|&lane| model.next_change(lane, world.now));
+    let granted = lanes.iter().map(|&lane| model.grants_at(lane, world.now));
+    let times = (world.now + 1..world.now + 20)
+        .chain(changes)
+        .chain(granted);
+    for at in times.filter(|&at| at > world.now && at < wake) {
+        for &lane in &lanes {
+            prop_assert!(
+                !model.is_eligible(lane, at),
+                "wakes at {}, {} is eligible at {}",
+                wake,
+                lane,
+                at
+            );
+        }
+        prop_assert!(
+            !model.is_help_needed(at),
+            "wakes at {}, someone must make room at {}",
+            wake,
+            at
+        );
+    }
+    Ok(())
 }

@@ -1,29 +1,68 @@
-//! Random lane policies, in a form that the model reads and the scheduler's configuration is made from.
+//! What random lanes, commands and limiters ask for, in a form that the model reads and the scheduler's own is made from.
+//!
+//! Times are in nanoseconds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use proptest::prelude::*;
+use crate::config::{LaneConfig, LaneOptions, Overflow};
+use crate::retry::{Jitter, RetryPolicy};
+use crate::scheduler::{LanePolicy, Terms};
 
-use crate::config::{LaneConfig, LaneOptions};
-use crate::retry::RetryPolicy;
-use crate::scheduler::LanePolicy;
+/// The lanes, limiters and total that a run begins with.
+#[derive(Debug, Clone)]
+pub(in crate::scheduler) struct Setup {
+    pub(in crate::scheduler) lanes: Vec<LaneRules>,
+    pub(in crate::scheduler) limiters: Vec<LimiterRules>,
+    pub(in crate::scheduler) total: Option<usize>,
+}
 
-/// What a lane allows. Times are in nanoseconds.
+/// What a lane allows.
 #[derive(Debug, Clone)]
 pub(in crate::scheduler) struct LaneRules {
     pub(in crate::scheduler) priority: u8,
-    pub(in crate::scheduler) min: usize,
+    pub(in crate::scheduler) configured_min: usize,
     /// As configured; see [`max`](Self::max).
     pub(in crate::scheduler) configured_max: usize,
     pub(in crate::scheduler) timeout_ns: Option<u64>,
+    pub(in crate::scheduler) progress_ns: Option<u64>,
+    pub(in crate::scheduler) grace_ns: u64,
+    pub(in crate::scheduler) retry: RetryRules,
+    pub(in crate::scheduler) jitter: Jitter,
+    pub(in crate::scheduler) pressure: Option<usize>,
+    pub(in crate::scheduler) max_pending: Option<usize>,
+    pub(in crate::scheduler) overflow: Overflow,
+    pub(in crate::scheduler) preemptible: bool,
+    pub(in crate::scheduler) key_max: Option<usize>,
+    pub(in crate::scheduler) key_weights: Vec<(u8, u32)>,
+    pub(in crate::scheduler) rate: Option<Rate>,
+    pub(in crate::scheduler) boost: Option<Boost>,
+    /// Numbers of limiters, each once.
+    pub(in crate::scheduler) limiters: Vec<usize>,
+}
+
+/// What one command asks for. Times count from its submission.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::scheduler) struct CommandRules {
+    pub(in crate::scheduler) priority: i32,
+    pub(in crate::scheduler) key: Option<u8>,
+    pub(in crate::scheduler) delay_ns: Option<u64>,
+    pub(in crate::scheduler) ttl_ns: Option<u64>,
+    pub(in crate::scheduler) timeout_ns: Option<Option<u64>>,
+    pub(in crate::scheduler) progress_ns: Option<u64>,
+    pub(in crate::scheduler) retry: Option<RetryRules>,
+    pub(in crate::scheduler) jitter: Option<Jitter>,
+    pub(in crate::scheduler) cost: u64,
+    pub(in crate::scheduler) preemptible: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::scheduler) struct RetryRules {
     pub(in crate::scheduler) retries: u32,
     pub(in crate::scheduler) first_delay_ns: u64,
     pub(in crate::scheduler) max_delay_ns: u64,
     /// Each delay is twice the one before.
     pub(in crate::scheduler) doubling: bool,
-    pub(in crate::scheduler) pressure: Option<usize>,
-    pub(in crate::scheduler) rate: Option<Rate>,
-    pub(in crate::scheduler) boost: Option<Boost>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,60 +79,99 @@ pub(in crate::scheduler) struct Boost {
     pub(in crate::scheduler) steps: Vec<(u64, u8)>,
 }
 
+/// What a meter counts with.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::scheduler) enum MeterRules {
+    Bucket(Rate),
+    Window { max: u64, window_ns: u64 },
+}
+
+/// A limiter that lanes share.
+#[derive(Debug, Clone)]
+pub(in crate::scheduler) struct LimiterRules {
+    pub(in crate::scheduler) meter: MeterRules,
+    /// Charges each start the command's cost, not one.
+    pub(in crate::scheduler) counts_cost: bool,
+    pub(in crate::scheduler) urgent: u8,
+    pub(in crate::scheduler) kept: u64,
+}
+
+pub(in crate::scheduler) fn key_name(key: u8) -> Arc<str> {
+    format!("key {key}").into()
+}
+
 impl LaneRules {
     /// A maximum of 0 acts as 1.
     pub(in crate::scheduler) fn max(&self) -> usize {
         self.configured_max.max(1)
     }
 
-    /// How long the retry after the given attempt waits.
-    pub(in crate::scheduler) fn delay_ns(&self, attempt: u32) -> u64 {
-        if self.retries == 0 {
-            return 0;
-        }
-        let factor = if self.doubling { 1 << (attempt - 1) } else { 1 };
-        (self.first_delay_ns * factor).min(self.max_delay_ns)
+    pub(in crate::scheduler) fn min(&self) -> usize {
+        self.configured_min.min(self.max())
     }
 
-    /// The priority when the command at the front was submitted `waited` ago.
+    pub(in crate::scheduler) fn weight(&self, key: Option<u8>) -> u64 {
+        let of_key = |key| self.key_weights.iter().rfind(|(known, _)| *known == key);
+        key.and_then(of_key)
+            .map_or(1, |(_, weight)| u64::from(*weight))
+    }
+
+    /// The priority when the oldest command was submitted `waited` ago.
     pub(in crate::scheduler) fn boosted(&self, waited: u64) -> u8 {
         let Some(boost) = &self.boost else {
             return self.priority;
         };
-        if waited >= boost.deadline_ns {
-            return 0;
-        }
-        let left = boost.deadline_ns - waited;
-        let mut reached: Vec<(u64, u8)> = boost
-            .steps
-            .iter()
-            .copied()
-            .filter(|(from, _)| left <= *from)
-            .collect();
-        // The shortest step counts; of two equally short ones the larger boost.
-        reached.sort_by_key(|&(from, by)| (from, u8::MAX - by));
-        self.priority
-            .saturating_sub(reached.first().map_or(0, |step| step.1))
+        boost
+            .step(waited)
+            .map_or(0, |by| self.priority.saturating_sub(by))
     }
 
+    /// After how long a wait, longer than `waited`, the boost changes next: the steps and the deadline are all the times
+    /// at which it may.
+    pub(in crate::scheduler) fn next_boost(&self, waited: u64) -> Option<u64> {
+        let boost = self.boost.as_ref()?;
+        let steps = boost.steps.iter();
+        let times = steps.map(|(left, _)| boost.deadline_ns.saturating_sub(*left));
+        times
+            .chain([boost.deadline_ns])
+            .filter(|&at| at > waited && boost.step(at) != boost.step(waited))
+            .min()
+    }
+
+    /// The age at which a command goes first in its lane.
+    pub(in crate::scheduler) fn deadline_ns(&self) -> Option<u64> {
+        self.boost.as_ref().map(|boost| boost.deadline_ns)
+    }
+
+    pub(in crate::scheduler) fn is_rated(&self) -> bool {
+        self.rate.is_some() || !self.limiters.is_empty()
+    }
+
+    /// The scheduler's policy, but for the limiters.
     pub(in crate::scheduler) fn policy(&self, now: u64) -> LanePolicy {
-        let mut config =
-            LaneConfig::new(self.min, self.configured_max).with_retry_policy(RetryPolicy {
-                max_retries: self.retries,
-                initial_delay: Duration::from_nanos(self.first_delay_ns),
-                max_delay: Duration::from_nanos(self.max_delay_ns),
-                multiplier: if self.doubling { 2.0 } else { 1.0 },
-            });
+        let mut config = LaneConfig::new(self.configured_min, self.configured_max)
+            .with_retry_policy(self.retry.policy());
         config.default_timeout = self.timeout_ns.map(Duration::from_nanos);
         config.pressure_threshold = self.pressure;
         let options = self.limit_and_boost(&mut config);
-        LanePolicy::new(&config, &options, self.priority, now)
+        let mut policy = LanePolicy::new(&config, &options, self.priority, now);
+        policy.progress_ns = self.progress_ns;
+        policy.grace_ns = self.grace_ns;
+        policy.jitter = self.jitter;
+        policy.max_pending = self.max_pending;
+        policy.overflow = self.overflow;
+        policy.preemptible = self.preemptible;
+        policy.key_max = self.key_max;
+        let weights = self.key_weights.iter();
+        policy.key_weights = weights
+            .map(|(key, weight)| (key_name(*key), *weight))
+            .collect();
+        policy
     }
 
     #[cfg(feature = "distributed")]
     fn limit_and_boost(&self, config: &mut LaneConfig) -> LaneOptions {
         use crate::boost::PriorityBoostConfig;
-        use crate::ratelimit::RateLimitConfig;
 
         if let Some(boost) = &self.boost {
             let fresh = PriorityBoostConfig::new(Duration::from_nanos(boost.deadline_ns));
@@ -105,8 +183,7 @@ impl LaneRules {
         let Some(rate) = self.rate else {
             return LaneOptions::new();
         };
-        let window = Duration::from_nanos(rate.window_ns);
-        config.rate_limit = Some(RateLimitConfig::new(rate.max_commands, window));
+        config.rate_limit = Some(rate.config());
         LaneOptions::new().with_burst(rate.burst)
     }
 
@@ -116,64 +193,142 @@ impl LaneRules {
     }
 }
 
-/// Any lane.
-pub(super) fn lane_rules() -> impl Strategy<Value = LaneRules> {
-    let limits = (0u8..4, 0usize..4, maximum());
-    let timeout = prop_oneof![3 => Just(None), 2 => (0u64..60).prop_map(Some)];
-    let retry = prop_oneof![
-        2 => Just((0, 0, 0, false)),
-        2 => (1u32..4, Just(0), Just(0), any::<bool>()),
-        3 => (1u32..5, 1u64..40, 1u64..80, any::<bool>()),
-        1 => (1u32..5, Just(2_000_000), Just(5_000_000), any::<bool>()),
-    ];
-    let pressure = prop_oneof![2 => Just(None), 1 => (1usize..5).prop_map(Some)];
-    (limits, timeout, retry, pressure, rate(), boost()).prop_map(
-        |((priority, min, configured_max), timeout_ns, retry, pressure, rate, boost)| {
-            let (retries, first_delay_ns, max_delay_ns, doubling) = retry;
-            LaneRules {
-                priority,
-                min,
-                configured_max,
-                timeout_ns,
-                retries,
-                first_delay_ns,
-                max_delay_ns,
-                doubling,
-                pressure,
-                rate,
-                boost,
+impl Boost {
+    /// By how much a wait raises the priority; `None` is by everything.
+    fn step(&self, waited: u64) -> Option<u8> {
+        if waited >= self.deadline_ns {
+            return None;
+        }
+        let left = self.deadline_ns - waited;
+        let reached = self.steps.iter().filter(|(from, _)| left <= *from);
+        // The shortest step counts; of two equally short ones the larger boost.
+        let step = reached.min_by_key(|&&(from, by)| (from, u8::MAX - by));
+        Some(step.map_or(0, |step| step.1))
+    }
+}
+
+impl Default for LaneRules {
+    /// One slot and no policy.
+    fn default() -> Self {
+        Self {
+            priority: 0,
+            configured_min: 0,
+            configured_max: 1,
+            timeout_ns: None,
+            progress_ns: None,
+            grace_ns: 0,
+            retry: RetryRules::NONE,
+            jitter: Jitter::None,
+            pressure: None,
+            max_pending: None,
+            overflow: Overflow::Reject,
+            preemptible: false,
+            key_max: None,
+            key_weights: Vec::new(),
+            rate: None,
+            boost: None,
+            limiters: Vec::new(),
+        }
+    }
+}
+
+impl CommandRules {
+    /// The scheduler's terms; a command that asks for nothing has none.
+    pub(in crate::scheduler) fn terms(&self, now: u64) -> Option<Box<Terms>> {
+        (*self != Self::default()).then(|| {
+            Box::new(Terms {
+                priority: self.priority,
+                key: self.key.map(key_name),
+                delay_until: self.delay_ns.map_or(0, |delay| now + delay),
+                expires_at: self.ttl_ns.map(|ttl| now + ttl),
+                timeout_ns: self.timeout_ns,
+                progress_ns: self.progress_ns,
+                retry: self.retry.map(|retry| retry.policy()),
+                jitter: self.jitter,
+                cost: self.cost,
+                preemptible: self.preemptible,
+                ..Terms::default()
+            })
+        })
+    }
+}
+
+impl Default for CommandRules {
+    fn default() -> Self {
+        Self {
+            priority: 0,
+            key: None,
+            delay_ns: None,
+            ttl_ns: None,
+            timeout_ns: None,
+            progress_ns: None,
+            retry: None,
+            jitter: None,
+            cost: 1,
+            preemptible: true,
+        }
+    }
+}
+
+impl RetryRules {
+    pub(in crate::scheduler) const NONE: Self = Self {
+        retries: 0,
+        first_delay_ns: 0,
+        max_delay_ns: 0,
+        doubling: false,
+    };
+
+    /// How long the retry after the given attempt waits, before jitter.
+    pub(in crate::scheduler) fn delay_ns(&self, attempt: u32) -> u64 {
+        if self.retries == 0 {
+            return 0;
+        }
+        let factor = if self.doubling { 1 << (attempt - 1) } else { 1 };
+        (self.first_delay_ns * factor).min(self.max_delay_ns)
+    }
+
+    fn policy(&self) -> RetryPolicy {
+        RetryPolicy {
+            max_retries: self.retries,
+            initial_delay: Duration::from_nanos(self.first_delay_ns),
+            max_delay: Duration::from_nanos(self.max_delay_ns),
+            multiplier: if self.doubling { 2.0 } else { 1.0 },
+        }
+    }
+}
+
+#[cfg(feature = "distributed")]
+impl Rate {
+    pub(super) fn config(&self) -> crate::ratelimit::RateLimitConfig {
+        let window = Duration::from_nanos(self.window_ns);
+        crate::ratelimit::RateLimitConfig::new(self.max_commands, window)
+    }
+}
+
+#[cfg(feature = "distributed")]
+impl LimiterRules {
+    pub(super) fn limiter(&self, now: u64) -> crate::scheduler::Limiter {
+        use crate::ratelimit::{Meter, RateLimitConfig, SlidingWindow, TokenBucket};
+        use crate::scheduler::{Counts, Limiter};
+
+        let meter = match self.meter {
+            MeterRules::Bucket(rate) => {
+                Meter::Bucket(TokenBucket::new(&rate.config(), rate.burst, now))
             }
-        },
-    )
-}
-
-/// One to six lanes.
-pub(super) fn lanes() -> impl Strategy<Value = Vec<LaneRules>> {
-    prop::collection::vec(lane_rules(), 1..=6)
-}
-
-fn maximum() -> impl Strategy<Value = usize> {
-    prop_oneof![1 => Just(0), 3 => Just(1), 3 => 2usize..5, 1 => Just(usize::MAX)]
-}
-
-fn rate() -> impl Strategy<Value = Option<Rate>> {
-    let limited = (1u64..6, 1u64..100, 1u64..5).prop_map(|(max_commands, window_ns, burst)| Rate {
-        max_commands,
-        window_ns,
-        burst,
-    });
-    with_feature(prop_oneof![2 => Just(None), 1 => limited.prop_map(Some)])
-}
-
-fn boost() -> impl Strategy<Value = Option<Boost>> {
-    let steps = prop::collection::vec((0u64..120, 0u8..4), 0..4);
-    let boosted = (1u64..100, steps).prop_map(|(deadline_ns, steps)| Boost { deadline_ns, steps });
-    with_feature(prop_oneof![2 => Just(None), 1 => boosted.prop_map(Some)])
-}
-
-/// Rate limits and boosts exist with the `distributed` feature only.
-fn with_feature<T: std::fmt::Debug + Clone>(
-    strategy: impl Strategy<Value = Option<T>>,
-) -> impl Strategy<Value = Option<T>> {
-    strategy.prop_map(|value| value.filter(|_| cfg!(feature = "distributed")))
+            MeterRules::Window { max, window_ns } => {
+                let config = RateLimitConfig::new(max, Duration::from_nanos(window_ns));
+                Meter::Window(SlidingWindow::new(&config))
+            }
+        };
+        Limiter {
+            meter,
+            counts: if self.counts_cost {
+                Counts::Cost
+            } else {
+                Counts::Commands
+            },
+            urgent: self.urgent,
+            kept: self.kept,
+        }
+    }
 }

@@ -1,12 +1,22 @@
 //! The scheduler and the model side by side.
 
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError};
+mod calls;
+mod finish;
+mod limiters;
+mod record;
+mod tally;
+
+use std::collections::BTreeMap;
+
+use proptest::test_runner::{Config, RngSeed, TestCaseError};
 
 use super::operation::{Jump, Op};
-use super::rules::{LaneRules, Rate};
-use crate::scheduler::model::{Model, ModelDue, Phase};
-use crate::scheduler::{CommandKey, Due, Ending, LaneKey, Released, Scheduler, Start};
+use super::rules::{LaneRules, Setup};
+use crate::scheduler::model::{Command, Model, Phase};
+use crate::scheduler::{CommandKey, Ending, LaneKey, Scheduler};
+
+pub(super) use record::{Preempted, Started};
+pub(super) use tally::Tally;
 
 pub(super) type Checked = Result<(), TestCaseError>;
 
@@ -19,60 +29,71 @@ pub(super) enum Mode {
     Follow,
 }
 
-/// A start that the scheduler decided on, and what the books said just before.
-#[derive(Debug, Clone)]
-pub(super) struct Started {
-    pub(super) at: u64,
-    pub(super) serial: u64,
-    pub(super) lane: usize,
-    pub(super) attempt: u32,
-    /// The lane's effective priority, and the number of its last start.
-    pub(super) rank: (u8, u64),
-    /// The same of the best eligible lane.
-    pub(super) best: Option<(u8, u64)>,
-    /// The command that should go first in this lane.
-    pub(super) front: Option<u64>,
-    pub(super) active_after: usize,
-    pub(super) max: usize,
-    pub(super) rate: Option<Rate>,
-    /// Which of the lane's successive policies.
-    pub(super) policy: usize,
-}
-
 pub(super) struct World {
     /// Each command's job is its serial.
     pub(super) scheduler: Scheduler<u64>,
     pub(super) model: Model,
     pub(super) now: u64,
     mode: Mode,
-    keys: Vec<CommandKey>,
-    policies: usize,
-    policy_of: Vec<usize>,
+    /// Every command that was accepted, by its serial.
+    keys: BTreeMap<u64, CommandKey>,
+    #[cfg(feature = "distributed")]
+    limiters: Vec<crate::scheduler::LimiterKey>,
+    /// The number of each lane's policy, and of its coming into being, among all of these.
+    policies: Vec<usize>,
+    incarnations: Vec<usize>,
+    numbers: usize,
     pub(super) started: Vec<Started>,
+    pub(super) preempted: Vec<Preempted>,
     /// Commands that left, once for each time they did.
     pub(super) left: Vec<u64>,
     /// Times when `next` said that nothing starts while a lane was eligible.
     pub(super) missed: Vec<u64>,
+    /// Times when `preempt` asked nobody, nobody was about to stop, and a more urgent lane waited for nothing but a slot
+    /// that it could have got.
+    pub(super) unhelped: Vec<u64>,
     /// Nothing has happened since everything due was handled and everything eligible was started.
     pub(super) at_rest: bool,
+    /// The minimums fit into the total, and free slots were there for all of them when limits were set last.
+    pub(super) minimums_fit: bool,
     /// The most commands that were in the scheduler at once.
     pub(super) peak: usize,
+    pub(super) tally: Tally,
 }
 
-/// How many cases to run. The environment can ask for more.
+/// How many cases to run, and from which seed; both are printed. `PROPTEST_CASES` asks for more cases,
+/// `PROPTEST_RNG_SEED` for the cases of an earlier run.
 pub(super) fn cases(cases: u32) -> Config {
-    let more = Config::default().cases.max(256) / 256;
-    Config::with_cases(cases.saturating_mul(more))
+    let asked = Config::default();
+    let cases = cases.saturating_mul(asked.cases.max(256) / 256);
+    let seed = match asked.rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => rand_seed(),
+    };
+    let test = std::thread::current();
+    let name = test.name().unwrap_or_default();
+    println!("{name}: {cases} cases, PROPTEST_RNG_SEED={seed}");
+    Config {
+        cases,
+        rng_seed: RngSeed::Fixed(seed),
+        ..asked
+    }
+}
+
+fn rand_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+
+    RandomState::new().hash_one(std::time::SystemTime::now())
 }
 
 /// Applies `ops` to a fresh world and calls `check` after each.
 pub(super) fn run(
     mode: Mode,
-    lanes: Vec<LaneRules>,
+    setup: Setup,
     ops: &[Op],
     check: impl Fn(&World) -> Checked,
 ) -> Result<World, TestCaseError> {
-    let mut world = World::new(mode, lanes);
+    let mut world = World::new(mode, setup);
     for op in ops {
         world.apply(op)?;
         check(&world)?;
@@ -81,320 +102,212 @@ pub(super) fn run(
 }
 
 impl World {
-    pub(super) fn new(mode: Mode, lanes: Vec<LaneRules>) -> Self {
+    pub(super) fn new(mode: Mode, setup: Setup) -> Self {
         let mut world = Self {
             scheduler: Scheduler::new(),
             model: Model::default(),
             now: 1_000,
             mode,
-            keys: Vec::new(),
-            policies: 0,
-            policy_of: Vec::new(),
+            keys: BTreeMap::new(),
+            #[cfg(feature = "distributed")]
+            limiters: Vec::new(),
+            policies: Vec::new(),
+            incarnations: Vec::new(),
+            numbers: 0,
             started: Vec::new(),
+            preempted: Vec::new(),
             left: Vec::new(),
             missed: Vec::new(),
+            unhelped: Vec::new(),
             at_rest: false,
+            minimums_fit: false,
             peak: 0,
+            tally: Tally::default(),
         };
-        for rules in lanes {
+        for limiter in setup.limiters {
+            world.add_limiter(limiter);
+        }
+        for rules in setup.lanes {
             world.add_lane(rules);
         }
+        world.set_total(setup.total);
+        world.look_at_minimums();
         world
     }
 
-    pub(super) fn submitted(&self) -> usize {
-        self.keys.len()
+    /// The serials of all commands that were accepted, in order.
+    pub(super) fn accepted(&self) -> impl Iterator<Item = u64> + '_ {
+        self.keys.keys().copied()
     }
 
-    pub(super) fn lane_keys(&self) -> impl Iterator<Item = (usize, LaneKey)> + use<> {
-        (0..self.model.lanes.len()).map(|lane| (lane, LaneKey(lane as u32)))
+    pub(super) fn lane_keys(&self) -> Vec<(usize, LaneKey)> {
+        let lanes = self.model.lane_numbers().into_iter();
+        lanes.map(|lane| (lane, lane_key(lane))).collect()
     }
 
     pub(super) fn apply(&mut self, op: &Op) -> Checked {
         self.at_rest = false;
+        self.tally.operations += 1;
         match op.clone() {
-            Op::Submit { lane, count } => {
-                for _ in 0..count {
-                    self.submit(self.lane(lane))?;
+            Op::Submit {
+                lane,
+                count,
+                rules,
+                backwards,
+            } => {
+                let lane = self.lane(lane);
+                let mut serials: Vec<u64> = (0..count).map(|_| self.scheduler.reserve()).collect();
+                if backwards {
+                    serials.reverse();
+                }
+                for serial in serials {
+                    self.submit(lane, serial, &rules)?;
                 }
             }
             Op::Next(count) => {
-                // The books know the rules, not what was refused before: with them each question comes after a tick.
-                if self.mode == Mode::Follow {
-                    self.tick()?;
-                }
+                self.prepare()?;
                 for _ in 0..count {
                     self.next()?;
+                }
+            }
+            Op::Preempt(count) => {
+                self.prepare()?;
+                while self.next()? {}
+                for _ in 0..count {
+                    self.preempt()?;
                 }
             }
             Op::Settle => self.settle()?,
             Op::Conclude {
                 pick,
+                count,
                 ending,
+                random,
                 release,
             } => {
-                if let Some((serial, attempt)) = self.pick(pick, &[Phase::Running, Phase::Overdue])
-                {
-                    self.conclude(serial, attempt, ending)?;
+                for _ in 0..count {
+                    let Some((serial, run)) = self.pick(pick, Phase::Running) else {
+                        break;
+                    };
+                    self.conclude(serial, run, ending, random)?;
                     if release {
                         self.release(serial)?;
                     }
                 }
             }
+            Op::Work {
+                pick,
+                count,
+                ending,
+                random,
+                ns,
+            } => {
+                for round in 0..count {
+                    self.settle()?;
+                    let pick = pick.wrapping_add(round);
+                    if let Some((serial, run)) = self.pick(pick, Phase::Running) {
+                        self.conclude(serial, run, ending, random)?;
+                        self.release(serial)?;
+                    }
+                    self.now += ns;
+                }
+                self.at_rest = false;
+            }
             Op::Release { pick } => {
-                if let Some((serial, _)) = self.pick(pick, &[Phase::Concluded]) {
+                if let Some((serial, _)) = self.pick(pick, Phase::Concluded) {
                     self.release(serial)?;
                 }
             }
-            Op::ConcludeStale { pick, attempt } => {
+            Op::ConcludeStale { pick, run } => {
                 if let Some(serial) = self.pick_any(pick) {
-                    self.conclude(serial, attempt, Ending::Failed)?;
+                    self.conclude(serial, run, Ending::Failed, 0)?;
                 }
             }
             Op::Abandon { pick, concluded } => {
-                let phases: &[Phase] = if concluded {
-                    &[Phase::Concluded]
-                } else {
-                    &[Phase::Running, Phase::Overdue]
-                };
-                if let Some((serial, attempt)) = self.pick(pick, phases) {
-                    self.abandon(serial, attempt)?;
+                if let Some((serial, run)) = self.pick(pick, holding(concluded)) {
+                    self.abandon(serial, run)?;
                 }
             }
-            Op::AbandonStale { pick, attempt } => {
+            Op::AbandonStale { pick, run } => {
                 if let Some(serial) = self.pick_any(pick) {
-                    self.abandon(serial, attempt)?;
+                    self.abandon(serial, run)?;
+                }
+            }
+            Op::Stop { pick, reason } => {
+                if let Some(serial) = self.pick_any(pick) {
+                    self.stop(serial, reason)?;
+                }
+            }
+            Op::StopHolding {
+                pick,
+                reason,
+                concluded,
+            } => {
+                if let Some((serial, _)) = self.pick(pick, holding(concluded)) {
+                    self.stop(serial, reason)?;
+                }
+            }
+            Op::Beat { pick } => {
+                if let Some((serial, run)) = self.pick(pick, Phase::Running) {
+                    self.beat(serial, run)?;
+                }
+            }
+            Op::BeatStale { pick, run } => {
+                if let Some(serial) = self.pick_any(pick) {
+                    self.beat(serial, run)?;
+                }
+            }
+            Op::SettleCost { pick, actual } => {
+                if let Some((serial, run)) = self.pick_charged(pick) {
+                    self.settle_cost(serial, run, actual)?;
+                }
+            }
+            Op::SettleCostStale { pick, run } => {
+                if let Some(serial) = self.pick_any(pick) {
+                    self.settle_cost(serial, run, 1)?;
                 }
             }
             Op::Tick => self.tick()?,
             Op::Advance(jump) => self.advance(jump),
+            Op::PauseLane { lane, paused } => self.pause_lane(self.lane(lane), paused)?,
+            Op::PauseKey { key, paused } => self.pause_key(key, paused)?,
+            Op::SetTotal(total) => self.set_total(total),
             Op::SetPolicy { lane, rules } => self.set_policy(self.lane(lane), rules),
-            Op::AddLane(rules) if self.model.lanes.len() < 6 => self.add_lane(rules),
+            Op::SetLimiter { limiter, rules } => self.set_limiter(limiter, rules),
+            Op::AddLane(rules) if self.model.lane_numbers().len() < 6 => self.add_lane(rules),
             Op::AddLane(_) => {}
-            Op::Open => {
-                self.scheduler.open();
-                self.model.open = true;
-            }
+            Op::RemoveLane { lane } => self.remove_lane(self.lane_to_remove(lane))?,
+            Op::Relieve { lane } => self.relieve(self.lane(lane))?,
+            Op::Open => self.set_open(true),
+            Op::Close => self.set_open(false),
             Op::TakeWaiting => self.take_waiting()?,
         }
         self.peak = self.peak.max(self.model.commands.len());
+        self.tally.look(&self.model);
+        if matches!(
+            op,
+            Op::SetTotal(_) | Op::SetPolicy { .. } | Op::AddLane(_) | Op::RemoveLane { .. }
+        ) {
+            self.look_at_minimums();
+        }
         if self.mode == Mode::Agree {
             self.compare()?;
         }
         Ok(())
     }
 
-    /// Runs everything to its end.
-    pub(super) fn finish(&mut self) -> Checked {
-        self.apply(&Op::Open)?;
-        for _ in 0..10_000 {
-            self.apply(&Op::Settle)?;
-            let holding: Vec<(u64, u32, Phase)> = self
-                .model
-                .commands
-                .iter()
-                .filter(|command| command.holds_slot())
-                .map(|command| (command.serial, command.attempt, command.phase))
-                .collect();
-            for &(serial, attempt, phase) in &holding {
-                if phase != Phase::Concluded {
-                    self.conclude(serial, attempt, Ending::Failed)?;
-                }
-                self.release(serial)?;
-            }
-            if self.scheduler.pending() + self.scheduler.active() == 0 {
-                return Ok(());
-            }
-            if holding.is_empty() {
-                let wake = self.scheduler.next_wake();
-                prop_assert!(
-                    wake.is_some(),
-                    "work is left and nothing would ever start it"
-                );
-                self.now = self.now.max(wake.unwrap_or_default());
-            }
-        }
-        prop_assert!(false, "the work never ends");
-        Ok(())
-    }
-
-    fn lane(&self, pick: u8) -> usize {
-        usize::from(pick) % self.model.lanes.len()
-    }
-
-    fn pick(&self, pick: u8, phases: &[Phase]) -> Option<(u64, u32)> {
-        let found: Vec<_> = self
-            .model
-            .commands
-            .iter()
-            .filter(|command| phases.contains(&command.phase))
-            .map(|command| (command.serial, command.attempt))
-            .collect();
-        (!found.is_empty()).then(|| found[usize::from(pick) % found.len()])
-    }
-
-    /// Any command ever submitted.
-    fn pick_any(&self, pick: u8) -> Option<u64> {
-        (!self.keys.is_empty()).then(|| self.keys[usize::from(pick) % self.keys.len()].serial)
-    }
-
-    pub(super) fn key(&self, serial: u64) -> CommandKey {
-        self.keys[serial as usize - 1]
-    }
-
-    fn add_lane(&mut self, rules: LaneRules) {
-        let key = self.scheduler.add_lane(rules.policy(self.now));
-        assert_eq!(key.index(), self.model.lanes.len());
-        self.model.add_lane(rules, self.now);
-        self.policy_of.push(self.policies);
-        self.policies += 1;
-    }
-
-    fn set_policy(&mut self, lane: usize, rules: LaneRules) {
-        self.scheduler
-            .set_policy(LaneKey(lane as u32), rules.policy(self.now), self.now);
-        self.model.set_policy(lane, rules, self.now);
-        self.policy_of[lane] = self.policies;
-        self.policies += 1;
-    }
-
-    fn submit(&mut self, lane: usize) -> Checked {
-        let serial = self.scheduler.reserve();
-        let submitted = self
-            .scheduler
-            .submit(LaneKey(lane as u32), serial, serial, self.now);
-        self.keys.push(submitted.key);
-        let pressure = self.model.submit(serial, lane, self.now);
-        if self.mode == Mode::Agree {
-            prop_assert_eq!(submitted.pressure, pressure);
+    /// The books know the rules, not what was refused before: with them each question comes after a tick.
+    fn prepare(&mut self) -> Checked {
+        if self.mode == Mode::Follow {
+            self.tick()?;
         }
         Ok(())
-    }
-
-    /// Asks for one start; returns whether there was one.
-    fn next(&mut self) -> Result<bool, TestCaseError> {
-        let chosen = match self.mode {
-            Mode::Agree => self.model.choose(self.now),
-            Mode::Follow => None,
-        };
-        let start = self.scheduler.next(self.now);
-        if self.mode == Mode::Agree {
-            let expected = chosen
-                .and_then(|lane| self.model.front(lane))
-                .map(|command| command.serial);
-            prop_assert_eq!(start.map(|start| start.key.serial), expected);
-        }
-        let Some(start) = start else {
-            if (0..self.model.lanes.len()).any(|lane| self.model.is_eligible(lane, self.now)) {
-                self.missed.push(self.now);
-            }
-            return Ok(false);
-        };
-        self.record(start)?;
-        Ok(true)
-    }
-
-    fn record(&mut self, start: Start) -> Checked {
-        let (serial, lane) = (start.key.serial, start.lane.index());
-        prop_assert_eq!(start.key, self.key(serial));
-        let known = self.model.get(serial).cloned();
-        prop_assert!(
-            known
-                .as_ref()
-                .is_some_and(|command| command.phase == Phase::Ready && command.lane == lane),
-            "command {} was started in lane {} where it does not wait",
-            serial,
-            lane
-        );
-        let rank = |lane: usize| {
-            (
-                self.model.effective_priority(lane, self.now),
-                self.model.lanes[lane].last_served,
-            )
-        };
-        let eligible =
-            (0..self.model.lanes.len()).filter(|&lane| self.model.is_eligible(lane, self.now));
-        let books = Started {
-            at: self.now,
-            serial,
-            lane,
-            attempt: start.attempt,
-            rank: rank(lane),
-            best: eligible.map(rank).min(),
-            front: self.model.front(lane).map(|command| command.serial),
-            active_after: self.model.active(lane) + 1,
-            max: self.model.lanes[lane].rules.max(),
-            rate: self.model.lanes[lane].rules.rate,
-            policy: self.policy_of[lane],
-        };
-        self.started.push(books);
-        let relieved = self.model.start(serial, self.now);
-        if self.mode == Mode::Agree {
-            let command = self.model.get(serial);
-            prop_assert_eq!(Some(start.attempt), command.map(|command| command.attempt));
-            prop_assert_eq!(
-                Some(start.wait_ns),
-                known.map(|command| self.now - command.ready_at)
-            );
-            prop_assert_eq!(start.timeout_ns, self.model.lanes[lane].rules.timeout_ns);
-            prop_assert_eq!(start.relieved, relieved);
-        }
-        Ok(())
-    }
-
-    fn conclude(&mut self, serial: u64, attempt: u32, ending: Ending) -> Checked {
-        let verdict = self.scheduler.conclude(self.key(serial), attempt, ending);
-        let expected = self.model.conclude(serial, attempt, ending);
-        prop_assert_eq!(verdict, expected);
-        if verdict.is_some() {
-            let again = self
-                .scheduler
-                .conclude(self.key(serial), attempt, Ending::Completed);
-            prop_assert_eq!(again, None, "an attempt was concluded twice");
-        }
-        Ok(())
-    }
-
-    fn release(&mut self, serial: u64) -> Checked {
-        let released = self.scheduler.release(self.key(serial), self.now);
-        let settled = self.model.release(serial, self.now);
-        match released {
-            Released::Settled(job) => {
-                prop_assert_eq!(job, serial);
-                prop_assert!(settled, "a command that retries left");
-                self.left.push(serial);
-            }
-            Released::Requeued => prop_assert!(!settled, "a settled command was queued again"),
-        }
-        Ok(())
-    }
-
-    fn abandon(&mut self, serial: u64, attempt: u32) -> Checked {
-        let job = self.scheduler.abandon(self.key(serial), attempt, self.now);
-        let expected = self.model.abandon(serial, attempt);
-        prop_assert_eq!(job.map(|(_, job)| job), expected.then_some(serial));
-        self.left.extend(job.map(|(_, job)| job));
-        Ok(())
-    }
-
-    fn tick(&mut self) -> Checked {
-        loop {
-            let due = self.scheduler.tick(self.now);
-            let expected = self.model.tick(self.now);
-            let due = due.map(|due| match due {
-                Due::Deadline(key) => ModelDue::Deadline(key.serial),
-                Due::Overrun(key, attempt) => ModelDue::Overrun(key.serial, attempt),
-            });
-            prop_assert_eq!(due, expected);
-            if due.is_none() {
-                return Ok(());
-            }
-        }
     }
 
     fn settle(&mut self) -> Checked {
         self.tick()?;
         while self.next()? {}
+        while self.preempt()? {}
         self.at_rest = true;
         Ok(())
     }
@@ -410,12 +323,102 @@ impl World {
         self.now = self.now.max(to);
     }
 
-    fn take_waiting(&mut self) -> Checked {
-        let expected = self.model.take_waiting();
-        let taken = self.scheduler.take_waiting(self.now);
-        let jobs: Vec<u64> = taken.iter().map(|(_, _, job)| *job).collect();
-        prop_assert_eq!(&jobs, &expected);
-        self.left.extend(jobs);
-        Ok(())
+    fn look_at_minimums(&mut self) {
+        let lanes = self.model.lane_numbers().into_iter();
+        let minimums: usize = lanes.map(|lane| self.model.lane(lane).rules.min()).sum();
+        let fits = self.model.total.is_some_and(|total| minimums <= total);
+        let kept = self.model.kept_for_all();
+        self.minimums_fit = fits && self.model.free().is_some_and(|free| free >= kept);
     }
+
+    fn lane(&self, pick: u8) -> usize {
+        let lanes = self.model.lane_numbers();
+        lanes[usize::from(pick) % lanes.len()]
+    }
+
+    fn lane_to_remove(&self, pick: u8) -> usize {
+        let lanes = self.model.lane_numbers().into_iter();
+        let mut empty = lanes.filter(|&lane| self.model.of_lane(lane).next().is_none());
+        empty.next().unwrap_or_else(|| self.lane(pick))
+    }
+
+    fn pick(&self, pick: u8, phase: Phase) -> Option<(u64, u32)> {
+        self.pick_of(pick, |command| command.phase == phase)
+    }
+
+    fn pick_charged(&self, pick: u8) -> Option<(u64, u32)> {
+        let charged = |command: &Command| {
+            let owner = (command.serial, command.run);
+            let mut limiters = self.model.limiters.iter();
+            command.phase == Phase::Running
+                && limiters.any(|limiter| limiter.meter.cost_of(owner).is_some())
+        };
+        self.pick_of(pick, charged)
+            .or_else(|| self.pick(pick, Phase::Running))
+    }
+
+    fn pick_of(&self, pick: u8, which: impl Fn(&Command) -> bool) -> Option<(u64, u32)> {
+        let commands = self.model.commands.iter();
+        let found: Vec<_> = commands
+            .filter(|command| which(command))
+            .map(|command| (command.serial, command.run))
+            .collect();
+        (!found.is_empty()).then(|| found[usize::from(pick) % found.len()])
+    }
+
+    /// One of the last commands that were accepted.
+    fn pick_any(&self, pick: u8) -> Option<u64> {
+        let last = self.keys.len().min(64);
+        let mut newest = self.keys.keys().rev();
+        newest.nth(usize::from(pick) % last.max(1)).copied()
+    }
+
+    pub(super) fn key(&self, serial: u64) -> CommandKey {
+        self.keys[&serial]
+    }
+
+    fn add_lane(&mut self, rules: LaneRules) {
+        let policy = self.policy(&rules);
+        let lane = self.scheduler.add_lane(policy).index();
+        self.model.add_lane(lane, rules, self.now);
+        self.numbers += 1;
+        for numbers in [&mut self.policies, &mut self.incarnations] {
+            numbers.resize(self.model.lanes.len(), 0);
+            numbers[lane] = self.numbers;
+        }
+    }
+
+    fn set_policy(&mut self, lane: usize, rules: LaneRules) {
+        let policy = self.policy(&rules);
+        self.scheduler.set_policy(lane_key(lane), policy, self.now);
+        self.model.set_policy(lane, rules, self.now);
+        self.numbers += 1;
+        self.policies[lane] = self.numbers;
+    }
+
+    fn set_total(&mut self, total: Option<usize>) {
+        self.scheduler.set_total(total, self.now);
+        self.model.set_total(total, self.now);
+    }
+
+    fn set_open(&mut self, open: bool) {
+        if open {
+            self.scheduler.open();
+        } else {
+            self.scheduler.close();
+        }
+        self.model.open = open;
+    }
+}
+
+fn holding(concluded: bool) -> Phase {
+    if concluded {
+        Phase::Concluded
+    } else {
+        Phase::Running
+    }
+}
+
+pub(super) fn lane_key(lane: usize) -> LaneKey {
+    LaneKey(lane as u32)
 }

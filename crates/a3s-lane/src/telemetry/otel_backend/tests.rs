@@ -114,7 +114,7 @@ impl Exported {
     }
 }
 
-const SAMPLES: [LaneSample; 7] = [
+const SAMPLES: [LaneSample; 10] = [
     LaneSample::Submitted,
     LaneSample::Started { wait_ms: 2.0 },
     LaneSample::Completed { latency_ms: 8.0 },
@@ -122,6 +122,9 @@ const SAMPLES: [LaneSample; 7] = [
     LaneSample::TimedOut { latency_ms: 99.0 },
     LaneSample::Retried,
     LaneSample::DeadLettered,
+    LaneSample::Cancelled,
+    LaneSample::Expired,
+    LaneSample::Preempted,
 ];
 
 /// What every way of writing the samples must lead to.
@@ -145,8 +148,8 @@ fn assert_has_samples(exported: &Exported, lane: &str) {
             "{name} counts everything twice"
         );
     }
-    assert_eq!(exported.gauge("lane.queue.depth", Some(lane)), Some(6.0));
-    assert_eq!(exported.gauge("lane.queue.active", Some(lane)), Some(7.0));
+    assert_eq!(exported.gauge("lane.queue.depth", Some(lane)), Some(9.0));
+    assert_eq!(exported.gauge("lane.queue.active", Some(lane)), Some(10.0));
 }
 
 #[tokio::test]

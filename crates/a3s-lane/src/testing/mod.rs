@@ -1,5 +1,9 @@
 //! Tools for tests of code that uses lanes.
 
+mod clock;
+mod drain;
+mod log;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,14 +13,27 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::command::Command;
+use crate::context::CommandContext;
 use crate::error::{LaneError, Result};
+
+pub use clock::ManualClock;
+pub use drain::drain_now;
+pub use log::{SubmissionLog, Submitted};
+
+/// What a manager of a test does differently.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    pub(crate) clock: Option<ManualClock>,
+    /// A submission returns when nothing can run any more without time going on.
+    pub(crate) inline: bool,
+    pub(crate) log: Option<SubmissionLog>,
+}
 
 /// One thing that an attempt of a [`ScriptedCommand`] does.
 ///
-/// As JSON each step is an object with one key: `{"sleep_ms": 20}`, `{"fail": "boom"}`, `{"panic": "boom"}` or
-/// `{"return": any}`.
+/// As JSON each step is an object with one key: `{"sleep_ms": 20}`, `{"fail": "boom"}`, `{"heartbeat": {}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Step {
     /// Waits that many milliseconds of tokio's time.
@@ -27,13 +44,29 @@ pub enum Step {
     Panic(String),
     /// Ends the attempt with this value.
     Return(Value),
+    /// Ends the attempt with the [metadata](CommandContext::metadata) of the command as an object.
+    ReturnMetadata {},
+    /// Tells [how far it is](CommandContext::progress).
+    Progress(Value),
+    /// Hands out a [part of the result](CommandContext::emit).
+    Emit(Value),
+    /// Gives a [sign of life](CommandContext::heartbeat).
+    Heartbeat {},
+    /// Says what it [really costs](CommandContext#method.settle_cost). Does nothing without the feature `distributed`.
+    SettleCost(u64),
+    /// Waits until the attempt is [asked to stop](CommandContext::cancellation), then goes on with the next step.
+    AwaitCancel {},
 }
 
 /// A command whose attempts follow a script.
 ///
-/// Attempt `k`, counted from 1, runs entry `k` of the script; once the entries have run out the last one repeats. An attempt
-/// whose steps end without a value, a failure or a panic returns null, and so does every attempt of an empty script. Its
-/// payload is the script, so a storage can bring it back.
+/// Attempt `k`, counted from 1, runs entry `k` of the script; once the entries have run out the last one repeats. A
+/// preempted attempt counts here, unlike in [`CommandContext::attempt`]. An attempt whose steps end without a value, a
+/// failure or a panic returns null, and so does every attempt of an empty script. Its payload is the script, so a storage
+/// can bring it back.
+///
+/// Called without a context, [`execute`](Command::execute) has nobody to report to and no metadata, and waits for ever
+/// to be asked to stop.
 ///
 /// # Examples
 ///
@@ -104,11 +137,8 @@ impl ScriptedCommand {
     pub fn attempt_counter(&self) -> Arc<AtomicU32> {
         Arc::clone(&self.attempts)
     }
-}
 
-#[async_trait]
-impl Command for ScriptedCommand {
-    async fn execute(&self) -> Result<Value> {
+    async fn play(&self, context: Option<&CommandContext>) -> Result<Value> {
         let index = self.attempts.fetch_add(1, Ordering::SeqCst) as usize;
         let steps = self.script.get(index).or(self.script.last());
         for step in steps.into_iter().flatten() {
@@ -117,9 +147,45 @@ impl Command for ScriptedCommand {
                 Step::Fail(message) => return Err(LaneError::CommandError(message.clone())),
                 Step::Panic(message) => panic!("{message}"),
                 Step::Return(value) => return Ok(value.clone()),
+                Step::ReturnMetadata {} => {
+                    let metadata = context.map(|context| context.metadata().clone());
+                    return Ok(Value::Object(metadata.unwrap_or_default()));
+                }
+                Step::AwaitCancel {} => match context {
+                    Some(context) => context.cancellation().cancelled_owned().await,
+                    None => std::future::pending().await,
+                },
+                Step::Progress(_) | Step::Emit(_) | Step::Heartbeat {} | Step::SettleCost(_) => {
+                    if let Some(context) = context {
+                        report(step, context);
+                    }
+                }
             }
         }
         Ok(Value::Null)
+    }
+}
+
+/// Tells the queue something.
+fn report(step: &Step, context: &CommandContext) {
+    match step {
+        Step::Progress(value) => context.progress(value.clone()),
+        Step::Emit(value) => context.emit(value.clone()),
+        Step::Heartbeat {} => context.heartbeat(),
+        #[cfg(feature = "distributed")]
+        Step::SettleCost(cost) => context.settle_cost(*cost),
+        _ => {}
+    }
+}
+
+#[async_trait]
+impl Command for ScriptedCommand {
+    async fn execute(&self) -> Result<Value> {
+        self.play(None).await
+    }
+
+    async fn execute_with(&self, context: &CommandContext) -> Result<Value> {
+        self.play(Some(context)).await
     }
 
     fn command_type(&self) -> &str {
@@ -183,6 +249,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn without_a_context_there_is_nobody_to_report_to() {
+        let reports = json!([{"progress": 1}, {"emit": 2}, {"heartbeat": {}}, {"settle_cost": 3}]);
+        let mut script = json!([reports, [{"return_metadata": {}}], [{"await_cancel": {}}]]);
+        script[0]
+            .as_array_mut()
+            .expect("a list")
+            .push(json!({"return": 4}));
+        let command = scripted(script);
+        assert_eq!(command.execute().await.expect("returns"), 4);
+        assert_eq!(command.execute().await.expect("returns"), json!({}));
+        assert!(command.execute().now_or_never().is_none(), "it waits");
+    }
+
+    #[tokio::test]
     async fn panics_carry_their_text() {
         let command = scripted(json!([[{"panic": "boom"}]]));
         let panic = std::panic::AssertUnwindSafe(command.execute())
@@ -203,6 +283,8 @@ mod tests {
             json!([1]),
             json!([[{"jump": 1}]]),
             json!([[{"sleep_ms": -1}]]),
+            json!([[{"heartbeat": {"loud": true}}]]),
+            json!([[{"settle_cost": -1}]]),
         ] {
             let error = ScriptedCommand::from_json("x", &script).expect_err("not a script");
             let text = error.to_string();
@@ -215,8 +297,9 @@ mod tests {
 
     #[test]
     fn the_payload_is_the_script() {
-        let script =
-            json!([[{"sleep_ms": 1}, {"fail": "a"}], [{"panic": "b"}], [{"return": null}]]);
+        let script = json!([[{"sleep_ms": 1}, {"fail": "a"}], [{"panic": "b"}], [{"return": null}],
+                   [{"progress": {"page": 1}}, {"emit": [1]}, {"heartbeat": {}}, {"settle_cost": 2},
+                    {"await_cancel": {}}, {"return_metadata": {}}]]);
         assert_eq!(scripted(script.clone()).payload(), Some(script));
     }
 }

@@ -1,0 +1,148 @@
+//! What a submitter holds of one command.
+
+use std::hash::{Hash, Hasher};
+
+use pyo3::exceptions::PyTimeoutError;
+use pyo3::prelude::*;
+use pyo3::types::{PyAny, PyDict, PyString};
+use tokio::time::timeout;
+
+use crate::argument;
+use crate::error::raise;
+use crate::feed::{ChunkStream, ProgressStream};
+use crate::from_json::from_json;
+use crate::process::ProcessLocal;
+use crate::report;
+use crate::wait::wait;
+
+/// One command that was handed to a lane.
+///
+/// Waiting is not running: a handle that is dropped, or a wait that is interrupted, never cancels the command. Only
+/// :meth:`cancel` does. Handles are equal when they have the same ``id`` in the same :class:`Lane`.
+#[pyclass(frozen, eq, hash, module = "a3s_lane")]
+pub(crate) struct CommandHandle {
+    handle: ProcessLocal<a3s_lane::CommandHandle>,
+    id: String,
+    lane_id: String,
+    queue: u64,
+}
+
+impl PartialEq for CommandHandle {
+    fn eq(&self, other: &Self) -> bool {
+        (self.queue, &self.id) == (other.queue, &other.id)
+    }
+}
+
+impl Hash for CommandHandle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.queue, &self.id).hash(state);
+    }
+}
+
+impl CommandHandle {
+    /// A handle of a command in the queue of this number.
+    pub(crate) fn new(handle: a3s_lane::CommandHandle, queue: u64) -> Self {
+        Self {
+            id: handle.id().to_owned(),
+            lane_id: handle.lane_id().to_owned(),
+            handle: ProcessLocal::new(handle),
+            queue,
+        }
+    }
+
+    fn handle(&self, py: Python<'_>) -> PyResult<&a3s_lane::CommandHandle> {
+        self.handle
+            .get("CommandHandle")
+            .map_err(|error| raise(py, &error))
+    }
+}
+
+#[pymethods]
+impl CommandHandle {
+    /// The command's id: the submitter's own, or a UUID.
+    #[getter]
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The lane it was handed to.
+    #[getter]
+    fn lane_id(&self) -> &str {
+        &self.lane_id
+    }
+
+    /// Where the command is now: ``"pending"``, ``"delayed"`` (waits for a time) or ``"running"``, and in the end
+    /// ``"completed"``, ``"failed"``, ``"timed_out"``, ``"cancelled"`` or ``"expired"``.
+    #[getter]
+    fn status(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(self.handle(py)?.status().to_string())
+    }
+
+    /// Waits for the command and returns its value or raises its error. May be called any number of times, by many threads.
+    ///
+    /// Raises the built-in ``TimeoutError``, which is no :class:`LaneError`, after ``timeout_secs`` seconds of waiting; the
+    /// command goes on. Without a limit Ctrl-C still interrupts the wait. Before :meth:`Lane.start` it waits for that too.
+    #[pyo3(signature = (timeout_secs = None))]
+    fn result<'py>(
+        &self,
+        py: Python<'py>,
+        timeout_secs: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let limit = timeout_secs
+            .map(|value| argument::seconds("timeout_secs", value))
+            .transpose()?;
+        let handle = self.handle(py)?;
+        let outcome = match limit {
+            None => wait(py, handle.result())?,
+            Some(limit) => {
+                wait(py, async { timeout(limit, handle.result()).await })?.map_err(|_| {
+                    PyTimeoutError::new_err("the command did not end within timeout_secs")
+                })?
+            }
+        };
+        match outcome {
+            Ok(value) => from_json(py, &value),
+            Err(error) => Err(raise(py, &error)),
+        }
+    }
+
+    /// Cancels the command; returns whether there was something to cancel.
+    ///
+    /// A waiting command ends at once. A running one is asked to stop and, after its lane's ``grace_secs``, dropped; when it
+    /// completes first, it is completed.
+    fn cancel(&self, py: Python<'_>) -> PyResult<bool> {
+        let handle = self.handle(py)?;
+        wait(py, async { handle.cancel() })
+    }
+
+    /// Where the command is and everything it waits for, or ``None`` once it has ended; see :meth:`Lane.explain`.
+    fn explain<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let handle = self.handle(py)?;
+        let explanation = wait(py, async { handle.explain() })?;
+        explanation
+            .map(|explanation| report::explanation(py, &explanation))
+            .transpose()
+    }
+
+    /// How far the command is, as it reports itself: the newest value, then every newer one, until it has ended.
+    fn progress(&self, py: Python<'_>) -> PyResult<ProgressStream> {
+        Ok(ProgressStream::new(self.handle(py)?.progress()))
+    }
+
+    /// The command's partial results, from the first one, until it has ended.
+    fn chunks(&self, py: Python<'_>) -> PyResult<ChunkStream> {
+        Ok(ChunkStream::new(self.handle(py)?.chunks()))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let status = match self.handle.get("CommandHandle") {
+            Ok(handle) => handle.status().to_string(),
+            Err(_) => "of another process".to_owned(),
+        };
+        Ok(format!(
+            "CommandHandle(id={}, lane_id={}, status='{status}')",
+            PyString::new(py, &self.id).repr()?,
+            PyString::new(py, &self.lane_id).repr()?
+        ))
+    }
+}

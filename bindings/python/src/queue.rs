@@ -1,0 +1,123 @@
+//! What stands behind a `Lane`: the manager of the core, and what Python adds to it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use a3s_lane::{
+    Command, CommandHandle, JsonCommand, LaneError, QueueManager, Refused, SubmitOptions,
+};
+use serde_json::Value;
+
+use crate::lane_config::LaneConfig;
+
+/// The number of the next queue of this process.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A queue of the core.
+pub(crate) struct Queue {
+    pub(crate) manager: QueueManager,
+    /// Tells the queues of a process apart.
+    pub(crate) number: u64,
+    lanes: Mutex<Vec<LanePlace>>,
+}
+
+/// A lane and its priority, in the order in which lanes were added.
+pub(crate) struct LanePlace {
+    pub(crate) id: String,
+    pub(crate) priority: u8,
+}
+
+impl Queue {
+    pub(crate) fn new(manager: QueueManager, lanes: Vec<LanePlace>) -> Self {
+        Self {
+            manager,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            lanes: Mutex::new(lanes),
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Vec<LanePlace>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lanes, most urgent first; those of equal priority in the order in which they were added.
+    pub(crate) fn order(&self) -> Vec<String> {
+        let lanes = self.lanes();
+        let mut order: Vec<&LanePlace> = lanes.iter().collect();
+        order.sort_by_key(|lane| lane.priority);
+        order.into_iter().map(|lane| lane.id.clone()).collect()
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(
+        &self,
+        lane_id: &str,
+        command: JsonCommand,
+        options: Option<SubmitOptions>,
+    ) -> a3s_lane::Result<Value> {
+        if !self.manager.is_started() && !self.manager.is_shutting_down() {
+            return Err(LaneError::NotStarted("call start() before submit()".into()));
+        }
+        let command = Box::new(command);
+        // A command without options needs no handle, which costs less.
+        let Some(options) = options else {
+            let settled = self.manager.submit(lane_id, command).await?;
+            return settled.await.map_err(|_| {
+                LaneError::QueueError("the command was dropped before it ended".into())
+            })?;
+        };
+        let handle = self.manager.submit_with(lane_id, command, options).await?;
+        handle.await
+    }
+
+    /// Hands a command in.
+    pub(crate) async fn enqueue(
+        &self,
+        lane_id: &str,
+        command: Box<dyn Command>,
+        options: SubmitOptions,
+    ) -> a3s_lane::Result<CommandHandle> {
+        Ok(self.manager.submit_with(lane_id, command, options).await?)
+    }
+
+    /// Hands many commands in.
+    pub(crate) async fn enqueue_many(
+        &self,
+        lane_id: &str,
+        commands: Vec<(Box<dyn Command>, SubmitOptions)>,
+    ) -> Vec<a3s_lane::Result<CommandHandle>> {
+        let answers = self.manager.submit_many(lane_id, commands).await;
+        answers
+            .into_iter()
+            .map(|answer| answer.map_err(Refused::into))
+            .collect()
+    }
+
+    /// Adds or changes a lane.
+    pub(crate) fn set_lane(&self, config: &LaneConfig) -> a3s_lane::Result<()> {
+        // Held while the core changes, so that the two cannot be changed in different orders.
+        let mut lanes = self.lanes();
+        self.manager.set_lane(
+            &config.lane_id,
+            config.to_core(),
+            config.to_core_options(),
+            config.priority,
+        )?;
+        match lanes.iter_mut().find(|lane| lane.id == config.lane_id) {
+            Some(lane) => lane.priority = config.priority,
+            None => lanes.push(LanePlace {
+                id: config.lane_id.clone(),
+                priority: config.priority,
+            }),
+        }
+        Ok(())
+    }
+
+    /// Takes a lane out.
+    pub(crate) fn remove_lane(&self, lane_id: &str) -> a3s_lane::Result<()> {
+        let mut lanes = self.lanes();
+        self.manager.remove_lane(lane_id)?;
+        lanes.retain(|lane| lane.id != lane_id);
+        Ok(())
+    }
+}

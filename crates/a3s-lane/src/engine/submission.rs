@@ -1,0 +1,453 @@
+//! How commands come in with options of their own.
+
+use std::sync::{Arc, Weak};
+
+use chrono::Utc;
+
+use super::admission::{Admitted, Crowded, Entered, Incoming, Placed, Refusal, Target};
+use super::job::{Extras, Reply};
+use super::leave::{Departure, Leaving};
+use super::timer::Asked;
+use super::trace::SubmitSpan;
+use super::{Engine, State};
+use crate::command::{Command, StopReason};
+use crate::error::{LaneError, Result};
+use crate::event::CommandName;
+use crate::explain::Explanation;
+use crate::handle::{CommandHandle, CommandStatus, Lender, Loan, Remote, Shared};
+use crate::scheduler::{CommandKey, LaneKey, Stopped, Terms, nanos};
+use crate::submission::{OnConflict, Refused, SubmitOptions};
+
+/// A command with options that asks to be let in.
+struct Request {
+    parent: Option<CommandKey>,
+    command: Box<dyn Command>,
+    span: SubmitSpan,
+    options: SubmitOptions,
+}
+
+/// What became of a request.
+enum Answer {
+    Entered(CommandHandle, Entered, Replaced),
+    Admitted(Arc<Shared>, Box<Admitted>, Replaced),
+    /// Another command holds the unique key, and its result is shared.
+    Joined(CommandHandle),
+    Full(Request),
+    Refused(Refused),
+}
+
+/// The command whose unique key a new one has taken over.
+#[derive(Default)]
+struct Replaced {
+    left: Option<Leaving>,
+    asked: Option<Asked>,
+}
+
+impl Request {
+    fn refuse(self, error: LaneError) -> Answer {
+        Answer::Refused(Refused::new(error, self.command))
+    }
+
+    /// The terms that the scheduler goes by.
+    fn terms(&self, now: u64) -> Terms {
+        let options = &self.options;
+        let delay = match options.run_at {
+            Some(at) => (at - Utc::now()).to_std().ok(),
+            None => options.delay,
+        };
+        let after = |wait| now.saturating_add(nanos(wait));
+        Terms {
+            priority: options.priority,
+            key: options.key.as_deref().map(Into::into),
+            delay_until: delay.map_or(0, after),
+            expires_at: options.ttl.map(after),
+            timeout_ns: options
+                .timeout
+                .map(|limit| limit.map(nanos).filter(|limit| *limit != u64::MAX)),
+            progress_ns: options
+                .progress_timeout
+                .map(nanos)
+                .filter(|limit| *limit != u64::MAX),
+            retry: options.retry_policy.clone(),
+            jitter: options.jitter,
+            cost: options.cost,
+            preemptible: options.preemptible,
+            parent: self.parent,
+            ..Terms::default()
+        }
+    }
+}
+
+impl State {
+    /// Forgets the id and the unique key of a command that has not entered.
+    pub(super) fn forget_id(&mut self, extras: Option<&Arc<Extras>>) {
+        let Some(extras) = extras else {
+            return;
+        };
+        if let Some(id) = &extras.id {
+            self.ids.remove(id);
+        }
+        self.uniques.give_up(extras);
+    }
+
+    /// A cost that a limiter of the lane could never grant.
+    fn check_cost(&self, lane: LaneKey, cost: u64) -> Result<()> {
+        #[cfg(feature = "distributed")]
+        if let Some((highest, limiter)) = self.scheduler.highest_cost(lane)
+            && cost > highest
+        {
+            let name = self.limiter_name(limiter);
+            return Err(LaneError::ConfigError(format!(
+                "submit options: cost must be at most {highest}, what limiter {name:?} grants at once (got {cost})"
+            )));
+        }
+        let _ = (lane, cost);
+        Ok(())
+    }
+
+    /// Lets a command with options in, if it can be let in now.
+    fn answer(
+        &mut self,
+        engine: &Arc<Engine>,
+        target: Target<'_>,
+        request: Request,
+        has_waited: bool,
+        now: u64,
+    ) -> Answer {
+        let lane = match self.admit(target) {
+            Ok(lane) => lane,
+            Err(error) => return request.refuse(error),
+        };
+        if let Err(error) = self.check_cost(lane, request.options.cost) {
+            return request.refuse(error);
+        }
+        if let Some(id) = &request.options.id
+            && self.ids.contains_key(id.as_str())
+        {
+            let text = format!("id {id:?} belongs to a command that has not settled");
+            return request.refuse(LaneError::Duplicate(text));
+        }
+        let mut replaced = None;
+        if let Some(unique) = &request.options.unique
+            && let Some(holder) = self.uniques.holder(&unique.key, now)
+        {
+            match unique.on_conflict {
+                OnConflict::Join => {
+                    return Answer::Joined(CommandHandle::new(Arc::clone(&holder.handle)));
+                }
+                OnConflict::Replace => replaced = Some(Arc::clone(holder)),
+                OnConflict::Reject => {
+                    let text = format!(
+                        "command {} holds the unique key {:?}",
+                        holder.handle.id(),
+                        unique.key
+                    );
+                    return request.refuse(LaneError::Duplicate(text));
+                }
+            }
+        }
+        match self.has_room(lane, has_waited) {
+            Ok(()) => {}
+            // The room may only come when its parent ends.
+            Err(Crowded::Wait) if request.parent.is_some() => {}
+            Err(Crowded::Wait) => return Answer::Full(request),
+            Err(Crowded::Refused(error)) => return request.refuse(error),
+        }
+        let replaced = replaced.map_or_else(Replaced::default, |holder| {
+            self.replace(engine, &holder, now)
+        });
+        let serial = self.scheduler.reserve();
+        let extras = self.register(engine, lane, serial, &request.options, now);
+        let handle = Arc::clone(&extras.handle);
+        let incoming = Incoming {
+            terms: Some(Box::new(request.terms(now))),
+            reply: Reply::to_handle(extras),
+            command: request.command,
+            span: request.span,
+        };
+        match self.place(engine, lane, serial, incoming, now) {
+            Ok(Placed::Entered(entered)) => {
+                Answer::Entered(CommandHandle::new(handle), entered, replaced)
+            }
+            Ok(Placed::Admitted(admitted)) => Answer::Admitted(handle, admitted, replaced),
+            Ok(Placed::Full(incoming)) => unreachable_full(incoming),
+            Err(Refusal { error, incoming }) => {
+                self.forget_id(incoming.reply.extras());
+                incoming.reply.forget();
+                Answer::Refused(Refused::new(error, incoming.command))
+            }
+        }
+    }
+
+    /// Makes the handle of a new command, and enters its id and unique key.
+    fn register(
+        &mut self,
+        engine: &Arc<Engine>,
+        lane: LaneKey,
+        serial: u64,
+        options: &SubmitOptions,
+        now: u64,
+    ) -> Arc<Extras> {
+        let id: Option<Arc<str>> = options.id.as_deref().map(Into::into);
+        let name = match &id {
+            Some(id) => CommandName::Given(Arc::clone(id)),
+            None => CommandName::new(engine.id_space, serial),
+        };
+        let remote: Weak<Engine> = Arc::downgrade(engine);
+        let handle = Shared::new(
+            name.to_string(),
+            Arc::clone(&self.lanes[lane.index()].id),
+            serial,
+            remote,
+            CommandStatus::Pending,
+        );
+        let unique = options.unique.as_ref().map(|unique| {
+            let window = unique
+                .window
+                .map_or(0, |window| now.saturating_add(nanos(window)));
+            (Arc::from(unique.key.as_str()), window)
+        });
+        let extras = Arc::new(Extras {
+            id,
+            handle,
+            metadata: options.metadata.clone(),
+            unique,
+        });
+        if let Some(id) = &extras.id {
+            self.ids.insert(Arc::clone(id), serial);
+        }
+        if let Some((key, _)) = &extras.unique {
+            self.uniques.hold(Arc::clone(key), Arc::clone(&extras));
+        }
+        extras
+    }
+
+    /// Cancels the command whose unique key is taken over.
+    fn replace(&mut self, engine: &Engine, holder: &Arc<Extras>, now: u64) -> Replaced {
+        let Some(&key) = self.tracked.get(&holder.handle.serial()) else {
+            return Replaced::default();
+        };
+        match self.scheduler.stop(key, StopReason::Cancel, now) {
+            Stopped::Left(lane, job) => Replaced {
+                left: Some(self.leave(engine, key, lane, job, Departure::Cancelled)),
+                asked: None,
+            },
+            Stopped::Asked { drop } => Replaced {
+                left: None,
+                asked: Some(self.asked(key, StopReason::Cancel, drop)),
+            },
+            Stopped::Gone | Stopped::Already => Replaced::default(),
+        }
+    }
+}
+
+fn unreachable_full(incoming: Incoming) -> Answer {
+    debug_assert!(false, "room was looked for before");
+    let error = LaneError::QueueError("internal error: a full lane was found late".to_owned());
+    Answer::Refused(Refused::new(error, incoming.command))
+}
+
+impl Engine {
+    /// Puts a command into a lane, with options of its own.
+    pub(crate) async fn submit_with(
+        self: &Arc<Self>,
+        lane_id: &str,
+        command: Box<dyn Command>,
+        options: SubmitOptions,
+    ) -> std::result::Result<CommandHandle, Refused> {
+        let commands = vec![(command, options)];
+        let mut answers = self.submit_many(lane_id, commands).await;
+        answers.pop().expect("one answer for one command")
+    }
+
+    /// Puts a command into a lane on behalf of a running one, which lends it its slots while it waits for it.
+    pub(crate) async fn submit_child(
+        self: &Arc<Self>,
+        parent: (CommandKey, u32),
+        lane_id: &str,
+        command: Box<dyn Command>,
+        options: SubmitOptions,
+    ) -> std::result::Result<CommandHandle, Refused> {
+        let commands = vec![(command, options)];
+        let mut answers = self.submit_all(lane_id, commands, Some(parent.0)).await;
+        let handle = answers.pop().expect("one answer for one command")?;
+        let lender: Weak<Engine> = Arc::downgrade(self);
+        let loan = Loan::new(lender, parent, handle.serial());
+        Ok(handle.of_child(loan))
+    }
+
+    /// Puts commands into a lane in their order, under one lock as far as none has to wait.
+    pub(crate) async fn submit_many(
+        self: &Arc<Self>,
+        lane_id: &str,
+        commands: Vec<(Box<dyn Command>, SubmitOptions)>,
+    ) -> Vec<std::result::Result<CommandHandle, Refused>> {
+        let handles = self.submit_all(lane_id, commands, None).await;
+        if self.hooks.inline {
+            self.rest().await;
+        }
+        handles
+    }
+
+    async fn submit_all(
+        self: &Arc<Self>,
+        lane_id: &str,
+        commands: Vec<(Box<dyn Command>, SubmitOptions)>,
+        parent: Option<CommandKey>,
+    ) -> Vec<std::result::Result<CommandHandle, Refused>> {
+        let target = Target {
+            id: lane_id,
+            key: None,
+        };
+        // The user's code is called before the lock is taken, never under it.
+        let requests: Vec<_> = commands
+            .into_iter()
+            .map(|(command, options)| match options.validate() {
+                Ok(()) => Ok(Request {
+                    parent,
+                    span: SubmitSpan::new(lane_id, &*command),
+                    command,
+                    options,
+                }),
+                Err(error) => Err(Refused::new(error, command)),
+            })
+            .collect();
+        let answers = self.answer_at_once(target, requests);
+        let mut handles = Vec::with_capacity(answers.len());
+        for answer in answers {
+            handles.push(match answer {
+                Answer::Entered(handle, entered, replaced) => {
+                    self.settle_replaced(replaced);
+                    self.entered(lane_id, entered);
+                    Ok(handle)
+                }
+                Answer::Joined(handle) => Ok(handle),
+                Answer::Refused(refused) => Err(refused),
+                // Boxed, as all that few lanes need.
+                Answer::Admitted(shared, admitted, replaced) => {
+                    self.settle_replaced(replaced);
+                    Box::pin(self.finish_admission(shared, admitted)).await
+                }
+                Answer::Full(request) => Box::pin(self.submit_later(target, request)).await,
+            });
+        }
+        handles
+    }
+
+    fn answer_at_once(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        requests: Vec<std::result::Result<Request, Refused>>,
+    ) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(requests.len());
+        let now = self.now();
+        let mut state = self.lock();
+        // Those behind one that waits wait too: the order stays.
+        let mut behind = false;
+        for request in requests {
+            answers.push(match request {
+                Err(refused) => Answer::Refused(refused),
+                Ok(request) if behind => Answer::Full(request),
+                Ok(request) => state.answer(self, target, request, false, now),
+            });
+            behind |= matches!(answers.last(), Some(Answer::Full(_) | Answer::Admitted(..)));
+        }
+        self.release_lock(state);
+        answers
+    }
+
+    async fn finish_admission(
+        self: &Arc<Self>,
+        shared: Arc<Shared>,
+        admitted: Box<Admitted>,
+    ) -> std::result::Result<CommandHandle, Refused> {
+        match self.place_admitted(admitted).await {
+            Ok(()) => Ok(CommandHandle::new(shared)),
+            Err(Refusal { error, incoming }) => {
+                incoming.reply.forget();
+                Err(Refused::new(error, incoming.command))
+            }
+        }
+    }
+
+    /// Lets a command in when its lane has room.
+    async fn submit_later(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        mut request: Request,
+    ) -> std::result::Result<CommandHandle, Refused> {
+        let room = match self.room_of(target) {
+            Ok(room) => room,
+            Err(error) => return Err(Refused::new(error, request.command)),
+        };
+        let place = room.join();
+        loop {
+            place.wait().await;
+            match self.answer_again(target, request) {
+                Answer::Entered(handle, entered, replaced) => {
+                    self.settle_replaced(replaced);
+                    self.entered(target.id, entered);
+                    return Ok(handle);
+                }
+                Answer::Admitted(shared, admitted, replaced) => {
+                    // It has room: the next in line need not wait for its storage.
+                    drop(place);
+                    self.settle_replaced(replaced);
+                    return self.finish_admission(shared, admitted).await;
+                }
+                Answer::Joined(handle) => return Ok(handle),
+                Answer::Refused(refused) => return Err(refused),
+                Answer::Full(back) => request = back,
+            }
+        }
+    }
+
+    fn answer_again(self: &Arc<Self>, target: Target<'_>, request: Request) -> Answer {
+        let now = self.now();
+        let mut state = self.lock();
+        let answer = state.answer(self, target, request, true, now);
+        self.release_lock(state);
+        answer
+    }
+
+    fn settle_replaced(self: &Arc<Self>, replaced: Replaced) {
+        if let Some(asked) = replaced.asked {
+            asked.tell();
+        }
+        if replaced.left.is_some() {
+            self.dismiss(replaced.left);
+        }
+    }
+}
+
+impl Lender for Engine {
+    fn lend(self: Arc<Self>, parent: CommandKey, run: u32, child: u64) {
+        let now = self.now();
+        let mut state = self.lock();
+        if let Some(&child) = state.tracked.get(&child) {
+            state.scheduler.await_child(parent, run, child, now);
+        }
+        self.release_lock(state);
+    }
+
+    fn end(self: Arc<Self>, parent: CommandKey, child: u64) {
+        let now = self.now();
+        let mut state = self.lock();
+        if let Some(&child) = state.tracked.get(&child) {
+            state.scheduler.leave_child(parent, child, now);
+        }
+        self.release_lock(state);
+    }
+}
+
+impl Remote for Engine {
+    fn cancel(self: Arc<Self>, serial: u64) -> bool {
+        let key = self.lock().tracked.get(&serial).copied();
+        key.is_some_and(|key| self.cancel_commands([key]) > 0)
+    }
+
+    fn explain(&self, serial: u64) -> Option<Explanation> {
+        let key = self.lock().tracked.get(&serial).copied()?;
+        self.explain_command(key)
+    }
+}

@@ -1,0 +1,163 @@
+//! How attempts end and commands leave.
+
+use super::decision::{CommandKey, Ending, LaneKey, Released, StopReason, Verdict};
+use super::entry::{After, State};
+use super::flow::End;
+use super::{Scheduler, nanos};
+
+impl<T> Scheduler<T> {
+    /// Decides what follows the end of an attempt. `None` when that run is not running any more: someone else has
+    /// concluded it. The slot stays taken until [`release`](Self::release). `random` spreads the delay of a retry.
+    pub(crate) fn conclude(
+        &mut self,
+        key: CommandKey,
+        run: u32,
+        ending: Ending,
+        random: u64,
+    ) -> Option<Verdict> {
+        let entry = self.entries.get_mut(key.slot)?;
+        if !entry.is_running(key, run) {
+            return None;
+        }
+        let state = &mut self.lanes[entry.lane.index()];
+        if entry.state == State::Running {
+            state.stopping += 1;
+            self.stopping += 1;
+        }
+        entry.state = State::Concluded;
+        entry.after = After::Leave;
+        self.timers.remove(key.slot);
+        let stopped = entry.stop.take();
+        if ending == Ending::Completed {
+            return Some(Verdict::Settle);
+        }
+        match stopped {
+            Some(StopReason::Cancel) => return Some(Verdict::Cancelled),
+            _ if ending == Ending::Unrecoverable => return Some(Verdict::Settle),
+            Some(StopReason::Preempt) => {
+                entry.after = After::Front;
+                return Some(Verdict::Preempted);
+            }
+            Some(StopReason::Shutdown) => return Some(Verdict::Withdrawn),
+            Some(StopReason::Deadline | StopReason::Stall) | None => {}
+        }
+        let attempt = entry.attempt();
+        let terms = entry.terms.as_deref();
+        let retry = terms.and_then(|terms| terms.retry.as_ref());
+        let retry = retry.unwrap_or(&state.policy.retry);
+        if !retry.should_retry(attempt - 1) {
+            return Some(Verdict::Settle);
+        }
+        let jitter = terms.and_then(|terms| terms.jitter);
+        let jitter = jitter.unwrap_or(state.policy.jitter);
+        entry.after = After::Back;
+        entry.since = jitter.apply(nanos(retry.delay_for_attempt(attempt)), random);
+        Some(Verdict::Retry { attempt })
+    }
+
+    /// Frees the slot of a concluded command and carries out the verdict.
+    ///
+    /// # Panics
+    ///
+    /// When the command was not concluded.
+    pub(crate) fn release(&mut self, key: CommandKey, now: u64) -> Released<T> {
+        let entry = &mut self.entries[key.slot];
+        assert!(
+            entry.serial == key.serial && entry.state == State::Concluded,
+            "only a concluded command is released"
+        );
+        let lane = entry.lane;
+        let cancelled = entry.stop.take() == Some(StopReason::Cancel);
+        let after = if cancelled { After::Leave } else { entry.after };
+        let relatives = self.relatives(key.slot);
+        self.vacate(key.slot, now);
+        let released = if after == After::Leave {
+            let job = self.remove(key.slot);
+            if cancelled {
+                Released::Cancelled(job)
+            } else {
+                Released::Settled(job)
+            }
+        } else {
+            self.requeue(key.slot, after, now);
+            Released::Requeued
+        };
+        self.refresh(lane, now);
+        self.favour_families(&relatives, now);
+        released
+    }
+
+    fn requeue(&mut self, slot: u32, after: After, now: u64) {
+        self.pending += 1;
+        let entry = &mut self.entries[slot];
+        let state = &mut self.lanes[entry.lane.index()];
+        let delay = std::mem::replace(&mut entry.since, now);
+        entry.state = State::Ready;
+        if after == After::Front {
+            entry.terms.get_or_insert_default().uncounted += 1;
+            state.push(&mut self.entries, slot, End::Front);
+        } else if delay == 0 {
+            state.push(&mut self.entries, slot, End::Back);
+        } else {
+            entry.state = State::Delayed;
+            state.delayed += 1;
+            self.timers
+                .set(slot, (now.saturating_add(delay), entry.serial));
+        }
+    }
+
+    /// Gives up a command whose run holds a slot, concluded or not, and frees the slot.
+    pub(crate) fn abandon(&mut self, key: CommandKey, run: u32, now: u64) -> Option<(LaneKey, T)> {
+        let entry = self.entries.get(key.slot)?;
+        if entry.serial != key.serial || entry.run != run || !entry.holds_slot() {
+            return None;
+        }
+        let lane = entry.lane;
+        let relatives = self.relatives(key.slot);
+        self.timers.remove(key.slot);
+        self.vacate(key.slot, now);
+        let job = self.remove(key.slot);
+        self.refresh(lane, now);
+        self.favour_families(&relatives, now);
+        Some((lane, job))
+    }
+
+    /// Takes out every command that holds no slot, in the order of submission.
+    pub(crate) fn take_waiting(&mut self, now: u64) -> Vec<(CommandKey, LaneKey, T)> {
+        let waiting = self.entries.iter().filter(|(_, entry)| !entry.holds_slot());
+        let mut keys: Vec<(CommandKey, LaneKey)> = waiting
+            .map(|(slot, entry)| (entry.key(slot), entry.lane))
+            .collect();
+        keys.sort_by_key(|(key, _)| key.serial);
+        let take = |(key, lane): (CommandKey, LaneKey)| (key, lane, self.withdraw(key.slot, now));
+        let taken = keys.into_iter().map(take).collect();
+        self.refresh_all(now);
+        taken
+    }
+
+    /// Takes a command out that holds no slot. The lane must be refreshed.
+    pub(super) fn withdraw(&mut self, slot: u32, now: u64) -> T {
+        self.timers.remove(slot);
+        let relatives = self.relatives(slot);
+        self.pending -= 1;
+        let entry = &self.entries[slot];
+        if entry.state == State::Ready {
+            self.unqueue(slot);
+        } else {
+            self.lanes[entry.lane.index()].delayed -= 1;
+        }
+        let job = self.remove(slot);
+        self.favour_families(&relatives, now);
+        job
+    }
+
+    /// Forgets a command that is in no queue.
+    pub(super) fn remove(&mut self, slot: u32) -> T {
+        let entry = self.entries.remove(slot).expect("the command is there");
+        self.lanes[entry.lane.index()].leave(entry.key_number());
+        if let Some(parent) = entry.terms.as_ref().and_then(|terms| terms.parent) {
+            self.forget_child(parent, entry.key(slot));
+        }
+        entry.job
+    }
+}

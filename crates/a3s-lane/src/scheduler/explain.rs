@@ -1,0 +1,160 @@
+//! Why a command waits.
+
+use super::Scheduler;
+use super::decision::{CommandKey, LaneKey};
+use super::entry::State;
+use super::keys::KeyObstacle;
+
+/// One thing that a command waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// No command may start yet.
+    NotOpen,
+    LanePaused,
+    KeyPaused,
+    /// It becomes ready at this time.
+    Delayed(u64),
+    /// Too old to start, it is about to leave.
+    Expired,
+    /// So many commands of the lane, or of its key where it has one, go first.
+    Behind(usize),
+    /// The lane's slots are taken.
+    LaneFull,
+    /// The key's slots are taken: how many.
+    KeyBusy(usize),
+    /// All slots of the total limit are taken.
+    TotalReached,
+    /// The free slots of the total limit are kept for other lanes: how many.
+    Reserved(usize),
+    /// A limit on starts per time refuses the lane until then; `u64::MAX` is for ever.
+    Limited(u64),
+}
+
+/// Where a command is and what it waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Explained {
+    pub(crate) lane: LaneKey,
+    /// Counted runs so far, the present one included.
+    pub(crate) attempt: u32,
+    pub(crate) submitted_at: u64,
+    /// It holds a slot; otherwise it waits for what `obstacles` says, or for nothing but its turn.
+    pub(crate) running: bool,
+    /// It was asked to stop.
+    pub(crate) stopping: bool,
+    pub(crate) obstacles: Vec<Obstacle>,
+}
+
+impl<T> Scheduler<T> {
+    /// What is known of a command, and every reason why it does not start. Costs a walk through the commands before it.
+    pub(crate) fn explain(&self, key: CommandKey, now: u64) -> Option<Explained> {
+        let entry = self.entries.get(key.slot)?;
+        if entry.serial != key.serial {
+            return None;
+        }
+        let waiting = !entry.holds_slot();
+        Some(Explained {
+            lane: entry.lane,
+            attempt: entry.attempt(),
+            submitted_at: entry.submitted_at,
+            running: !waiting,
+            stopping: entry.stop.is_some(),
+            obstacles: if waiting {
+                self.obstacles(key.slot, now)
+            } else {
+                Vec::new()
+            },
+        })
+    }
+
+    fn obstacles(&self, slot: u32, now: u64) -> Vec<Obstacle> {
+        let entry = &self.entries[slot];
+        let state = &self.lanes[entry.lane.index()];
+        let terms = entry.terms.as_deref();
+        let mut found = Vec::new();
+        if !self.open {
+            found.push(Obstacle::NotOpen);
+        }
+        match entry.state {
+            State::Delayed => {
+                let until = self.timers.get(slot).map_or(now, |(at, _)| at);
+                found.push(Obstacle::Delayed(until));
+            }
+            _ if entry.is_expired(now) => found.push(Obstacle::Expired),
+            _ => {}
+        }
+        if state.paused {
+            found.push(Obstacle::LanePaused);
+        }
+        match terms.and_then(|terms| state.key_obstacle(terms.key_number)) {
+            Some(KeyObstacle::Paused) => found.push(Obstacle::KeyPaused),
+            Some(KeyObstacle::Busy(active)) => found.push(Obstacle::KeyBusy(active)),
+            None => {}
+        }
+        if entry.state == State::Ready {
+            match state.position(&self.entries, slot, now) {
+                0 => {}
+                ahead => found.push(Obstacle::Behind(ahead)),
+            }
+        }
+        if state.active >= state.policy.max {
+            found.push(Obstacle::LaneFull);
+        }
+        if let Some(total) = self.total
+            && !self.is_admitted(entry.lane)
+        {
+            let free = total.saturating_sub(self.active);
+            found.push(match free {
+                0 => Obstacle::TotalReached,
+                _ => Obstacle::Reserved(self.sum.reserve),
+            });
+        }
+        if let Some(block) = state.block {
+            found.push(Obstacle::Limited(block.due));
+        }
+        found
+    }
+
+    /// The command with this serial number. Looks at every command.
+    pub(crate) fn find(&self, serial: u64) -> Option<CommandKey> {
+        let found = self
+            .entries
+            .iter()
+            .find(|(_, entry)| entry.serial == serial);
+        found.map(|(slot, entry)| entry.key(slot))
+    }
+
+    /// All commands, in no order, with their lanes.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = (CommandKey, LaneKey, &T)> + '_ {
+        let entries = self.entries.iter();
+        entries.map(|(slot, entry)| (entry.key(slot), entry.lane, &entry.job))
+    }
+
+    /// The fairness key of a command.
+    pub(crate) fn fairness_key(&self, key: CommandKey) -> Option<&std::sync::Arc<str>> {
+        let entry = self
+            .entries
+            .get(key.slot)
+            .filter(|entry| entry.serial == key.serial)?;
+        entry.terms.as_ref()?.key.as_ref()
+    }
+
+    /// The commands of a lane that hold a slot, in the order of their starts.
+    pub(crate) fn running_in(&self, lane: LaneKey) -> impl Iterator<Item = CommandKey> + '_ {
+        let chain = self.lanes[lane.index()].running;
+        chain
+            .iter(&self.entries)
+            .map(|slot| self.entries[slot].key(slot))
+    }
+
+    pub(crate) fn is_lane_paused(&self, lane: LaneKey) -> bool {
+        self.lanes[lane.index()].paused
+    }
+
+    pub(crate) fn paused_keys(&self) -> impl Iterator<Item = &std::sync::Arc<str>> + '_ {
+        self.paused_keys.iter()
+    }
+
+    pub(crate) fn total(&self) -> Option<usize> {
+        self.total
+    }
+}

@@ -1,0 +1,196 @@
+//! The ready commands of one lane and one fairness key, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::arena::Arena;
+use super::entry::Entry;
+
+/// No entry: the end of a list.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// A list of entries that are linked to each other: adding and taking out cost the same at any length.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chain {
+    pub(super) head: u32,
+    pub(super) tail: u32,
+}
+
+impl Chain {
+    pub(super) const EMPTY: Self = Self {
+        head: NONE,
+        tail: NONE,
+    };
+
+    pub(super) fn is_empty(self) -> bool {
+        self.head == NONE
+    }
+
+    pub(super) fn push_back<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
+        let tail = std::mem::replace(&mut self.tail, slot);
+        if tail == NONE {
+            self.head = slot;
+        } else {
+            entries[tail].next = slot;
+        }
+        let entry = &mut entries[slot];
+        entry.prev = tail;
+        entry.next = NONE;
+    }
+
+    pub(super) fn push_front<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
+        let head = std::mem::replace(&mut self.head, slot);
+        if head == NONE {
+            self.tail = slot;
+        } else {
+            entries[head].prev = slot;
+        }
+        let entry = &mut entries[slot];
+        entry.next = head;
+        entry.prev = NONE;
+    }
+
+    /// The slots from head to tail.
+    pub(super) fn iter<T>(self, entries: &Arena<Entry<T>>) -> impl Iterator<Item = u32> + '_ {
+        let follow = |slot: u32| (slot != NONE).then_some(slot);
+        std::iter::successors(follow(self.head), move |&slot| follow(entries[slot].next))
+    }
+
+    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
+        let entry = &entries[slot];
+        let (prev, next) = (entry.prev, entry.next);
+        match prev {
+            NONE => self.head = next,
+            prev => entries[prev].next = next,
+        }
+        match next {
+            NONE => self.tail = prev,
+            next => entries[next].prev = prev,
+        }
+    }
+}
+
+/// The end of a flow at which a command joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Back,
+    Front,
+}
+
+/// Ready commands by their priority, and first in first out inside one.
+///
+/// Most flows hold one priority only, and keep it in `first`; `rest` has the less urgent ones.
+#[derive(Debug)]
+pub(super) struct Flow {
+    priority: i32,
+    first: Chain,
+    rest: BTreeMap<i32, Chain>,
+    length: usize,
+    /// The commands by age, where the lane asks for that.
+    ages: Option<BTreeSet<Age>>,
+}
+
+/// When a command was submitted, its serial, its slot.
+type Age = (u64, u64, u32);
+
+impl Flow {
+    pub(super) fn new(aged: bool) -> Self {
+        Self {
+            priority: 0,
+            first: Chain::EMPTY,
+            rest: BTreeMap::new(),
+            length: 0,
+            ages: aged.then(BTreeSet::new),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// The command that goes first, by its slot.
+    pub(super) fn front(&self) -> Option<u32> {
+        (self.first.head != NONE).then_some(self.first.head)
+    }
+
+    /// The priority of the front.
+    pub(super) fn priority(&self) -> i32 {
+        self.priority
+    }
+
+    /// The command that was submitted first. Known where ages are kept.
+    pub(super) fn oldest(&self) -> Option<Age> {
+        self.ages.as_ref()?.first().copied()
+    }
+
+    pub(super) fn push<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32, end: End) {
+        let priority = entries[slot].priority();
+        if self.length == 0 {
+            self.priority = priority;
+        } else if priority < self.priority {
+            let first = std::mem::replace(&mut self.first, Chain::EMPTY);
+            self.rest.insert(self.priority, first);
+            self.priority = priority;
+        }
+        let chain = if priority == self.priority {
+            &mut self.first
+        } else {
+            self.rest.entry(priority).or_insert(Chain::EMPTY)
+        };
+        match end {
+            End::Back => chain.push_back(entries, slot),
+            End::Front => chain.push_front(entries, slot),
+        }
+        self.length += 1;
+        if let Some(ages) = &mut self.ages {
+            ages.insert(age(&entries[slot], slot));
+        }
+    }
+
+    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
+        if let Some(ages) = &mut self.ages {
+            ages.remove(&age(&entries[slot], slot));
+        }
+        self.length -= 1;
+        let priority = entries[slot].priority();
+        if priority == self.priority {
+            self.first.unlink(entries, slot);
+            if self.first.is_empty()
+                && let Some((priority, chain)) = self.rest.pop_first()
+            {
+                (self.priority, self.first) = (priority, chain);
+            }
+        } else if let Some(chain) = self.rest.get_mut(&priority) {
+            chain.unlink(entries, slot);
+            if chain.is_empty() {
+                self.rest.remove(&priority);
+            }
+        }
+    }
+
+    /// Starts or stops to keep ages.
+    pub(super) fn keep_ages<T>(&mut self, entries: &Arena<Entry<T>>, aged: bool) {
+        if aged == self.ages.is_some() {
+            return;
+        }
+        self.ages = aged.then(|| {
+            let mut ages = BTreeSet::new();
+            for chain in std::iter::once(&self.first).chain(self.rest.values()) {
+                ages.extend(chain.iter(entries).map(|slot| age(&entries[slot], slot)));
+            }
+            ages
+        });
+    }
+
+    /// The commands in order.
+    pub(super) fn iter<'a, T>(
+        &'a self,
+        entries: &'a Arena<Entry<T>>,
+    ) -> impl Iterator<Item = u32> + 'a {
+        let chains = std::iter::once(&self.first).chain(self.rest.values());
+        chains.flat_map(move |chain| chain.iter(entries))
+    }
+}
+
+fn age<T>(entry: &Entry<T>, slot: u32) -> Age {
+    (entry.submitted_at, entry.serial, slot)
+}

@@ -1,0 +1,306 @@
+//! Fairness keys: how the keys of one lane take turns.
+//!
+//! Start-time fair queueing (Goyal, Vin, Cheng 1996): each key has a *pass*, the lane's virtual time at which it may
+//! start next. The smallest pass goes first and grows by [`STRIDE`] / weight, so that over time each key that always
+//! has work gets starts in proportion to its weight. A key that comes back joins at the lane's present time: it can
+//! neither save up turns nor owe them.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use slab::Slab;
+
+use super::arena::Arena;
+use super::entry::Entry;
+use super::flow::{End, Flow};
+use super::heap::IndexedHeap;
+
+/// By how much the pass of a key of weight 1 grows with each start. Weights up to 16 divide it.
+pub(super) const STRIDE: u64 = 720_720;
+
+/// The number of the flow of commands without a key.
+pub(super) const NO_KEY: u32 = 0;
+
+/// What the lane's policy says about keys.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeyLimits<'a> {
+    /// Slots per key.
+    pub(super) max: usize,
+    pub(super) weights: &'a HashMap<Arc<str>, u32>,
+}
+
+impl KeyLimits<'_> {
+    fn weight(&self, name: Option<&Arc<str>>) -> u64 {
+        let weight = name.and_then(|name| self.weights.get(name));
+        weight.copied().unwrap_or(1).max(1).into()
+    }
+}
+
+#[derive(Debug)]
+struct KeyState {
+    /// `None` for commands without a key.
+    name: Option<Arc<str>>,
+    flow: Flow,
+    /// Commands of this key in the lane, waiting or running.
+    members: usize,
+    active: usize,
+    paused: bool,
+    weight: u64,
+    pass: u64,
+    /// When it had its last turn, as a number; decides between equal passes.
+    turn: u64,
+    /// How many commands may start as far as this key is concerned.
+    room: usize,
+}
+
+/// The keys of one lane.
+#[derive(Debug)]
+pub(super) struct KeyTable {
+    names: HashMap<Arc<str>, u32>,
+    states: Slab<KeyState>,
+    /// Keys with room, in the order of their turns: priority of the front, pass, turn.
+    order: IndexedHeap<(i32, u64, u64)>,
+    /// Keys with room, by their oldest command. Kept where the lane keeps ages.
+    oldest: IndexedHeap<(u64, u64)>,
+    room: usize,
+    time: u64,
+    turns: u64,
+}
+
+impl KeyTable {
+    /// Takes over the flow of a lane that had no keys so far, with its `members` and `active` commands.
+    pub(super) fn new(flow: Flow, members: usize, active: usize) -> Self {
+        let mut states = Slab::new();
+        let first = states.insert(KeyState {
+            name: None,
+            flow,
+            members,
+            active,
+            paused: false,
+            weight: 1,
+            pass: 0,
+            turn: 1,
+            room: 0,
+        });
+        debug_assert_eq!(first, NO_KEY as usize);
+        let mut table = Self {
+            names: HashMap::new(),
+            states,
+            order: IndexedHeap::new(),
+            oldest: IndexedHeap::new(),
+            room: 0,
+            time: 0,
+            turns: u64::from(members > 0),
+        };
+        table.update(NO_KEY, usize::MAX);
+        table
+    }
+
+    /// How many commands may start as far as keys are concerned.
+    pub(super) fn room(&self) -> usize {
+        self.room
+    }
+
+    /// The command that goes first.
+    pub(super) fn front(&self) -> Option<u32> {
+        let (_, key) = self.order.peek()?;
+        self.states[key as usize].flow.front()
+    }
+
+    /// The oldest command whose key has room: when it was submitted, and its slot.
+    pub(super) fn oldest(&self) -> Option<(u64, u32)> {
+        let (_, key) = self.oldest.peek()?;
+        let (submitted_at, _, slot) = self.states[key as usize].flow.oldest()?;
+        Some((submitted_at, slot))
+    }
+
+    /// The oldest command of all. Looks at every key.
+    pub(super) fn oldest_of_all(&self) -> Option<u32> {
+        let flows = self.states.iter().map(|(_, state)| &state.flow);
+        flows
+            .filter_map(Flow::oldest)
+            .min()
+            .map(|(_, _, slot)| slot)
+    }
+
+    /// A command of the key `name` enters the lane; returns the key's number.
+    pub(super) fn join(
+        &mut self,
+        name: Option<&Arc<str>>,
+        paused: impl FnOnce(&Arc<str>) -> bool,
+        limits: KeyLimits<'_>,
+        aged: bool,
+    ) -> u32 {
+        let known = match name {
+            None => Some(NO_KEY),
+            Some(name) => self.names.get(name).copied(),
+        };
+        if let Some(key) = known {
+            let state = &mut self.states[key as usize];
+            state.members += 1;
+            if state.members == 1 {
+                self.turns += 1;
+                (state.pass, state.turn) = (self.time, self.turns);
+            }
+            return key;
+        }
+        self.turns += 1;
+        let state = KeyState {
+            name: name.cloned(),
+            flow: Flow::new(aged),
+            members: 1,
+            active: 0,
+            paused: name.is_some_and(paused),
+            weight: limits.weight(name),
+            pass: self.time,
+            turn: self.turns,
+            room: 0,
+        };
+        let key = u32::try_from(self.states.insert(state)).expect("fewer keys than commands");
+        if let Some(name) = name {
+            self.names.insert(Arc::clone(name), key);
+        }
+        key
+    }
+
+    /// A command of the key has left the lane; its last one takes the key along.
+    pub(super) fn leave(&mut self, key: u32) {
+        let state = &mut self.states[key as usize];
+        state.members -= 1;
+        if state.members == 0 && key != NO_KEY {
+            let state = self.states.remove(key as usize);
+            self.order.remove(key);
+            self.oldest.remove(key);
+            if let Some(name) = state.name {
+                self.names.remove(&name);
+            }
+        }
+    }
+
+    pub(super) fn push<T>(
+        &mut self,
+        entries: &mut Arena<Entry<T>>,
+        slot: u32,
+        end: End,
+        max: usize,
+    ) {
+        let key = entries[slot].key_number();
+        let state = &mut self.states[key as usize];
+        if state.flow.len() == 0 {
+            state.pass = state.pass.max(self.time);
+        }
+        state.flow.push(entries, slot, end);
+        self.update(key, max);
+    }
+
+    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32, max: usize) {
+        let key = entries[slot].key_number();
+        self.states[key as usize].flow.unlink(entries, slot);
+        self.update(key, max);
+    }
+
+    /// The key takes its turn: one of its commands, already unlinked, starts.
+    pub(super) fn start(&mut self, key: u32, max: usize) {
+        let state = &mut self.states[key as usize];
+        self.time = self.time.max(state.pass);
+        state.pass = state.pass.saturating_add(STRIDE / state.weight.min(STRIDE));
+        self.turns += 1;
+        state.turn = self.turns;
+        state.active += 1;
+        self.update(key, max);
+    }
+
+    /// A command of the key goes on in a slot that another one had.
+    pub(super) fn inherit(&mut self, key: u32, max: usize) {
+        self.states[key as usize].active += 1;
+        self.update(key, max);
+    }
+
+    /// A command of the key gives its slot back.
+    pub(super) fn free(&mut self, key: u32, max: usize) {
+        self.states[key as usize].active -= 1;
+        self.update(key, max);
+    }
+
+    pub(super) fn pause(&mut self, name: &Arc<str>, paused: bool, max: usize) -> bool {
+        let Some(&key) = self.names.get(name) else {
+            return false;
+        };
+        self.states[key as usize].paused = paused;
+        self.update(key, max);
+        true
+    }
+
+    /// Follows a new policy of the lane.
+    pub(super) fn set_policy<T>(
+        &mut self,
+        entries: &Arena<Entry<T>>,
+        limits: KeyLimits<'_>,
+        aged: bool,
+    ) {
+        let keys: Vec<u32> = self.states.iter().map(|(key, _)| key as u32).collect();
+        for key in keys {
+            let state = &mut self.states[key as usize];
+            state.weight = limits.weight(state.name.as_ref());
+            state.flow.keep_ages(entries, aged);
+            self.update(key, limits.max);
+        }
+    }
+
+    /// Brings the order up to date after anything about a key changed.
+    fn update(&mut self, key: u32, max: usize) {
+        let state = &mut self.states[key as usize];
+        let free = match &state.name {
+            Some(_) => max.saturating_sub(state.active),
+            None => usize::MAX,
+        };
+        let room = if state.paused {
+            0
+        } else {
+            state.flow.len().min(free)
+        };
+        self.room = self.room - state.room + room;
+        state.room = room;
+        if room == 0 {
+            self.order.remove(key);
+            self.oldest.remove(key);
+            return;
+        }
+        let rank = (state.flow.priority(), state.pass, state.turn);
+        self.order.set(key, rank);
+        match state.flow.oldest() {
+            Some((submitted_at, serial, _)) => self.oldest.set(key, (submitted_at, serial)),
+            None => self.oldest.remove(key),
+        }
+    }
+
+    /// What keeps the commands of a key from starting, if anything: it is paused, or so many of it run.
+    pub(super) fn obstacle(&self, key: u32, max: usize) -> Option<KeyObstacle> {
+        let state = &self.states[key as usize];
+        if state.paused {
+            return Some(KeyObstacle::Paused);
+        }
+        let limited = state.name.is_some() && state.active >= max;
+        limited.then_some(KeyObstacle::Busy(state.active))
+    }
+
+    /// How many commands of the same key go before this one.
+    pub(super) fn position<T>(&self, entries: &Arena<Entry<T>>, slot: u32) -> usize {
+        let key = entries[slot].key_number();
+        let mut flow = self.states[key as usize].flow.iter(entries);
+        flow.position(|other| other == slot).unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+}
+
+/// Why the commands of a key do not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyObstacle {
+    Paused,
+    /// It holds this many slots, as many as one key may.
+    Busy(usize),
+}

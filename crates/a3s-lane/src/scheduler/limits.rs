@@ -1,0 +1,171 @@
+//! Limits on starts per time: a lane's own, and named ones that lanes share.
+//!
+//! A start asks all limits of its lane before it takes from any, so a refusal costs nothing. A refused lane is *blocked*
+//! until the limits would grant its front; anything that could make that sooner unblocks it.
+
+use super::decision::{CommandKey, LaneKey};
+use super::lane::Block;
+use super::{Scheduler, Terms};
+use crate::ratelimit::Meter;
+
+/// A named limit of one scheduler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LimiterKey(pub(super) u32);
+
+/// What a start is charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// The command's cost.
+    Cost,
+    /// One.
+    Commands,
+}
+
+/// A limit that lanes share.
+#[derive(Debug, Clone)]
+pub(crate) struct Limiter {
+    pub(crate) meter: Meter,
+    pub(crate) counts: Counts,
+    /// Lanes with a priority number above this one leave `kept` in the meter.
+    pub(crate) urgent: u8,
+    pub(crate) kept: u64,
+}
+
+impl Limiter {
+    fn charge(&self, cost: u64) -> u64 {
+        match self.counts {
+            Counts::Cost => cost,
+            Counts::Commands => 1,
+        }
+    }
+
+    fn kept_from(&self, priority: u8) -> u64 {
+        if priority > self.urgent { self.kept } else { 0 }
+    }
+}
+
+impl<T> Scheduler<T> {
+    pub(crate) fn add_limiter(&mut self, limiter: Limiter) -> LimiterKey {
+        let key = u32::try_from(self.limits.len()).expect("fewer than 2^32 limiters");
+        self.limits.push(limiter);
+        LimiterKey(key)
+    }
+
+    /// Gives a limiter new limits; what is left of the old ones counts.
+    pub(crate) fn set_limiter(&mut self, key: LimiterKey, mut limiter: Limiter, now: u64) {
+        let place = &mut self.limits[key.0 as usize];
+        limiter.meter.inherit(&place.meter, now);
+        *place = limiter;
+        self.unblock_users(key, now);
+    }
+
+    pub(crate) fn limiter(&self, key: LimiterKey) -> &Limiter {
+        &self.limits[key.0 as usize]
+    }
+
+    /// The most that a command of this lane may ever cost, and the limiter that says so.
+    pub(crate) fn highest_cost(&self, lane: LaneKey) -> Option<(u64, LimiterKey)> {
+        let policy = &self.lanes[lane.index()].policy;
+        let limits = policy.limiters.iter().map(|key| (self.limiter(*key), *key));
+        limits
+            .filter(|(limiter, _)| limiter.counts == Counts::Cost)
+            .map(|(limiter, key)| {
+                let kept = limiter.kept_from(policy.priority);
+                (limiter.meter.capacity().saturating_sub(kept), key)
+            })
+            .min()
+    }
+
+    /// Whether the limits of a lane grant a start of its front now; if not, when.
+    pub(super) fn check_limits(&mut self, lane: LaneKey, slot: u32, now: u64) -> Result<(), u64> {
+        let policy = &mut self.lanes[lane.index()].policy;
+        if !policy.is_rated() {
+            return Ok(());
+        }
+        let own = policy
+            .bucket
+            .as_mut()
+            .map_or(Ok(()), |bucket| bucket.check(1, 0, now));
+        let cost = self.entries[slot]
+            .terms
+            .as_ref()
+            .map_or(1, |terms| terms.cost);
+        let shared = policy.limiters.iter().map(|key| {
+            let limiter = &mut self.limits[key.0 as usize];
+            let kept = limiter.kept_from(policy.priority);
+            limiter.meter.check(limiter.charge(cost), kept, now)
+        });
+        let due = shared.chain([own]).filter_map(Result::err).max();
+        due.map_or(Ok(()), Err)
+    }
+
+    /// Takes what [`check_limits`](Self::check_limits) has granted.
+    pub(super) fn charge_limits(&mut self, lane: LaneKey, slot: u32, now: u64) {
+        let policy = &mut self.lanes[lane.index()].policy;
+        if let Some(bucket) = &mut policy.bucket {
+            let taken = bucket.try_take(1, now);
+            debug_assert!(taken.is_ok(), "the bucket has granted this");
+        }
+        if policy.limiters.is_empty() {
+            return;
+        }
+        let terms: &mut Terms = self.entries[slot].terms.get_or_insert_default();
+        for key in &policy.limiters {
+            let limiter = &mut self.limits[key.0 as usize];
+            let charge = limiter.meter.take(limiter.charge(terms.cost), now);
+            terms.charges.push((*key, charge));
+        }
+    }
+
+    /// Corrects what a running command was charged to what it really cost. False when it is not running any more.
+    pub(crate) fn settle_cost(&mut self, key: CommandKey, run: u32, actual: u64, now: u64) -> bool {
+        let Some(entry) = self.entries.get_mut(key.slot) else {
+            return false;
+        };
+        if !entry.is_running(key, run) {
+            return false;
+        }
+        let mut charges = match &mut entry.terms {
+            Some(terms) => std::mem::take(&mut terms.charges),
+            None => return true,
+        };
+        for (limiter, charge) in &mut charges {
+            let place = &mut self.limits[limiter.0 as usize];
+            if place.counts == Counts::Cost {
+                place.meter.settle(charge, actual, now);
+                self.unblock_users(*limiter, now);
+            }
+        }
+        if let Some(terms) = &mut self.entries[key.slot].terms {
+            terms.charges = charges;
+        }
+        true
+    }
+
+    /// No settlement of this run will follow.
+    pub(super) fn forget_charges(&mut self, slot: u32) {
+        if let Some(terms) = &mut self.entries[slot].terms {
+            for (limiter, charge) in terms.charges.drain(..) {
+                self.limits[limiter.0 as usize].meter.forget(charge);
+            }
+        }
+    }
+
+    /// Leaves a lane alone until `due`, or until its effective priority changes, which may bring another front.
+    pub(super) fn block(&mut self, lane: LaneKey, slot: u32, due: u64, now: u64) {
+        let front = self.entries[slot].serial;
+        self.lanes[lane.index()].block = Some(Block { due, front });
+        self.refresh(lane, now);
+    }
+
+    fn unblock_users(&mut self, limiter: LimiterKey, now: u64) {
+        for lane in 0..self.lanes.len() as u32 {
+            let state = &mut self.lanes[lane as usize];
+            if state.block.is_some() && state.policy.limiters.contains(&limiter) {
+                state.block = None;
+                self.blocks.remove(lane);
+                self.refresh(LaneKey(lane), now);
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Who must make room for a more urgent lane.
+
+use super::{Command, Model, Phase};
+
+impl Model {
+    /// The running command that must make room now, if any. Call after [`choose`](Self::choose) has said `None`.
+    pub(in crate::scheduler) fn preempt(&mut self, now: u64) -> Option<u64> {
+        let lanes = self.lane_numbers();
+        let any = lanes.iter().any(|&lane| self.lane(lane).rules.preemptible);
+        if !self.open || self.total.is_none() || !any {
+            return None;
+        }
+        self.age(now);
+        let victim = self.victim()?;
+        let (serial, lane) = (victim.serial, victim.lane);
+        let priority = self.lane(lane).rules.priority;
+        let demand: usize = lanes
+            .into_iter()
+            .filter(|&other| other != lane)
+            .map(|lane| self.demand_of(lane, priority, now))
+            .sum();
+        (demand > self.stopping_in_all()).then_some(serial)
+    }
+
+    /// How many commands of the lane wait for nothing but the total, if it is more urgent than `priority`.
+    fn demand_of(&mut self, lane: usize, priority: u8, now: u64) -> usize {
+        if !self.takes_part(lane)
+            || self.is_blocked(lane)
+            || self.admits(lane)
+            || self.effective_priority(lane, now) >= priority
+        {
+            return 0;
+        }
+        if self.lane(lane).rules.is_rated() {
+            // Its limits have granted one command.
+            return usize::from(!self.asks_limits(lane, now));
+        }
+        if self.lane(lane).rules.priority >= priority {
+            // Its oldest command is as urgent, not those behind it.
+            return 1;
+        }
+        self.room(lane)
+    }
+
+    /// How many commands of the lane could start as far as its slots and keys go.
+    fn room(&self, lane: usize) -> usize {
+        let slots = self.lane(lane).rules.max() - self.active(lane);
+        self.ready_within_keys(lane).min(slots)
+    }
+
+    /// The youngest run of the least urgent lane that may lose one.
+    fn victim(&self) -> Option<&Command> {
+        self.victims().max_by_key(|command| {
+            let priority = self.lane(command.lane).rules.priority;
+            (priority, command.started_at, command.lane, command.start)
+        })
+    }
+
+    /// The commands that may be asked to make room.
+    pub(in crate::scheduler) fn victims(&self) -> impl Iterator<Item = &Command> {
+        self.commands
+            .iter()
+            .filter(|command| command.phase == Phase::Running && command.stop.is_none())
+            .filter(|command| command.rules.preemptible)
+            .filter(|command| {
+                let rules = &self.lane(command.lane).rules;
+                rules.boosted(command.started_at - command.submitted_at) == rules.priority
+            })
+            .filter(|command| self.lane(command.lane).rules.preemptible)
+            .filter(|command| self.has_spare(command.lane))
+    }
+
+    /// Whether a lane keeps its minimum when one more of its commands stops.
+    fn has_spare(&self, lane: usize) -> bool {
+        let stays = |command: &&Command| command.holds_slot() && !command.is_stopping();
+        self.of_lane(lane).filter(stays).count() > self.lane(lane).rules.min()
+    }
+
+    pub(in crate::scheduler) fn stopping_in_all(&self) -> usize {
+        let commands = self.commands.iter();
+        commands.filter(|command| command.is_stopping()).count()
+    }
+
+    /// Whether a lane waits for nothing but the total.
+    pub(in crate::scheduler) fn waits_for_total(&self, lane: usize, now: u64) -> bool {
+        self.takes_part(lane) && !self.admits(lane) && self.grants_at(lane, now) <= now
+    }
+
+    /// Whether a more urgent lane waits for nothing but the total, nothing is about to be free, and someone could make
+    /// room for it.
+    pub(in crate::scheduler) fn is_help_needed(&self, now: u64) -> bool {
+        let lanes = self.lane_numbers().into_iter();
+        let Some(victim) = self.victim() else {
+            return false;
+        };
+        let priority = self.lane(victim.lane).rules.priority;
+        let others = lanes.filter(|&lane| lane != victim.lane);
+        let mut waiting = others.filter(|&lane| self.waits_for_total(lane, now));
+        self.stopping_in_all() == 0
+            && waiting.any(|lane| self.effective_priority(lane, now) < priority)
+    }
+}

@@ -1,0 +1,420 @@
+//! Nested work: a command that waits for a child lends it its slots.
+//!
+//! The parent's body stands still while it waits, so its slots are free for the child and for nobody else: a lane of one
+//! cannot deadlock on itself, and no unrelated command gets between the two. The child starts before the other
+//! commands of its lane, and gives back what it was lent when it ends.
+//!
+//! - In the lane of an ancestor that waits for it (its parent, or the parent of one that waits too) the child runs in that
+//!   ancestor's slot. It is *lent* one.
+//! - In another lane it needs a slot of that lane, but under a total limit it uses its parent's share of the total. It is
+//!   *urged*.
+
+use super::Scheduler;
+use super::decision::CommandKey;
+use super::entry::{Entry, State};
+use super::flow::End;
+
+/// What ties a command to those above and below it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Nest {
+    /// The children that its body waits for.
+    awaits: Vec<CommandKey>,
+    /// How it goes before the others of its lane while it is ready.
+    pub(super) favour: Favour,
+    /// Whose slot of the lane it uses, and who uses its own.
+    lane_lender: Option<CommandKey>,
+    lane_borrower: Option<CommandKey>,
+    /// Whose share of the total it uses, and who uses its own.
+    total_lender: Option<CommandKey>,
+    total_borrower: Option<CommandKey>,
+}
+
+/// How an awaited child starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Favour {
+    /// In its turn.
+    #[default]
+    None,
+    /// In the slot of an ancestor.
+    Lent(CommandKey),
+    /// In a slot of its lane, on its parent's share of the total.
+    Urged,
+}
+
+impl Nest {
+    fn is_alone(&self) -> bool {
+        self.awaits.is_empty()
+            && [
+                self.lane_lender,
+                self.lane_borrower,
+                self.total_lender,
+                self.total_borrower,
+            ]
+            .iter()
+            .all(Option::is_none)
+    }
+}
+
+impl<T> Entry<T> {
+    fn nest(&self) -> Option<&Nest> {
+        self.terms.as_ref()?.nest.as_deref()
+    }
+
+    pub(super) fn favour(&self) -> Favour {
+        self.nest().map_or(Favour::None, |nest| nest.favour)
+    }
+
+    /// Whether stopping it would free a slot at once.
+    pub(super) fn is_alone(&self) -> bool {
+        self.nest().is_none_or(Nest::is_alone)
+    }
+
+    /// Whether its slot of its lane and its share of the total are its own.
+    fn owns(&self) -> (bool, bool) {
+        self.nest().map_or((true, true), |nest| {
+            (nest.lane_lender.is_none(), nest.total_lender.is_none())
+        })
+    }
+}
+
+impl<T> Scheduler<T> {
+    /// The body of `parent` waits for `child`. Does nothing unless the parent runs and submitted the child.
+    pub(crate) fn await_child(
+        &mut self,
+        parent: CommandKey,
+        run: u32,
+        child: CommandKey,
+        now: u64,
+    ) {
+        let Some(entry) = self.entries.get_mut(parent.slot) else {
+            return;
+        };
+        if !entry.is_running(parent, run) || self.parent_of(child) != Some(parent) {
+            return;
+        }
+        if let Some(nest) = self.nest_mut(parent)
+            && !nest.awaits.contains(&child)
+        {
+            nest.awaits.push(child);
+        }
+        self.favour_below(parent, now);
+    }
+
+    /// The body of `parent` does not wait for `child` any more. A child that runs keeps what it was lent until it ends.
+    pub(crate) fn leave_child(&mut self, parent: CommandKey, child: CommandKey, now: u64) {
+        self.forget_child(parent, child);
+        self.unfavour_below(child, now);
+        self.favour_families(&[parent, child], now);
+    }
+
+    /// A child is awaited no more, or is gone.
+    pub(super) fn forget_child(&mut self, parent: CommandKey, child: CommandKey) {
+        let Some(entry) = self.entries.get_mut(parent.slot) else {
+            return;
+        };
+        if entry.serial == parent.serial
+            && let Some(nest) = entry.terms.as_mut().and_then(|terms| terms.nest.as_mut())
+        {
+            nest.awaits.retain(|awaited| *awaited != child);
+        }
+    }
+
+    /// Those whose slots may come free, or whose children may be lent them, when a command gives up its own.
+    pub(super) fn relatives(&self, slot: u32) -> Vec<CommandKey> {
+        let Some(terms) = self.entries[slot].terms.as_deref() else {
+            return Vec::new();
+        };
+        let nest = terms.nest.as_deref();
+        let ties = nest.map(|nest| {
+            [
+                nest.lane_lender,
+                nest.total_lender,
+                nest.lane_borrower,
+                nest.total_borrower,
+            ]
+        });
+        let ties = ties.into_iter().flatten().flatten();
+        terms.parent.into_iter().chain(ties).collect()
+    }
+
+    /// Favours every awaited child that can be favoured, under a new total limit.
+    pub(super) fn favour_all(&mut self, now: u64) {
+        let parents = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.nest().is_some_and(|nest| !nest.awaits.is_empty()));
+        let parents: Vec<CommandKey> = parents.map(|(slot, entry)| entry.key(slot)).collect();
+        for parent in parents {
+            self.favour_below(parent, now);
+        }
+    }
+
+    /// Sends a command and its awaited descendants back into their turns, as far as they have not started.
+    fn unfavour_below(&mut self, key: CommandKey, now: u64) {
+        self.unfavour(key, now);
+        let awaited = self.alive(key).and_then(Entry::nest);
+        for child in awaited.map_or_else(Vec::new, |nest| nest.awaits.clone()) {
+            self.unfavour_below(child, now);
+        }
+    }
+
+    fn alive(&self, key: CommandKey) -> Option<&Entry<T>> {
+        let entry = self.entries.get(key.slot)?;
+        (entry.serial == key.serial).then_some(entry)
+    }
+
+    fn nest_mut(&mut self, key: CommandKey) -> Option<&mut Nest> {
+        let entry = self.entries.get_mut(key.slot)?;
+        if entry.serial != key.serial {
+            return None;
+        }
+        let terms = entry.terms.get_or_insert_default();
+        Some(terms.nest.get_or_insert_default())
+    }
+
+    fn parent_of(&self, key: CommandKey) -> Option<CommandKey> {
+        self.alive(key)?.terms.as_ref()?.parent
+    }
+
+    fn awaits(&self, parent: CommandKey, child: CommandKey) -> bool {
+        let nest = self.alive(parent).and_then(Entry::nest);
+        nest.is_some_and(|nest| nest.awaits.contains(&child))
+    }
+
+    /// The nearest waiting ancestor of an awaited child whose slot of the child's lane is not in use.
+    fn lender_of(&self, child: CommandKey) -> Option<CommandKey> {
+        let lane = self.alive(child)?.lane;
+        let mut below = child;
+        loop {
+            let above = self.parent_of(below)?;
+            if !self.awaits(above, below) {
+                return None;
+            }
+            let entry = self.alive(above)?;
+            let lends = entry
+                .nest()
+                .is_some_and(|nest| nest.lane_borrower.is_none());
+            if entry.lane == lane && entry.holds_slot() && lends {
+                return Some(above);
+            }
+            below = above;
+        }
+    }
+
+    /// Favours the awaited descendants of a command that can be favoured now.
+    fn favour_below(&mut self, parent: CommandKey, now: u64) {
+        let awaited = match self.alive(parent).and_then(Entry::nest) {
+            Some(nest) => nest.awaits.clone(),
+            None => return,
+        };
+        for child in awaited {
+            if self
+                .alive(child)
+                .is_some_and(|child| child.state == State::Ready)
+            {
+                self.favour(child, now);
+            } else {
+                self.favour_below(child, now);
+            }
+        }
+    }
+
+    /// Lets an awaited child that is ready go before the others of its lane, if a slot can be lent to it.
+    pub(super) fn favour(&mut self, child: CommandKey, now: u64) {
+        let Some(entry) = self.alive(child) else {
+            return;
+        };
+        let Some(parent) = entry.terms.as_ref().and_then(|terms| terms.parent) else {
+            return;
+        };
+        if entry.state != State::Ready
+            || entry.favour() != Favour::None
+            || !self.awaits(parent, child)
+        {
+            return;
+        }
+        let share_is_free = self
+            .alive(parent)
+            .and_then(Entry::nest)
+            .is_some_and(|nest| nest.total_borrower.is_none());
+        if !share_is_free {
+            return;
+        }
+        let lane = entry.lane;
+        let favour = match self.lender_of(child) {
+            Some(lender) => {
+                if let Some(nest) = self.nest_mut(lender) {
+                    nest.lane_borrower = Some(child);
+                }
+                Favour::Lent(lender)
+            }
+            None if self.total.is_some() => Favour::Urged,
+            None => return,
+        };
+        if let Some(nest) = self.nest_mut(parent) {
+            nest.total_borrower = Some(child);
+        }
+        self.lanes[lane.index()].unlink(&mut self.entries, child.slot);
+        if let Some(nest) = self.nest_mut(child) {
+            nest.favour = favour;
+        }
+        let state = &mut self.lanes[lane.index()];
+        state.push_favoured(&mut self.entries, child.slot, favour != Favour::Urged);
+        self.refresh(lane, now);
+    }
+
+    /// A child that has not started goes back into its turn.
+    fn unfavour(&mut self, child: CommandKey, now: u64) {
+        let Some(entry) = self.alive(child) else {
+            return;
+        };
+        if entry.state != State::Ready || entry.favour() == Favour::None {
+            return;
+        }
+        let lane = entry.lane;
+        self.unqueue(child.slot);
+        self.lanes[lane.index()].push(&mut self.entries, child.slot, End::Front);
+        self.refresh(lane, now);
+    }
+
+    /// Takes a ready command out of its lane's queue, or out of those that go before it.
+    pub(super) fn unqueue(&mut self, slot: u32) {
+        let entry = &self.entries[slot];
+        let (lane, key, favour) = (entry.lane, entry.key(slot), entry.favour());
+        let state = &mut self.lanes[lane.index()];
+        if favour == Favour::None {
+            state.unlink(&mut self.entries, slot);
+            return;
+        }
+        state.unlink_favoured(&mut self.entries, slot, favour != Favour::Urged);
+        self.give_up_loans(key, favour);
+    }
+
+    /// Takes back what was set aside for a favoured child that does not start.
+    fn give_up_loans(&mut self, child: CommandKey, favour: Favour) {
+        let parent = self.parent_of(child);
+        if let Favour::Lent(lender) = favour
+            && let Some(nest) = self.nest_mut(lender)
+        {
+            nest.lane_borrower = None;
+        }
+        if let Some(nest) = parent.and_then(|parent| self.nest_mut(parent)) {
+            nest.total_borrower = None;
+        }
+        if let Some(nest) = self.nest_mut(child) {
+            nest.favour = Favour::None;
+        }
+    }
+
+    /// A favoured child starts: it is out of the queue, and uses what was set aside for it.
+    pub(super) fn borrow(&mut self, child: CommandKey, favour: Favour) {
+        let parent = self.parent_of(child);
+        if let Some(nest) = self.nest_mut(child) {
+            nest.favour = Favour::None;
+            nest.total_lender = parent;
+            if let Favour::Lent(lender) = favour {
+                nest.lane_lender = Some(lender);
+            }
+        }
+    }
+
+    /// A command that gives its slots back gives back what it was lent, and hands on what it has lent itself. Returns
+    /// whether a slot of its lane and one of the total become free.
+    fn end_loans(&mut self, key: CommandKey, now: u64) -> (bool, bool) {
+        let terms = self.entries[key.slot].terms.as_mut();
+        let Some(nest) = terms.and_then(|terms| terms.nest.take()) else {
+            return (true, true);
+        };
+        // Who has not started goes back into its turn: there is nothing to lend any more.
+        let borrowers = [nest.lane_borrower, nest.total_borrower];
+        if let Some(terms) = &mut self.entries[key.slot].terms {
+            terms.nest = Some(nest);
+        }
+        for borrower in borrowers.into_iter().flatten() {
+            self.unfavour(borrower, now);
+        }
+        let terms = self.entries[key.slot].terms.as_mut();
+        let Some(nest) = terms.and_then(|terms| terms.nest.take()) else {
+            return (true, true);
+        };
+        // The borrower goes on with the slot: it is the lender's own, or that of whoever lent it to the lender.
+        let lane_free = match (nest.lane_lender, nest.lane_borrower) {
+            (lender, Some(borrower)) => {
+                if let Some(above) = lender.and_then(|lender| self.nest_mut(lender)) {
+                    above.lane_borrower = Some(borrower);
+                }
+                if let Some(below) = self.nest_mut(borrower) {
+                    below.lane_lender = lender;
+                }
+                false
+            }
+            (Some(lender), None) => {
+                if let Some(above) = self.nest_mut(lender) {
+                    above.lane_borrower = None;
+                }
+                false
+            }
+            (None, None) => true,
+        };
+        let total_free = match (nest.total_lender, nest.total_borrower) {
+            (lender, Some(borrower)) => {
+                if let Some(above) = lender.and_then(|lender| self.nest_mut(lender)) {
+                    above.total_borrower = Some(borrower);
+                }
+                if let Some(below) = self.nest_mut(borrower) {
+                    below.total_lender = lender;
+                }
+                false
+            }
+            (Some(lender), None) => {
+                if let Some(above) = self.nest_mut(lender) {
+                    above.total_borrower = None;
+                }
+                false
+            }
+            (None, None) => true,
+        };
+        (lane_free, total_free)
+    }
+
+    /// Frees the slot that a command holds. The lane must be refreshed.
+    pub(super) fn vacate(&mut self, slot: u32, now: u64) {
+        #[cfg(feature = "distributed")]
+        self.forget_charges(slot);
+        let entry = &self.entries[slot];
+        let (key, number, lane) = (entry.key(slot), entry.key_number(), entry.lane);
+        let (owns_lane, owns_total) = entry.owns();
+        let heir = entry.nest().and_then(|nest| nest.lane_borrower);
+        let (lane_free, total_free) = self.end_loans(key, now);
+        let entry = &self.entries[slot];
+        let stopping = usize::from(entry.state != State::Running);
+        self.stopping -= stopping;
+        self.active -= usize::from(owns_total && total_free);
+        let heir = heir.filter(|_| !lane_free);
+        let heir = heir
+            .and_then(|heir| self.alive(heir))
+            .map(Entry::key_number);
+        let state = &mut self.lanes[lane.index()];
+        state.stopping -= stopping;
+        state.runs -= 1;
+        state.running.unlink(&mut self.entries, slot);
+        match heir {
+            _ if !owns_lane => {}
+            Some(heir) => state.hand_over(number, heir),
+            None => state.vacate(number),
+        }
+    }
+
+    /// Slots of these came free, or will not be lent: their awaited children may use others.
+    pub(super) fn favour_families(&mut self, keys: &[CommandKey], now: u64) {
+        for &key in keys {
+            self.favour_below(key, now);
+            // A slot may have come back to any of those above, also where one in between waits no more.
+            let mut below = key;
+            while let Some(above) = self.parent_of(below) {
+                self.favour_below(above, now);
+                below = above;
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Counterexamples that were found, each with a name.
+
+use super::operation::{Jump, Op};
+use super::rules::{Boost, CommandRules, LaneRules, LimiterRules, MeterRules, Setup};
+use super::world::{Mode, World, run};
+use crate::scheduler::Ending;
+
+fn agree(lanes: &[LaneRules], limiters: &[LimiterRules], ops: &[Op]) -> World {
+    let setup = Setup {
+        lanes: lanes.to_vec(),
+        limiters: limiters.to_vec(),
+        total: None,
+    };
+    run(Mode::Agree, setup, ops, |_| Ok(())).expect("the scheduler answers as the model does")
+}
+
+fn submit(lane: u8, rules: CommandRules) -> Op {
+    Op::Submit {
+        lane,
+        count: 1,
+        rules,
+        backwards: false,
+    }
+}
+
+fn fail(release: bool) -> Op {
+    Op::Conclude {
+        pick: 0,
+        count: 1,
+        ending: Ending::Failed,
+        random: 0,
+        release,
+    }
+}
+
+#[test]
+fn a_command_expires_in_time_while_it_is_delayed() {
+    let rules = CommandRules {
+        delay_ns: Some(50),
+        ttl_ns: Some(40),
+        ..CommandRules::default()
+    };
+    let until_it_expires = Op::Advance(Jump::Ns(40));
+    let ops = [submit(0, rules), until_it_expires, Op::Tick];
+    let world = agree(&[LaneRules::default()], &[], &ops);
+    assert_eq!(world.left, [1]);
+}
+
+#[test]
+fn a_retry_has_the_progress_limit_of_the_lane_as_it_is_then() {
+    let lane = |progress_ns| LaneRules {
+        progress_ns: Some(progress_ns),
+        retry: super::rules::RetryRules {
+            retries: 1,
+            ..super::rules::RetryRules::NONE
+        },
+        ..LaneRules::default()
+    };
+    let ops = [
+        Op::Open,
+        submit(0, CommandRules::default()),
+        Op::Next(1),
+        Op::SetPolicy {
+            lane: 0,
+            rules: lane(30),
+        },
+        fail(true),
+        Op::Next(1),
+        Op::Advance(Jump::Ns(10)),
+        Op::Tick,
+    ];
+    let world = agree(&[lane(10)], &[], &ops);
+    assert_eq!(world.scheduler.next_wake(), Some(world.now + 20));
+}
+
+/// The front of the lane changes when the other command becomes overdue: long before the limit grants the first one.
+#[test]
+#[cfg(feature = "distributed")]
+fn a_refused_lane_is_asked_when_another_command_becomes_overdue() {
+    let lane = LaneRules {
+        boost: Some(Boost {
+            deadline_ns: 100,
+            steps: Vec::new(),
+        }),
+        limiters: vec![0],
+        ..LaneRules::default()
+    };
+    let limiter = LimiterRules {
+        meter: MeterRules::Window {
+            max: 5,
+            window_ns: 10_000,
+        },
+        counts_cost: true,
+        urgent: 0,
+        kept: 0,
+    };
+    let command = |cost, priority, key| CommandRules {
+        cost,
+        priority,
+        key,
+        ..CommandRules::default()
+    };
+    let ops = [
+        Op::Open,
+        submit(0, command(3, 0, None)),
+        Op::Settle,
+        Op::Conclude {
+            pick: 0,
+            count: 1,
+            ending: Ending::Completed,
+            random: 0,
+            release: true,
+        },
+        Op::PauseKey {
+            key: 1,
+            paused: true,
+        },
+        submit(0, command(1, 1, Some(1))),
+        Op::Advance(Jump::Ns(50)),
+        submit(0, command(5, 0, None)),
+        Op::Settle,
+        Op::PauseKey {
+            key: 1,
+            paused: false,
+        },
+    ];
+    let mut world = agree(&[lane], &[limiter], &ops);
+    assert_eq!(world.scheduler.next_wake(), Some(world.now + 50));
+    for op in [Op::Advance(Jump::Wake(0)), Op::Settle] {
+        world.apply(&op).expect("agreement");
+    }
+    assert_eq!(world.scheduler.active(), 1);
+}
+
+#[test]
+#[cfg(feature = "distributed")]
+fn a_closed_queue_does_not_wake_up_for_a_boost() {
+    let lane = LaneRules {
+        preemptible: true,
+        boost: Some(Boost {
+            deadline_ns: 100,
+            steps: Vec::new(),
+        }),
+        ..LaneRules::default()
+    };
+    let ops = [
+        Op::SetTotal(Some(1)),
+        submit(0, CommandRules::default()),
+        Op::Settle,
+    ];
+    let mut world = agree(&[lane], &[], &ops);
+    assert_eq!(world.scheduler.next_wake(), None);
+    world.apply(&Op::Open).expect("agreement");
+    assert_eq!(world.scheduler.next_wake(), Some(world.now + 100));
+}

@@ -1,0 +1,145 @@
+//! Which lane goes next: the ready set, the total limit and the slots that are kept of it.
+
+use super::Rank;
+use super::Scheduler;
+use super::decision::LaneKey;
+use super::heap::IndexedHeap;
+use super::lane::Share;
+
+impl<T> Scheduler<T> {
+    /// How many commands could start now, as far as limits on starts per time have not said otherwise.
+    pub(crate) fn startable(&self) -> usize {
+        let Share {
+            reserve,
+            exempt,
+            own,
+            common,
+        } = self.sum;
+        if !self.open {
+            return 0;
+        }
+        let Some(total) = self.total else {
+            return exempt + own + common;
+        };
+        let free = total.saturating_sub(self.active);
+        if free >= reserve {
+            return exempt + own + common.min(free - reserve);
+        }
+        // The limits were changed while commands ran: not every minimum can be kept.
+        let missing = reserve - free;
+        let lanes = self.lanes.iter().map(|lane| lane.share);
+        let own: usize = lanes
+            .filter(|share| share.reserve > missing)
+            .map(|share| share.own)
+            .sum();
+        exempt + own.min(free)
+    }
+
+    /// The best ranked lane that may start a command under the total limit.
+    pub(super) fn best_lane(&self) -> Option<LaneKey> {
+        let Some(total) = self.total else {
+            return self.ready.peek().map(|(_, lane)| LaneKey(lane));
+        };
+        let free = total.saturating_sub(self.active);
+        let exempt = self.exempt.peek();
+        if free == 0 {
+            return exempt.map(|(_, lane)| LaneKey(lane));
+        }
+        let kept = self.sum.reserve;
+        let common = self.ready.peek().filter(|_| free > kept);
+        let reserved = if free >= kept {
+            self.reserved.peek()
+        } else {
+            let lanes = self.reserved.iter();
+            lanes
+                .filter(|(_, lane)| self.is_admitted(LaneKey(*lane)))
+                .min()
+        };
+        let best = [common, reserved, exempt].into_iter().flatten().min();
+        best.map(|(_, lane)| LaneKey(lane))
+    }
+
+    /// Whether the total limit leaves a slot for this lane: one that is not kept for another.
+    pub(super) fn is_admitted(&self, lane: LaneKey) -> bool {
+        self.total.is_none_or(|total| {
+            let free = total.saturating_sub(self.active);
+            let own = self.lanes[lane.index()].share.reserve;
+            free > 0 && free + own > self.sum.reserve
+        })
+    }
+
+    /// Brings effective priorities up to date.
+    pub(super) fn age(&mut self, now: u64) {
+        while let Some(lane) = self.boosts.pop_if(|at| at <= now) {
+            self.refresh(LaneKey(lane), now);
+        }
+    }
+
+    pub(super) fn refresh_all(&mut self, now: u64) {
+        for lane in 0..self.lanes.len() as u32 {
+            self.refresh(LaneKey(lane), now);
+        }
+    }
+
+    /// Brings the ready set up to date after anything about `lane` changed.
+    pub(super) fn refresh(&mut self, lane: LaneKey, now: u64) {
+        let state = &mut self.lanes[lane.index()];
+        if let Some(block) = state.block {
+            let front = state.front(now).map(|slot| self.entries[slot].serial);
+            if front != Some(block.front) {
+                state.block = None;
+            }
+            // Another command may be the oldest now: the front may change at another time.
+            let change = state.next_boost_at(now);
+            let until = change.map_or(block.due, |at| at.min(block.due));
+            if state.block.is_some() && until != u64::MAX {
+                self.blocks.set(lane.0, until);
+            } else {
+                self.blocks.remove(lane.0);
+            }
+        }
+        let room = if state.block.is_none() {
+            state.has_room_for()
+        } else {
+            0
+        };
+        let reserve = state.policy.min.saturating_sub(state.active);
+        let exempt = if room > 0 { state.exempt() } else { 0 };
+        let own = (room - exempt).min(reserve);
+        let share = Share {
+            reserve,
+            exempt,
+            own,
+            common: room - exempt - own,
+        };
+        let before = std::mem::replace(&mut state.share, share);
+        if share != before {
+            self.sum = self.sum.replaced(before, share);
+        }
+        if room == 0 {
+            self.ready.remove(lane.0);
+            self.reserved.remove(lane.0);
+            self.exempt.remove(lane.0);
+            self.boosts.remove(lane.0);
+            return;
+        }
+        let rank = (state.effective_priority(now), state.last_served);
+        match state.next_boost_at(now) {
+            Some(at) => self.boosts.set(lane.0, at),
+            None => self.boosts.remove(lane.0),
+        }
+        if self.total.is_none() {
+            self.ready.set(lane.0, rank);
+            self.reserved.remove(lane.0);
+            self.exempt.remove(lane.0);
+            return;
+        }
+        let place = |heap: &mut IndexedHeap<Rank>, belongs: bool| match belongs {
+            true => heap.set(lane.0, rank),
+            false => heap.remove(lane.0),
+        };
+        place(&mut self.exempt, exempt > 0);
+        place(&mut self.reserved, own > 0);
+        place(&mut self.ready, own == 0 && room > exempt);
+    }
+}

@@ -1,0 +1,177 @@
+//! How commands are stopped: cancel, time limits, preemption.
+
+use super::decision::{CommandKey, LaneKey, StopReason, Stopped};
+use super::entry::{After, State};
+use super::flow::NONE;
+use super::{OVERRUN_GRACE_NS, Scheduler};
+
+impl<T> Scheduler<T> {
+    /// Stops a command because it is cancelled or because the queue ends. A waiting one leaves at once, also when the
+    /// queue ends; a running one is asked, and has its lane's grace period to end by itself.
+    pub(crate) fn stop(&mut self, key: CommandKey, reason: StopReason, now: u64) -> Stopped<T> {
+        let Some(entry) = self.entries.get_mut(key.slot) else {
+            return Stopped::Gone;
+        };
+        if entry.serial != key.serial {
+            return Stopped::Gone;
+        }
+        match entry.state {
+            State::Ready | State::Delayed | State::Expired => {
+                let lane = entry.lane;
+                let job = self.withdraw(key.slot, now);
+                self.refresh(lane, now);
+                Stopped::Left(lane, job)
+            }
+            State::Running => Stopped::Asked {
+                drop: self.ask(key.slot, reason, now),
+            },
+            State::Asked | State::Dropped => {
+                // Whatever it was stopped for, it does not run again.
+                if reason == StopReason::Cancel {
+                    entry.stop = Some(reason);
+                }
+                Stopped::Already
+            }
+            State::Concluded if entry.after == After::Leave => Stopped::Gone,
+            State::Concluded => {
+                if reason == StopReason::Cancel {
+                    entry.stop = Some(reason);
+                }
+                Stopped::Already
+            }
+        }
+    }
+
+    /// Asks a running command to stop; returns whether its body must be dropped at once.
+    fn ask(&mut self, slot: u32, reason: StopReason, now: u64) -> bool {
+        let entry = &mut self.entries[slot];
+        let state = &mut self.lanes[entry.lane.index()];
+        let grace = state.policy.grace_ns;
+        entry.stop = Some(reason);
+        state.stopping += 1;
+        self.stopping += 1;
+        let wait = if grace == 0 {
+            entry.state = State::Dropped;
+            OVERRUN_GRACE_NS
+        } else {
+            entry.state = State::Asked;
+            grace
+        };
+        let at = now.saturating_add(wait);
+        self.timers.set(slot, (at, entry.serial));
+        grace == 0
+    }
+
+    /// A running command must be dropped now.
+    pub(super) fn drop_body(&mut self, slot: u32, reason: StopReason, now: u64) {
+        let entry = &mut self.entries[slot];
+        if entry.state == State::Running {
+            self.lanes[entry.lane.index()].stopping += 1;
+            self.stopping += 1;
+        }
+        entry.state = State::Dropped;
+        entry.stop.get_or_insert(reason);
+        let at = now.saturating_add(OVERRUN_GRACE_NS);
+        self.timers.set(slot, (at, entry.serial));
+    }
+
+    /// A running command shows that it gets on. False when this run is not running any more.
+    pub(crate) fn beat(&mut self, key: CommandKey, run: u32, now: u64) -> bool {
+        let Some(entry) = self.entries.get_mut(key.slot) else {
+            return false;
+        };
+        if !entry.is_running(key, run) {
+            return false;
+        }
+        if let Some(terms) = &mut entry.terms {
+            terms.beat = now;
+        }
+        true
+    }
+
+    /// The running command that must make room for a more urgent one, if any: it was asked to stop, and with `true` its
+    /// body must be dropped at once. Call until `None`, after [`next`](Self::next) has returned `None`.
+    pub(crate) fn preempt(&mut self, now: u64) -> Option<(CommandKey, bool)> {
+        if !self.may_preempt() || !self.open {
+            return None;
+        }
+        self.age(now);
+        let (victim, priority) = self.victim()?;
+        let lane = self.entries[victim].lane;
+        if self.demand_above(priority, lane, now) <= self.stopping {
+            return None;
+        }
+        let key = self.entries[victim].key(victim);
+        Some((key, self.ask(victim, StopReason::Preempt, now)))
+    }
+
+    /// The last started command of the least urgent lane that may lose one, and that lane's priority. A command that a
+    /// boost had made more urgent when it started is left alone: it would be as urgent again.
+    fn victim(&self) -> Option<(u32, u8)> {
+        let lanes = self.lanes.iter().enumerate().filter(|(_, lane)| {
+            // What a lane has below its minimum would be kept for it again.
+            lane.policy.preemptible && lane.active.saturating_sub(lane.stopping) > lane.policy.min
+        });
+        let youngest = lanes.filter_map(|(number, lane)| {
+            let mut slot = lane.running.tail;
+            while slot != NONE {
+                let entry = &self.entries[slot];
+                let waited = entry.since.saturating_sub(entry.submitted_at);
+                let willing = entry.terms.as_ref().is_none_or(|terms| terms.preemptible)
+                    && lane.policy.effective_priority(waited) == lane.policy.priority;
+                if entry.state == State::Running && willing && entry.is_alone() {
+                    return Some((lane.policy.priority, entry.since, number, slot));
+                }
+                slot = entry.prev;
+            }
+            None
+        });
+        let (priority, _, _, slot) = youngest.max()?;
+        Some((slot, priority))
+    }
+
+    /// How many commands of other, more urgent lanes wait for nothing but the total limit.
+    fn demand_above(&mut self, priority: u8, except: LaneKey, now: u64) -> usize {
+        let mut demand = 0;
+        for lane in 0..self.lanes.len() as u32 {
+            let lane = LaneKey(lane);
+            let state = &self.lanes[lane.index()];
+            let waiting = state.share.own + state.share.common;
+            if lane == except
+                || waiting == 0
+                || state.effective_priority(now) >= priority
+                || self.is_admitted(lane)
+            {
+                continue;
+            }
+            demand += if state.policy.is_rated() {
+                usize::from(self.grants_front(lane, now))
+            } else if state.policy.priority >= priority {
+                // Its oldest command is as urgent, not those behind it.
+                1
+            } else {
+                waiting
+            };
+        }
+        demand
+    }
+
+    #[cfg(feature = "distributed")]
+    fn grants_front(&mut self, lane: LaneKey, now: u64) -> bool {
+        let Some(slot) = self.lanes[lane.index()].front(now) else {
+            return false;
+        };
+        match self.check_limits(lane, slot, now) {
+            Ok(()) => true,
+            Err(due) => {
+                self.block(lane, slot, due, now);
+                false
+            }
+        }
+    }
+
+    #[cfg(not(feature = "distributed"))]
+    fn grants_front(&mut self, _lane: LaneKey, _now: u64) -> bool {
+        true
+    }
+}

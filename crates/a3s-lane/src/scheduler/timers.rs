@@ -1,0 +1,107 @@
+//! What is due: delays, expiries, time limits, grace periods, refusals of limits.
+
+use super::Scheduler;
+use super::decision::{Due, LaneKey, StopReason};
+use super::entry::State;
+use super::flow::End;
+
+impl<T> Scheduler<T> {
+    /// Handles what is due. Call until `None`, then [`next`](Self::next) until `None`.
+    pub(crate) fn tick(&mut self, now: u64) -> Option<Due<T>> {
+        self.age(now);
+        while let Some(lane) = self.blocks.pop_if(|at| at <= now) {
+            self.lanes[lane as usize].block = None;
+            self.refresh(LaneKey(lane), now);
+        }
+        while let Some(slot) = self.timers.pop_if(|(at, _)| at <= now) {
+            let entry = &self.entries[slot];
+            let key = entry.key(slot);
+            match entry.state {
+                State::Delayed if !entry.is_expired(now) => self.wake(slot, now),
+                State::Ready | State::Delayed | State::Expired => {
+                    let lane = entry.lane;
+                    let job = self.withdraw(slot, now);
+                    self.refresh(lane, now);
+                    return Some(Due::Expired(key, lane, job));
+                }
+                State::Running => match self.limit_reached(slot, now) {
+                    Some(StopReason::Deadline) => {
+                        self.drop_body(slot, StopReason::Deadline, now);
+                        return Some(Due::Deadline(key));
+                    }
+                    Some(_) => {
+                        self.drop_body(slot, StopReason::Stall, now);
+                        return Some(Due::Stalled(key));
+                    }
+                    None => {}
+                },
+                State::Asked => {
+                    let reason = entry.stop.unwrap_or(StopReason::Cancel);
+                    self.drop_body(slot, reason, now);
+                    return Some(Due::Drop(key, reason));
+                }
+                State::Dropped => return Some(Due::Overrun(key, entry.run)),
+                State::Concluded => debug_assert!(false, "a concluded command has no timer"),
+            }
+        }
+        None
+    }
+
+    /// When [`tick`](Self::tick) has something to do next.
+    pub(crate) fn next_wake(&self) -> Option<u64> {
+        let block = self.blocks.peek().map(|(at, _)| at);
+        let timer = self.timers.peek().map(|((at, _), _)| at);
+        // A lane that grows more urgent may preempt: nothing else tells when.
+        let preempts = self.open && self.total.is_some() && self.preemptible_lanes > 0;
+        let boost = self.boosts.peek().filter(|_| preempts).map(|(at, _)| at);
+        [block, timer, boost].into_iter().flatten().min()
+    }
+
+    /// A delay is over.
+    fn wake(&mut self, slot: u32, now: u64) {
+        let entry = &mut self.entries[slot];
+        let lane = entry.lane;
+        entry.state = State::Ready;
+        entry.since = now;
+        let expires_at = entry.terms.as_ref().and_then(|terms| terms.expires_at);
+        if let Some(at) = expires_at {
+            self.timers.set(slot, (at, entry.serial));
+        }
+        let state = &mut self.lanes[lane.index()];
+        state.delayed -= 1;
+        state.push(&mut self.entries, slot, End::Back);
+        self.refresh(lane, now);
+        let key = self.entries[slot].key(slot);
+        self.favour(key, now);
+    }
+
+    /// Which limit of a running command has passed, the earlier one first. When none has, waits for the next.
+    fn limit_reached(&mut self, slot: u32, now: u64) -> Option<StopReason> {
+        let entry = &self.entries[slot];
+        let terms = entry.terms.as_deref();
+        let Some((terms, progress)) = terms.and_then(|terms| Some((terms, terms.silence_ns?)))
+        else {
+            return Some(StopReason::Deadline);
+        };
+        let stall = terms.beat.saturating_add(progress);
+        let next = terms.until.min(stall);
+        if next > now {
+            self.timers.set(slot, (next, entry.serial));
+            return None;
+        }
+        Some(if terms.until <= stall {
+            StopReason::Deadline
+        } else {
+            StopReason::Stall
+        })
+    }
+
+    /// Takes a command that is too old to start out of its lane's queue; it leaves with the next tick.
+    pub(super) fn shelve(&mut self, slot: u32, now: u64) {
+        let lane = self.entries[slot].lane;
+        self.unqueue(slot);
+        self.entries[slot].state = State::Expired;
+        self.lanes[lane.index()].delayed += 1;
+        self.refresh(lane, now);
+    }
+}

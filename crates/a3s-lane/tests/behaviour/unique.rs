@@ -1,0 +1,161 @@
+//! Unique keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use a3s_lane::{
+    CommandStatus, LaneConfig, LaneOptions, OnConflict, QueueManager, Result, SubmitOptions, Unique,
+};
+use serde_json::{Value, json};
+use tokio::time::{advance, sleep};
+
+use crate::support::shelf::Shelf;
+use crate::support::{
+    Gate, builder_with, command, contextual, let_others_run, nothing, reaches, settled,
+    started_with, submit_with,
+};
+
+fn unique() -> Unique {
+    Unique::new("u")
+}
+
+fn with(unique: Unique) -> SubmitOptions {
+    SubmitOptions::new().with_unique(unique)
+}
+
+/// The code of the error with which a submission of the key is refused, if it is.
+async fn refusal(manager: &QueueManager) -> Option<&'static str> {
+    let answer = manager
+        .submit_with("only", nothing("again"), with(unique()))
+        .await;
+    answer.err().map(|refused| refused.error().code())
+}
+
+fn returns(value: i32) -> Box<dyn a3s_lane::Command> {
+    command("returns", move |_| async move { Ok(json!(value)) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_counts_from_the_submission() {
+    let manager = started_with(LaneOptions::new()).await;
+    let window = with(unique().with_window(Duration::from_secs(10)));
+    let first = submit_with(&manager, "only", nothing("first"), window).await;
+    settled(&first).await.expect("it runs");
+    sleep(Duration::from_millis(9_990)).await;
+    assert_eq!(refusal(&manager).await, Some("DUPLICATE"));
+    sleep(Duration::from_millis(20)).await;
+    assert_eq!(refusal(&manager).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_outlives_its_window_holds_the_key_until_it_settles() {
+    let manager = started_with(LaneOptions::new()).await;
+    let gate = Gate::new();
+    let window = with(unique().with_window(Duration::from_secs(10)));
+    let first = submit_with(&manager, "only", gate.command("first"), window).await;
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(refusal(&manager).await, Some("DUPLICATE"));
+    gate.open();
+    settled(&first).await.expect("it runs");
+    assert_eq!(refusal(&manager).await, None);
+}
+
+/// The window that counts is that of the command that holds the key.
+#[tokio::test(start_paused = true)]
+async fn the_window_of_a_replaced_command_is_over() {
+    let manager = started_with(LaneOptions::new()).await;
+    let long = with(unique().with_window(Duration::from_secs(1_000)));
+    let first = submit_with(&manager, "only", returns(1), long).await;
+    settled(&first).await.expect("it runs");
+    let second = with(unique().on_conflict(OnConflict::Replace));
+    let second = submit_with(&manager, "only", returns(2), second).await;
+    assert_eq!(settled(&second).await.expect("it runs"), 2);
+    assert_eq!(first.status(), CommandStatus::Completed);
+    // The second one asked for no window.
+    assert_eq!(refusal(&manager).await, None);
+    sleep(Duration::from_secs(2_000)).await;
+    assert_eq!(refusal(&manager).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_settled_command_has_its_result_at_once() {
+    let manager = started_with(LaneOptions::new()).await;
+    let window = with(unique().with_window(Duration::from_secs(10)));
+    let first = submit_with(&manager, "only", returns(1), window).await;
+    settled(&first).await.expect("it runs");
+    let join = with(unique().on_conflict(OnConflict::Join));
+    let second = submit_with(&manager, "only", returns(2), join).await;
+    assert_eq!(second.id(), first.id());
+    assert_eq!(settled(&second).await.expect("it ran"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_key_stays_held_through_retries() {
+    let retry = a3s_lane::RetryPolicy::fixed(1, Duration::from_secs(10));
+    let manager = started_with(LaneOptions::new()).await;
+    let body = command("t", |attempt| async move {
+        match attempt {
+            1 => Err(a3s_lane::LaneError::CommandError("once".to_owned())),
+            _ => Ok(Value::Null),
+        }
+    });
+    let handle = submit_with(
+        &manager,
+        "only",
+        body,
+        with(unique()).with_retry_policy(retry),
+    )
+    .await;
+    reaches(&handle, CommandStatus::Delayed).await;
+    assert_eq!(refusal(&manager).await, Some("DUPLICATE"));
+    settled(&handle).await.expect("the second attempt");
+    assert_eq!(refusal(&manager).await, None);
+}
+
+/// A command that was replaced while it ran may go on for its grace, and then frees nothing that is not its own.
+#[tokio::test(start_paused = true)]
+async fn a_replaced_command_does_not_take_the_key_with_it() {
+    let manager = started_with(LaneOptions::new().with_grace(Duration::from_secs(10))).await;
+    let polite = contextual("polite", |context| async move {
+        context.cancellation().cancelled().await;
+        sleep(Duration::from_secs(1)).await;
+        Ok(json!("tidied"))
+    });
+    let first = submit_with(&manager, "only", polite, with(unique())).await;
+    reaches(&first, CommandStatus::Running).await;
+    let gate = Gate::new();
+    let replace = with(unique().on_conflict(OnConflict::Replace));
+    let second = submit_with(&manager, "only", gate.command("second"), replace).await;
+    assert_eq!(
+        settled(&first).await.expect("it completes in its grace"),
+        "tidied"
+    );
+    assert_eq!(refusal(&manager).await, Some("DUPLICATE"));
+    gate.open();
+    settled(&second).await.expect("it runs");
+    assert_eq!(refusal(&manager).await, None);
+}
+
+/// The key of a command whose storage takes its time.
+#[tokio::test(start_paused = true)]
+async fn a_window_that_ends_while_the_command_leaves_its_storage_ends() {
+    let gate = Gate::new();
+    let manager = builder_with(&[("only", LaneConfig::new(0, 1), 0)])
+        .with_storage(Shelf::with_removals_behind(&gate) as Arc<dyn a3s_lane::Storage>)
+        .build()
+        .await
+        .expect("built");
+    manager.start().await.expect("starts");
+    let window =
+        with(unique().with_window(Duration::from_secs(10))).with_delay(Duration::from_secs(1_000));
+    let first = submit_with(&manager, "only", nothing("first"), window).await;
+    assert!(first.cancel());
+    let_others_run().await;
+    advance(Duration::from_secs(20)).await;
+    // Whether this one comes too early is not what this is about.
+    let _ = refusal(&manager).await;
+    gate.open();
+    let _: Result<Value> = settled(&first).await;
+    let_others_run().await;
+    assert_eq!(refusal(&manager).await, None, "nobody holds the key");
+}

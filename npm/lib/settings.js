@@ -1,0 +1,152 @@
+'use strict';
+
+// Settings on their way to the native half: types and misspelt fields are checked here, ranges there.
+
+const { types } = require('util');
+
+const { array, boolean, fields, number, optional, record, refuse, string, strings } = require('./check.js');
+
+/** A check of an object with these fields, each with its own check; those of `optionals` may be left out. */
+function shape(required, optionals) {
+  const names = [...Object.keys(required), ...Object.keys(optionals)];
+  return (name, value) => {
+    fields(name, value, names);
+    const checked = {};
+    for (const [field, check] of Object.entries(required)) checked[field] = check(`${name}.${field}`, value[field]);
+    for (const [field, check] of Object.entries(optionals)) {
+      checked[field] = optional(check, `${name}.${field}`, value[field]);
+    }
+    return checked;
+  };
+}
+
+function listOf(check) {
+  return (name, value) => array(name, value).map((each, index) => check(`${name}[${index}]`, each));
+}
+
+function recordOf(check) {
+  return (name, value) => record(check, name, value);
+}
+
+const retryPolicy = shape({ maxRetries: number }, { initialDelayMs: number, maxDelayMs: number, multiplier: number });
+
+const rateLimit = shape({ maxCommands: number, windowMs: number }, {});
+
+/** A pair: the time left in milliseconds, and the boost. */
+function boostStep(name, value) {
+  if (array(name, value).length !== 2) refuse(name, 'a pair of numbers', value);
+  return value.map((each, index) => number(`${name}[${index}]`, each));
+}
+
+function priorityBoost(name, value) {
+  const { deadlineMs, steps } = shape({ deadlineMs: number }, { steps: listOf(boostStep) })(name, value);
+  return { deadlineMs, steps: steps || [] };
+}
+
+const laneConfig = shape(
+  { laneId: string, priority: number },
+  {
+    minConcurrency: number,
+    maxConcurrency: number,
+    timeoutSecs: number,
+    pressureThreshold: number,
+    retryPolicy,
+    maxPending: number,
+    overflow: string,
+    preemptible: boolean,
+    graceMs: number,
+    progressTimeoutMs: number,
+    maxConcurrencyPerKey: number,
+    keyWeights: recordOf(number),
+    retryJitter: string,
+    rateLimit,
+    burst: number,
+    priorityBoost,
+    limiters: strings,
+  },
+);
+
+const limiterFields = shape(
+  { maxCommands: number, windowMs: number },
+  { algorithm: string, burst: number, countingCommands: boolean, reserve: number, urgentUpTo: number },
+);
+
+/** A limiter with its name, as the native half takes it. */
+function limiter(name, limiterName, value) {
+  return { name: limiterName, ...limiterFields(name, value) };
+}
+
+/** The limiters of a `Lane`, by their names. */
+function limiters(name, value) {
+  return record((_, each) => each, name, value).map(([key, each]) =>
+    limiter(`${name}[${JSON.stringify(key)}]`, key, each),
+  );
+}
+
+const laneOptions = shape({}, { dlqSize: number, maxConcurrency: number, limiters });
+
+function date(name, value) {
+  return types.isDate(value) ? value.getTime() : refuse(name, 'a Date', value);
+}
+
+const uniqueFields = shape({ key: string }, { windowMs: number, onConflict: string });
+
+function unique(name, value) {
+  return typeof value === 'string' ? { key: value } : uniqueFields(name, value);
+}
+
+/** JSON text of an object; a value that JSON would drop is refused. */
+function metadata(name, value) {
+  const json = (field, each) => (JSON.stringify(each) === undefined ? refuse(field, 'a JSON value', each) : each);
+  return JSON.stringify(Object.fromEntries(record(json, name, value)));
+}
+
+const optionFields = shape(
+  {},
+  {
+    id: string,
+    priority: number,
+    delayMs: number,
+    runAt: date,
+    ttlMs: number,
+    timeoutMs: number,
+    noTimeout: boolean,
+    progressTimeoutMs: number,
+    retryPolicy,
+    jitter: string,
+    key: string,
+    unique,
+    cost: number,
+    metadata,
+    preemptible: boolean,
+  },
+);
+
+function submitOptions(name, value) {
+  const { runAt, ...options } = optionFields(name, value);
+  return { ...options, runAtMs: runAt };
+}
+
+/** A command without options, as the native half takes it. */
+function command(commandType, payload, options) {
+  return {
+    commandType: string('commandType', commandType),
+    payload: optional(string, 'payload (JSON text)', payload),
+    options: optional(submitOptions, 'options', options),
+  };
+}
+
+const entryFields = shape({ commandType: string }, { payload: string, options: submitOptions });
+
+/** The commands of `submitMany`. */
+const commands = listOf(entryFields);
+
+module.exports = {
+  command,
+  commands,
+  laneConfig,
+  laneConfigs: listOf(laneConfig),
+  laneOptions,
+  limiter,
+  submitOptions,
+};
