@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// One unit of work.
 pub(crate) trait Job:
@@ -51,6 +51,8 @@ commands! {
     Probe => "probe",
     Spin => "spin",
     Fail => "fail",
+    Recorded => "recorded",
+    Tick => "tick",
 }
 
 /// Returns its number, so that the driver can check by a sum that every command really ran once.
@@ -127,5 +129,114 @@ impl Job for Fail {
     async fn run(&self) -> Result<Value, String> {
         self.0.add_permits(1);
         Err("meant to fail".into())
+    }
+}
+
+/// Writes its key into the log when it starts.
+pub(crate) struct Recorded {
+    pub(crate) key: u32,
+    pub(crate) log: Arc<StartLog>,
+}
+
+impl Job for Recorded {
+    async fn run(&self) -> Result<Value, String> {
+        self.log.note(self.key);
+        Ok(Value::Null)
+    }
+}
+
+/// The keys of commands in the order in which they started.
+pub(crate) struct StartLog {
+    started: AtomicUsize,
+    keys: Vec<AtomicU32>,
+    all: Notify,
+}
+
+impl StartLog {
+    /// A log of so many starts.
+    pub(crate) fn new(starts: usize) -> Arc<Self> {
+        Arc::new(Self {
+            started: AtomicUsize::new(0),
+            keys: (0..starts).map(|_| AtomicU32::new(0)).collect(),
+            all: Notify::new(),
+        })
+    }
+
+    fn note(&self, key: u32) {
+        let place = self.started.fetch_add(1, Relaxed);
+        // Past the end it panics: a command ran twice.
+        self.keys[place].store(key, Relaxed);
+        if place + 1 == self.keys.len() {
+            self.all.notify_one();
+        }
+    }
+
+    /// Waits for the last start.
+    pub(crate) async fn full(&self) {
+        self.all.notified().await;
+    }
+
+    /// The keys, in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = u32> {
+        self.keys.iter().map(|key| key.load(Relaxed))
+    }
+}
+
+/// Notes how late it runs.
+pub(crate) struct Tick {
+    pub(crate) index: usize,
+    pub(crate) due: Instant,
+    pub(crate) arrivals: Arc<Arrivals>,
+}
+
+impl Job for Tick {
+    async fn run(&self) -> Result<Value, String> {
+        self.arrivals.note(self.index, self.due);
+        Ok(Value::Null)
+    }
+}
+
+/// How late each of many ticks was.
+pub(crate) struct Arrivals {
+    missing: AtomicUsize,
+    late_nanos: Vec<AtomicU64>,
+    all: Notify,
+}
+
+/// In a place whose tick has not come.
+const MISSING: u64 = u64::MAX;
+
+impl Arrivals {
+    /// Waits for so many ticks.
+    pub(crate) fn of(ticks: usize) -> Arc<Self> {
+        Arc::new(Self {
+            missing: AtomicUsize::new(ticks),
+            late_nanos: (0..ticks).map(|_| AtomicU64::new(MISSING)).collect(),
+            all: Notify::new(),
+        })
+    }
+
+    fn note(&self, index: usize, due: Instant) {
+        let late = Instant::now()
+            .checked_duration_since(due)
+            .expect("nothing runs before its time");
+        let before = self.late_nanos[index].swap(late.as_nanos() as u64, Relaxed);
+        assert_eq!(before, MISSING, "every tick comes once");
+        if self.missing.fetch_sub(1, Relaxed) == 1 {
+            self.all.notify_one();
+        }
+    }
+
+    /// Waits for the last tick.
+    pub(crate) async fn complete(&self) {
+        self.all.notified().await;
+    }
+
+    /// Nanoseconds after its time at which each tick came.
+    pub(crate) fn late_nanos(&self) -> Vec<f64> {
+        let late = self.late_nanos.iter().map(|late| late.load(Relaxed));
+        late.inspect(|late| assert_ne!(*late, MISSING, "every tick came"))
+            .map(|late| late as f64)
+            .collect()
     }
 }

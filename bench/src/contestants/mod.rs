@@ -7,6 +7,7 @@ pub(crate) mod jobs;
 mod ours;
 mod published;
 mod semaphore;
+mod stoppable;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -17,9 +18,10 @@ use tokio::sync::oneshot::Receiver;
 
 pub(crate) use bare::BareSpawn;
 use jobs::Job;
-pub(crate) use ours::{Ours, emit_unheard as emit_unheard_ours};
+pub(crate) use ours::{Ours, builder, emit_unheard as emit_unheard_ours};
 pub(crate) use published::{Published, emit_unheard as emit_unheard_published};
 pub(crate) use semaphore::SemaphoreOfN;
+pub(crate) use stoppable::{Notices, Stoppable};
 
 /// The names used in contests.
 pub(crate) mod names {

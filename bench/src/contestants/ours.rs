@@ -15,6 +15,25 @@ use super::{Contestant, Events, Reply, Setup};
 /// A started `QueueManager` of this repository.
 pub(crate) struct Ours(QueueManager);
 
+/// A manager without lanes yet.
+pub(crate) fn builder() -> QueueManagerBuilder {
+    QueueManagerBuilder::new(EventEmitter::new(1024))
+}
+
+impl Ours {
+    /// A started manager with settings that only this repository has.
+    pub(crate) async fn start(builder: QueueManagerBuilder) -> Self {
+        let manager = builder.build().await.expect("valid settings");
+        manager.start().await.expect("a fresh manager starts");
+        Self(manager)
+    }
+
+    /// What only this repository has.
+    pub(crate) fn manager(&self) -> &QueueManager {
+        &self.0
+    }
+}
+
 impl Contestant for Ours {
     type Failure = LaneError;
     type Events = EventStream;
@@ -31,9 +50,7 @@ impl Contestant for Ours {
         if setup.metrics {
             builder = builder.with_metrics(QueueMetrics::local());
         }
-        let manager = builder.build().await.expect("a valid set of lanes");
-        manager.start().await.expect("a fresh manager starts");
-        Self(manager)
+        Self::start(builder).await
     }
 
     async fn submit<J: Job>(&self, lane: &str, job: J) -> Reply<LaneError> {

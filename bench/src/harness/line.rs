@@ -18,6 +18,8 @@ pub(crate) enum Unit {
     CpuMillisPerSecond,
     /// Wake-ups per second; less is better.
     WakeupsPerSecond,
+    /// Percent of what is right; less is better.
+    Percent,
 }
 
 impl Unit {
@@ -38,6 +40,7 @@ impl Unit {
             Self::Allocations => format!("{value:.2}"),
             Self::CpuMillisPerSecond => format!("{value:.2} ms/s"),
             Self::WakeupsPerSecond => format!("{value:.1}/s"),
+            Self::Percent => format!("{value:.2} %"),
         }
     }
 
@@ -50,6 +53,7 @@ impl Unit {
             Self::Allocations => "allocations",
             Self::CpuMillisPerSecond => "cpu_milliseconds_per_second",
             Self::WakeupsPerSecond => "wakeups_per_second",
+            Self::Percent => "percent",
         }
     }
 }

@@ -1,15 +1,24 @@
 //! The rows of the table. Each file measures one thing and says in its first lines how.
 
+mod cancel;
 mod cpu;
 mod depth;
 mod drive;
 mod events;
 mod idle;
+mod keys;
+mod limits;
+mod load;
 mod memory;
 mod observed;
+mod preempt;
+mod priorities;
 mod round_trip;
 mod sleeps;
+mod submissions;
+mod submit_many;
 mod throughput;
+mod timers;
 mod urgent;
 
 use crate::harness::line::Line;
@@ -23,7 +32,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in the order in which they run.
-pub(crate) const ROWS: [Row; 10] = [
+pub(crate) const ROWS: [Row; 17] = [
     Row {
         name: "throughput",
         about: "no-op commands through 1, 10, 100 and 1000 lanes of ten",
@@ -73,5 +82,40 @@ pub(crate) const ROWS: [Row; 10] = [
         name: "idle",
         about: "processor time and wake-ups of 1000 idle lanes",
         run: idle::run,
+    },
+    Row {
+        name: "cancel",
+        about: "from the cancel call to the body noticing and to the error, p50 and p99",
+        run: cancel::run,
+    },
+    Row {
+        name: "preempt",
+        about: "from an urgent submit to the victim noticing and to the urgent start, p50 and p99",
+        run: preempt::run,
+    },
+    Row {
+        name: "keys",
+        about: "shares of 10,000 weighted fairness keys, and what keys cost",
+        run: keys::run,
+    },
+    Row {
+        name: "timers",
+        about: "100,000 commands with random delays, against bare sleeps",
+        run: timers::run,
+    },
+    Row {
+        name: "submit-many",
+        about: "submit_many, submit_with and submit against each other",
+        run: submit_many::run,
+    },
+    Row {
+        name: "limits",
+        about: "a lane with two named limiters against one without",
+        run: limits::run,
+    },
+    Row {
+        name: "priorities",
+        about: "filling and emptying a lane with 1k to 1M random command priorities",
+        run: priorities::run,
     },
 ];

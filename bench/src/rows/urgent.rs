@@ -6,20 +6,26 @@
 //! sleeps of 5 ms (the lane is busy, the workers are not) and 20 us of computation each (both workers are busy all the
 //! time; a scheduler that stays too long on one lane shows here). The floor submits the probe with a bare spawn, beside
 //! two semaphores of the same sizes that carry the same load.
+//!
+//! Ours runs once more with a total of 3 that either lane alone could fill and of which 1 is reserved for `control`:
+//! the same two prompts run, now because of the reservation.
 
+use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crate::contestants::jobs::{Probe, Spin};
+use a3s_lane::LaneConfig;
+
+use crate::contestants::jobs::Probe;
 use crate::contestants::names::{FLOOR, OURS, PUBLISHED};
-use crate::contestants::{Contestant, LaneSetup, Ours, Published, SemaphoreOfN, Setup};
+use crate::contestants::{Contestant, LaneSetup, Ours, Published, SemaphoreOfN, Setup, builder};
 use crate::harness::contest::Contest;
 use crate::harness::line::{Budget, Line, Unit};
 use crate::harness::options::Options;
 use crate::harness::stats::quantile;
 
-use super::drive::{Blockers, fresh_runtime};
+use super::drive::fresh_runtime;
+use super::load::{Backlog, COMPUTING, Load, SLEEPING};
 
 const PROBES: usize = 400;
 /// Fewer would not make a 99th percentile.
@@ -27,25 +33,7 @@ const LEAST_PROBES: usize = 100;
 const PAUSE: Duration = Duration::from_micros(500);
 const BUDGET_NANOS: f64 = 1e6;
 
-/// What one prompt does, and how many are submitted before the first probe.
-#[derive(Clone, Copy)]
-struct Prompts {
-    time: Duration,
-    asleep: bool,
-    backlog: usize,
-}
-
-const SLEEPING: Prompts = Prompts {
-    time: Duration::from_millis(5),
-    asleep: true,
-    backlog: 10_000,
-};
-
-const COMPUTING: Prompts = Prompts {
-    time: Duration::from_micros(20),
-    asleep: false,
-    backlog: 100_000,
-};
+const OURS_WITH_TOTAL: &str = "ours with a total";
 
 pub(crate) fn run(options: &Options) -> Vec<Line> {
     let mut lines = Vec::new();
@@ -55,61 +43,69 @@ pub(crate) fn run(options: &Options) -> Vec<Line> {
     ] {
         let probes = options.scale(PROBES).max(LEAST_PROBES);
         let mut contest = Contest::new(format!("urgent: {label}"), options);
-        contest.enter(OURS, probes, |n| sample::<Ours>(prompts, n));
-        contest.enter(FLOOR, probes, |n| sample::<SemaphoreOfN>(prompts, n));
-        contest.enter(PUBLISHED, probes, |n| sample::<Published>(prompts, n));
+        contest.enter(OURS, probes, |n| {
+            sample(default_lanes::<Ours>(), prompts, n)
+        });
+        contest.enter(OURS_WITH_TOTAL, probes, |n| {
+            sample(lanes_of_a_total(), prompts, n)
+        });
+        contest.enter(FLOOR, probes, |n| {
+            sample(default_lanes::<SemaphoreOfN>(), prompts, n)
+        });
+        contest.enter(PUBLISHED, probes, |n| {
+            sample(default_lanes::<Published>(), prompts, n)
+        });
         let outcome = contest.run();
-        for (index, name) in ["p50", "p99"].into_iter().enumerate() {
-            lines.push(Line {
-                row: "urgent",
-                label: format!("{name} of a control start, {label}"),
-                unit: Unit::Nanoseconds,
-                ours: outcome.series(OURS, index),
-                floor: Some(outcome.series(FLOOR, index)),
-                peer: Some(outcome.series(PUBLISHED, index)),
-                budget: if index == 1 {
-                    Budget::AtMost(BUDGET_NANOS)
-                } else {
-                    Budget::None
-                },
-            });
+        for (who, where_to) in [(OURS, ""), (OURS_WITH_TOTAL, ", total of 3, 1 reserved")] {
+            for (index, name) in ["p50", "p99"].into_iter().enumerate() {
+                lines.push(Line {
+                    row: "urgent",
+                    label: format!("{name} of a control start, {label}{where_to}"),
+                    unit: Unit::Nanoseconds,
+                    ours: outcome.series(who, index),
+                    floor: Some(outcome.series(FLOOR, index)),
+                    peer: (who == OURS).then(|| outcome.series(PUBLISHED, index)),
+                    budget: if index == 1 {
+                        Budget::AtMost(BUDGET_NANOS)
+                    } else {
+                        Budget::None
+                    },
+                });
+            }
         }
     }
     lines
 }
 
-fn sample<C: Contestant>(prompts: Prompts, probes: usize) -> Vec<f64> {
-    // The numbers of the default lanes.
+/// The numbers of the default lanes.
+async fn default_lanes<C: Contestant>() -> C {
     let setup = Setup::new(vec![
         LaneSetup::new("control", 3, 1),
         LaneSetup::new("prompt", 2, 5),
     ]);
-    let runtime = fresh_runtime();
-    let done = Arc::new(AtomicUsize::new(0));
-    let contestant = Arc::new(runtime.block_on(C::build(&setup)));
+    C::build(&setup).await
+}
 
-    let load = {
-        let (contestant, done) = (Arc::clone(&contestant), Arc::clone(&done));
-        async move {
-            for _ in 0..prompts.backlog {
-                let spin = Spin {
-                    time: prompts.time,
-                    asleep: prompts.asleep,
-                    done: Arc::clone(&done),
-                };
-                drop(contestant.submit("prompt", spin).await);
-            }
-        }
-    };
-    runtime.block_on(async {
-        let blockers = Blockers::occupy(&*contestant, "prompt", 2).await;
-        tokio::spawn(load).await.expect("the load is submitted");
-        blockers.release().await;
-    });
+/// Either lane alone could fill the total; `prompt` gets two slots of it because one is kept for `control`.
+async fn lanes_of_a_total() -> Ours {
+    let builder = builder()
+        .with_lane("control", LaneConfig::new(1, 3), 1)
+        .with_lane("prompt", LaneConfig::new(0, 3), 5)
+        .with_max_concurrency(3);
+    Ours::start(builder).await
+}
+
+fn sample<C: Contestant>(
+    contestant: impl Future<Output = C>,
+    prompts: Backlog,
+    probes: usize,
+) -> Vec<f64> {
+    let runtime = fresh_runtime();
+    let contestant = Arc::new(runtime.block_on(contestant));
+    let load = runtime.block_on(Load::start(&contestant, "prompt", 2, prompts));
 
     let mut waits = Vec::with_capacity(probes);
-    let nearly_all = prompts.backlog - prompts.backlog / 10;
-    while waits.len() < probes && done.load(Relaxed) < nearly_all {
+    while waits.len() < probes && !load.nearly_over() {
         std::thread::sleep(PAUSE);
         let reply = runtime.block_on(async {
             let reply = contestant.submit("control", Probe(Instant::now())).await;
@@ -122,11 +118,7 @@ fn sample<C: Contestant>(prompts: Prompts, probes: usize) -> Vec<f64> {
                 .expect("the probe returns its wait") as f64,
         );
     }
-    let done = done.load(Relaxed);
-    assert!(
-        done > 0 && done + 2 < prompts.backlog,
-        "prompts ran and some still wait: {done} done"
-    );
+    load.check();
     assert!(
         waits.len() >= LEAST_PROBES,
         "{} probes while prompts were waiting",
