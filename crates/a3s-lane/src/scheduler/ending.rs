@@ -69,7 +69,7 @@ impl<T> Scheduler<T> {
         let lane = entry.lane;
         let cancelled = entry.stop.take() == Some(StopReason::Cancel);
         let after = if cancelled { After::Leave } else { entry.after };
-        let relatives = self.relatives(key.slot);
+        let relatives = entry.relatives();
         self.vacate(key.slot, now);
         let released = if after == After::Leave {
             let job = self.remove(key.slot);
@@ -83,7 +83,9 @@ impl<T> Scheduler<T> {
             Released::Requeued
         };
         self.refresh(lane, now);
-        self.favour_families(&relatives, now);
+        for relative in relatives {
+            self.favour_after(relative, now);
+        }
         released
     }
 
@@ -113,12 +115,14 @@ impl<T> Scheduler<T> {
             return None;
         }
         let lane = entry.lane;
-        let relatives = self.relatives(key.slot);
+        let relatives = entry.relatives();
         self.timers.remove(key.slot);
         self.vacate(key.slot, now);
         let job = self.remove(key.slot);
         self.refresh(lane, now);
-        self.favour_families(&relatives, now);
+        for relative in relatives {
+            self.favour_after(relative, now);
+        }
         Some((lane, job))
     }
 
@@ -138,7 +142,10 @@ impl<T> Scheduler<T> {
     /// Takes a command out that holds no slot. The lane must be refreshed.
     pub(super) fn withdraw(&mut self, slot: u32, now: u64) -> T {
         self.timers.remove(slot);
-        let relatives = self.relatives(slot);
+        let parent = self.entries[slot]
+            .terms
+            .as_ref()
+            .and_then(|terms| terms.parent);
         self.pending -= 1;
         let entry = &self.entries[slot];
         if entry.state == State::Ready {
@@ -147,7 +154,9 @@ impl<T> Scheduler<T> {
             self.lanes[entry.lane.index()].delayed -= 1;
         }
         let job = self.remove(slot);
-        self.favour_families(&relatives, now);
+        if let Some(parent) = parent {
+            self.favour_after(parent, now);
+        }
         job
     }
 

@@ -210,7 +210,7 @@ impl KeyTable {
         self.update(key, max);
     }
 
-    /// A command of the key goes on in a slot that another one had.
+    /// A command of the key goes on in a slot that another one had, or has its place set aside.
     pub(super) fn inherit(&mut self, key: u32, max: usize) {
         self.states[key as usize].active += 1;
         self.update(key, max);

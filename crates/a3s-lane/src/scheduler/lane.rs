@@ -54,12 +54,14 @@ pub(super) struct LaneState {
     pub(super) ready: usize,
     pub(super) delayed: usize,
     pub(super) active: usize,
+    /// The commands that run in the slot of another.
+    pub(super) borrowing: usize,
+    /// The commands that use a share of the total of their own: those that its minimum is for.
+    pub(super) shares: usize,
     /// Of the active ones, those that were asked to stop or are concluded: their slots are about to be free.
     pub(super) stopping: usize,
     /// The commands that hold a slot, in the order of their starts.
     pub(super) running: Chain,
-    /// How many these are: an awaited child may run in the slot of another.
-    pub(super) runs: usize,
     /// Awaited children that start before the others: in the slot of an ancestor, and in one of the lane's.
     lent: Chain,
     urged: Chain,
@@ -84,9 +86,10 @@ impl LaneState {
             ready: 0,
             delayed: 0,
             active: 0,
+            borrowing: 0,
+            shares: 0,
             stopping: 0,
             running: Chain::EMPTY,
-            runs: 0,
             lent: Chain::EMPTY,
             urged: Chain::EMPTY,
             lent_length: 0,
@@ -137,6 +140,11 @@ impl LaneState {
         } else {
             self.urged_length += 1;
             self.urged.push_back(entries, slot);
+            // It goes first: the others of its key must not count on its place.
+            let max = self.policy.keys().max;
+            if let Queue::Keyed(keys) = &mut self.queue {
+                keys.inherit(entries[slot].key_number(), max);
+            }
         }
     }
 
@@ -153,6 +161,10 @@ impl LaneState {
         } else {
             self.urged_length -= 1;
             self.urged.unlink(entries, slot);
+            let max = self.policy.keys().max;
+            if let Queue::Keyed(keys) = &mut self.queue {
+                keys.free(entries[slot].key_number(), max);
+            }
         }
     }
 
@@ -221,8 +233,9 @@ impl LaneState {
         let aged = self.policy.is_aged();
         if let (Queue::Plain(flow), Some(_)) = (&mut self.queue, name) {
             let flow = std::mem::replace(flow, Flow::new(false));
-            let members = self.ready + self.delayed + self.runs;
-            self.queue = Queue::Keyed(Box::new(KeyTable::new(flow, members, self.active)));
+            let members = self.ready + self.delayed + self.active + self.borrowing;
+            let active = self.active + self.urged_length;
+            self.queue = Queue::Keyed(Box::new(KeyTable::new(flow, members, active)));
         }
         match &mut self.queue {
             Queue::Plain(_) => NO_KEY,
@@ -275,6 +288,7 @@ impl LaneState {
 
     /// A slot goes from a command of one key to one of another.
     pub(super) fn hand_over(&mut self, from: u32, to: u32) {
+        self.borrowing -= 1;
         let max = self.policy.keys().max;
         if let Queue::Keyed(keys) = &mut self.queue {
             keys.free(from, max);

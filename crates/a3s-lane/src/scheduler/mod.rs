@@ -224,6 +224,7 @@ impl<T> Scheduler<T> {
     pub(crate) fn set_total(&mut self, total: Option<usize>, now: u64) {
         self.total = total;
         self.refresh_all(now);
+        // Without a total nobody needed a share.
         self.favour_all(now);
     }
 
@@ -354,6 +355,7 @@ impl<T> Scheduler<T> {
         let lent = match favour {
             Favour::None => {
                 self.active += 1;
+                state.shares += 1;
                 state.unlink(&mut self.entries, slot);
                 false
             }
@@ -366,9 +368,10 @@ impl<T> Scheduler<T> {
             }
         };
         let state = &mut self.lanes[lane.index()];
-        state.runs += 1;
         state.running.push_back(&mut self.entries, slot);
-        if !lent {
+        if lent {
+            state.borrowing += 1;
+        } else {
             state.occupy(key);
         }
         state.last_served = self.served;

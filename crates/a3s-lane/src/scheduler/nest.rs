@@ -9,6 +9,9 @@
 //! - In another lane it needs a slot of that lane, but under a total limit it uses its parent's share of the total. It is
 //!   *urged*.
 
+#[cfg(test)]
+mod check;
+
 use super::Scheduler;
 use super::decision::CommandKey;
 use super::entry::{Entry, State};
@@ -69,6 +72,20 @@ impl<T> Entry<T> {
         self.nest().is_none_or(Nest::is_alone)
     }
 
+    /// Who may use other slots when it gives up its own: its parent's family, those that it waited for, and those of
+    /// whoever lent it slots or was lent some, which a dead command may stand between.
+    pub(super) fn relatives(&self) -> Vec<CommandKey> {
+        let parent = self.terms.as_ref().and_then(|terms| terms.parent);
+        let mut relatives: Vec<CommandKey> = parent.into_iter().collect();
+        if let Some(nest) = self.nest() {
+            let lenders = [nest.lane_lender, nest.total_lender];
+            let borrowers = [nest.lane_borrower, nest.total_borrower];
+            relatives.extend(lenders.into_iter().chain(borrowers).flatten());
+            relatives.extend(&nest.awaits);
+        }
+        relatives
+    }
+
     /// Whether its slot of its lane and its share of the total are its own.
     fn owns(&self) -> (bool, bool) {
         self.nest().map_or((true, true), |nest| {
@@ -100,61 +117,56 @@ impl<T> Scheduler<T> {
         self.favour_below(parent, now);
     }
 
-    /// The body of `parent` does not wait for `child` any more. A child that runs keeps what it was lent until it ends.
+    /// The body of `parent` does not wait for `child` any more. What runs keeps what it was lent until it ends; what has
+    /// not started loses it to the others that the family waits for.
     pub(crate) fn leave_child(&mut self, parent: CommandKey, child: CommandKey, now: u64) {
+        if !self.awaits(parent, child) {
+            return;
+        }
         self.forget_child(parent, child);
+        self.unfavour(child, now);
         self.unfavour_below(child, now);
-        self.favour_families(&[parent, child], now);
+        self.favour_after(parent, now);
+        self.favour_below(child, now);
     }
 
-    /// A child is awaited no more, or is gone.
+    /// Takes back what was set aside below a command by those above it that do not wait for it any more.
+    fn unfavour_below(&mut self, parent: CommandKey, now: u64) {
+        for child in self.awaited(parent) {
+            match self.alive(child).map(Entry::favour) {
+                Some(Favour::Lent(lender)) if !self.is_awaited_by(child, lender) => {
+                    self.unfavour(child, now);
+                }
+                _ => self.unfavour_below(child, now),
+            }
+        }
+    }
+
+    fn awaited(&self, parent: CommandKey) -> Vec<CommandKey> {
+        let nest = self.alive(parent).and_then(Entry::nest);
+        nest.map_or_else(Vec::new, |nest| nest.awaits.clone())
+    }
+
+    /// Whether an ancestor waits for a command, at any number of removes.
+    fn is_awaited_by(&self, child: CommandKey, ancestor: CommandKey) -> bool {
+        let mut below = child;
+        while let Some(above) = self.parent_of(below)
+            && self.awaits(above, below)
+        {
+            if above == ancestor {
+                return true;
+            }
+            below = above;
+        }
+        false
+    }
+
+    /// A child that is gone is not awaited any more, also when nobody says so.
     pub(super) fn forget_child(&mut self, parent: CommandKey, child: CommandKey) {
-        let Some(entry) = self.entries.get_mut(parent.slot) else {
-            return;
-        };
-        if entry.serial == parent.serial
-            && let Some(nest) = entry.terms.as_mut().and_then(|terms| terms.nest.as_mut())
+        if self.awaits(parent, child)
+            && let Some(nest) = self.nest_mut(parent)
         {
             nest.awaits.retain(|awaited| *awaited != child);
-        }
-    }
-
-    /// Those whose slots may come free, or whose children may be lent them, when a command gives up its own.
-    pub(super) fn relatives(&self, slot: u32) -> Vec<CommandKey> {
-        let Some(terms) = self.entries[slot].terms.as_deref() else {
-            return Vec::new();
-        };
-        let nest = terms.nest.as_deref();
-        let ties = nest.map(|nest| {
-            [
-                nest.lane_lender,
-                nest.total_lender,
-                nest.lane_borrower,
-                nest.total_borrower,
-            ]
-        });
-        let ties = ties.into_iter().flatten().flatten();
-        terms.parent.into_iter().chain(ties).collect()
-    }
-
-    /// Favours every awaited child that can be favoured, under a new total limit.
-    pub(super) fn favour_all(&mut self, now: u64) {
-        let parents = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.nest().is_some_and(|nest| !nest.awaits.is_empty()));
-        let parents: Vec<CommandKey> = parents.map(|(slot, entry)| entry.key(slot)).collect();
-        for parent in parents {
-            self.favour_below(parent, now);
-        }
-    }
-
-    /// Sends a command and its awaited descendants back into their turns, as far as they have not started.
-    fn unfavour_below(&mut self, key: CommandKey, now: u64) {
-        self.unfavour(key, now);
-        let awaited = self.alive(key).and_then(Entry::nest);
-        for child in awaited.map_or_else(Vec::new, |nest| nest.awaits.clone()) {
-            self.unfavour_below(child, now);
         }
     }
 
@@ -170,6 +182,11 @@ impl<T> Scheduler<T> {
         }
         let terms = entry.terms.get_or_insert_default();
         Some(terms.nest.get_or_insert_default())
+    }
+
+    fn nest_if_any(&mut self, key: CommandKey) -> Option<&mut Nest> {
+        let entry = self.entries.get_mut(key.slot)?;
+        entry.terms.as_mut()?.nest.as_deref_mut()
     }
 
     fn parent_of(&self, key: CommandKey) -> Option<CommandKey> {
@@ -203,11 +220,7 @@ impl<T> Scheduler<T> {
 
     /// Favours the awaited descendants of a command that can be favoured now.
     fn favour_below(&mut self, parent: CommandKey, now: u64) {
-        let awaited = match self.alive(parent).and_then(Entry::nest) {
-            Some(nest) => nest.awaits.clone(),
-            None => return,
-        };
-        for child in awaited {
+        for child in self.awaited(parent) {
             if self
                 .alive(child)
                 .is_some_and(|child| child.state == State::Ready)
@@ -219,8 +232,26 @@ impl<T> Scheduler<T> {
         }
     }
 
+    /// Favours every awaited command that can be favoured now.
+    pub(super) fn favour_all(&mut self, now: u64) {
+        let lanes = self.lanes.iter();
+        let holders: Vec<u32> = lanes
+            .flat_map(|lane| lane.running.iter(&self.entries))
+            .filter(|slot| !self.entries[*slot].is_alone())
+            .collect();
+        for slot in holders {
+            let holder = self.entries[slot].key(slot);
+            self.favour_below(holder, now);
+        }
+    }
+
     /// Lets an awaited child that is ready go before the others of its lane, if a slot can be lent to it.
     pub(super) fn favour(&mut self, child: CommandKey, now: u64) {
+        let is_urged = |child: &Entry<T>| child.favour() == Favour::Urged;
+        if self.alive(child).is_some_and(is_urged) && self.lender_of(child).is_some() {
+            // It waits for a slot of the lane, which may never be free while its ancestor holds this one.
+            self.unfavour(child, now);
+        }
         let Some(entry) = self.alive(child) else {
             return;
         };
@@ -321,17 +352,13 @@ impl<T> Scheduler<T> {
     /// A command that gives its slots back gives back what it was lent, and hands on what it has lent itself. Returns
     /// whether a slot of its lane and one of the total become free.
     fn end_loans(&mut self, key: CommandKey, now: u64) -> (bool, bool) {
-        let terms = self.entries[key.slot].terms.as_mut();
-        let Some(nest) = terms.and_then(|terms| terms.nest.take()) else {
+        let Some(nest) = self.nest_if_any(key) else {
             return (true, true);
         };
-        // Who has not started goes back into its turn: there is nothing to lend any more.
-        let borrowers = [nest.lane_borrower, nest.total_borrower];
-        if let Some(terms) = &mut self.entries[key.slot].terms {
-            terms.nest = Some(nest);
-        }
-        for borrower in borrowers.into_iter().flatten() {
-            self.unfavour(borrower, now);
+        // Who has not started goes back into its turn: nothing is lent any more by this one, nor through it.
+        for child in std::mem::take(&mut nest.awaits) {
+            self.unfavour(child, now);
+            self.unfavour_below(child, now);
         }
         let terms = self.entries[key.slot].terms.as_mut();
         let Some(nest) = terms.and_then(|terms| terms.nest.take()) else {
@@ -385,36 +412,50 @@ impl<T> Scheduler<T> {
         let (key, number, lane) = (entry.key(slot), entry.key_number(), entry.lane);
         let (owns_lane, owns_total) = entry.owns();
         let heir = entry.nest().and_then(|nest| nest.lane_borrower);
+        let share_heir = entry.nest().and_then(|nest| nest.total_borrower);
         let (lane_free, total_free) = self.end_loans(key, now);
         let entry = &self.entries[slot];
         let stopping = usize::from(entry.state != State::Running);
         self.stopping -= stopping;
-        self.active -= usize::from(owns_total && total_free);
+        if owns_total {
+            self.lanes[lane.index()].shares -= 1;
+            match share_heir.filter(|_| !total_free) {
+                Some(heir) => self.gain_share(heir, now),
+                None => self.active -= 1,
+            }
+        }
         let heir = heir.filter(|_| !lane_free);
         let heir = heir
             .and_then(|heir| self.alive(heir))
             .map(Entry::key_number);
         let state = &mut self.lanes[lane.index()];
         state.stopping -= stopping;
-        state.runs -= 1;
         state.running.unlink(&mut self.entries, slot);
         match heir {
-            _ if !owns_lane => {}
+            _ if !owns_lane => state.borrowing -= 1,
             Some(heir) => state.hand_over(number, heir),
             None => state.vacate(number),
         }
     }
 
-    /// Slots of these came free, or will not be lent: their awaited children may use others.
-    pub(super) fn favour_families(&mut self, keys: &[CommandKey], now: u64) {
-        for &key in keys {
-            self.favour_below(key, now);
-            // A slot may have come back to any of those above, also where one in between waits no more.
-            let mut below = key;
-            while let Some(above) = self.parent_of(below) {
-                self.favour_below(above, now);
-                below = above;
-            }
+    /// A command goes on with a share of the total that was lent to it so far.
+    fn gain_share(&mut self, heir: CommandKey, now: u64) {
+        if let Some(lane) = self.alive(heir).map(|heir| heir.lane) {
+            self.lanes[lane.index()].shares += 1;
+            self.refresh(lane, now);
         }
+    }
+
+    /// A slot may have come back to the family of this command: those that it waits for may use it.
+    pub(super) fn favour_after(&mut self, member: CommandKey, now: u64) {
+        let mut top = member;
+        // From the top of those that wait, where the slot may have come back to.
+        while let Some(above) = self.parent_of(top)
+            && self.awaits(above, top)
+        {
+            top = above;
+        }
+        self.favour(top, now);
+        self.favour_below(top, now);
     }
 }

@@ -10,6 +10,7 @@ mod compare;
 mod fairness;
 mod invariants;
 mod nested;
+mod nesting;
 mod operation;
 mod regressions;
 pub(super) mod rules;

@@ -29,8 +29,7 @@ impl<T> Scheduler<T> {
         let missing = reserve - free;
         let lanes = self.lanes.iter().map(|lane| lane.share);
         let own: usize = lanes
-            .filter(|share| share.reserve > missing)
-            .map(|share| share.own)
+            .map(|share| share.own.min(share.reserve.saturating_sub(missing)))
             .sum();
         exempt + own.min(free)
     }
@@ -103,7 +102,7 @@ impl<T> Scheduler<T> {
         } else {
             0
         };
-        let reserve = state.policy.min.saturating_sub(state.active);
+        let reserve = state.policy.min.saturating_sub(state.shares);
         let exempt = if room > 0 { state.exempt() } else { 0 };
         let own = (room - exempt).min(reserve);
         let share = Share {

@@ -110,7 +110,7 @@ impl<T> Scheduler<T> {
     fn victim(&self) -> Option<(u32, u8)> {
         let lanes = self.lanes.iter().enumerate().filter(|(_, lane)| {
             // What a lane has below its minimum would be kept for it again.
-            lane.policy.preemptible && lane.active.saturating_sub(lane.stopping) > lane.policy.min
+            lane.policy.preemptible && lane.shares.saturating_sub(lane.stopping) > lane.policy.min
         });
         let youngest = lanes.filter_map(|(number, lane)| {
             let mut slot = lane.running.tail;

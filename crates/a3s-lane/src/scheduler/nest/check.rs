@@ -1,0 +1,162 @@
+//! Whether the ties between commands fit together: for tests.
+
+use super::super::Scheduler;
+use super::super::decision::{CommandKey, LaneKey};
+use super::super::entry::{Entry, State};
+use super::{Favour, Nest};
+
+type Checked = Result<(), String>;
+
+fn ensure(holds: bool, message: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(message()) }
+}
+
+impl<T> Scheduler<T> {
+    /// Checks that every tie has two ends, that every count is the number of what it counts, and that whoever could be
+    /// favoured is.
+    pub(in crate::scheduler) fn check_nests(&self) -> Checked {
+        let none = Nest::default();
+        for (slot, entry) in self.entries.iter() {
+            let key = entry.key(slot);
+            let nest = entry.nest().unwrap_or(&none);
+            self.check_lenders(key, entry, nest)?;
+            self.check_borrowers(key, nest)?;
+            self.check_favour(key, entry)?;
+            for &child in &nest.awaits {
+                ensure(self.parent_of(child) == Some(key), || {
+                    format!("{key:?} waits for {child:?}, which is gone")
+                })?;
+            }
+            let empty = nest.awaits.is_empty() && nest.is_alone();
+            ensure(entry.holds_slot() || empty, || {
+                format!("{key:?} lends, and holds no slot")
+            })?;
+        }
+        for lane in 0..self.lanes.len() as u32 {
+            self.check_lane(LaneKey(lane))?;
+        }
+        let owners = self.holders(|entry| entry.owns().1);
+        ensure(self.active == owners, || {
+            format!("{} active, {owners} shares of the total", self.active)
+        })
+    }
+
+    fn check_lenders(&self, key: CommandKey, entry: &Entry<T>, nest: &Nest) -> Checked {
+        if let Some(lender) = nest.lane_lender {
+            let above = self.alive(lender);
+            let fits = above.is_some_and(|above| {
+                above.lane == entry.lane
+                    && above.nest().and_then(|nest| nest.lane_borrower) == Some(key)
+            });
+            ensure(fits, || format!("{key:?} uses the slot of {lender:?}"))?;
+        }
+        if let Some(lender) = nest.total_lender {
+            let above = self.alive(lender).and_then(Entry::nest);
+            let fits = above.is_some_and(|above| above.total_borrower == Some(key));
+            ensure(fits, || format!("{key:?} uses the share of {lender:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_borrowers(&self, key: CommandKey, nest: &Nest) -> Checked {
+        if let Some(borrower) = nest.lane_borrower {
+            let fits = self.alive(borrower).is_some_and(|below| {
+                let lender = below.nest().and_then(|nest| nest.lane_lender);
+                below.favour() == Favour::Lent(key) || lender == Some(key)
+            });
+            ensure(fits, || format!("{key:?} lends its slot to {borrower:?}"))?;
+        }
+        if let Some(borrower) = nest.total_borrower {
+            let fits = self.alive(borrower).is_some_and(|below| {
+                let lender = below.nest().and_then(|nest| nest.total_lender);
+                let is_set_aside = below.favour() != Favour::None;
+                is_set_aside && self.parent_of(borrower) == Some(key) || lender == Some(key)
+            });
+            ensure(fits, || format!("{key:?} lends its share to {borrower:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_favour(&self, key: CommandKey, entry: &Entry<T>) -> Checked {
+        let parent = self.parent_of(key);
+        let parent = parent.filter(|parent| self.awaits(*parent, key));
+        let favour = entry.favour();
+        if favour == Favour::None {
+            let Some(parent) = parent.filter(|_| entry.state == State::Ready) else {
+                return Ok(());
+            };
+            let nest = self.alive(parent).and_then(Entry::nest);
+            let share_is_free = nest.is_some_and(|nest| nest.total_borrower.is_none());
+            let could = share_is_free && (self.total.is_some() || self.lender_of(key).is_some());
+            return ensure(!could, || format!("{key:?} is not favoured"));
+        }
+        ensure(entry.state == State::Ready, || {
+            format!("{key:?} is favoured and does not wait")
+        })?;
+        let Some(parent) = parent else {
+            return Err(format!("{key:?} is favoured and not awaited"));
+        };
+        let nest = self.alive(parent).and_then(Entry::nest);
+        ensure(
+            nest.is_some_and(|nest| nest.total_borrower == Some(key)),
+            || format!("{key:?} has no share set aside"),
+        )?;
+        match favour {
+            Favour::Lent(lender) => {
+                let nest = self.alive(lender).and_then(Entry::nest);
+                ensure(
+                    nest.is_some_and(|nest| nest.lane_borrower == Some(key)),
+                    || format!("{key:?} has no slot set aside"),
+                )?;
+                ensure(self.is_awaited_by(key, lender), || {
+                    format!("{lender:?} does not wait and lends to {key:?}")
+                })
+            }
+            _ => ensure(self.lender_of(key).is_none(), || {
+                format!("{key:?} could be lent a slot")
+            }),
+        }
+    }
+
+    fn check_lane(&self, lane: LaneKey) -> Checked {
+        let state = &self.lanes[lane.index()];
+        let owners = self.holders(|entry| entry.lane == lane && entry.owns().0);
+        let shares = self.holders(|entry| entry.lane == lane && entry.owns().1);
+        ensure(state.shares == shares, || {
+            format!("{lane:?}: {} shares, {shares} owners", state.shares)
+        })?;
+        let ready = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.lane == lane && matches!(entry.state, State::Ready));
+        let ready = ready.count();
+        ensure(state.active == owners && state.ready == ready, || {
+            format!(
+                "{lane:?}: {} active, {owners} slots, {} ready, {ready} commands",
+                state.active, state.ready
+            )
+        })
+    }
+
+    /// Whether nothing is left of any command.
+    pub(in crate::scheduler) fn is_empty_throughout(&self) -> bool {
+        let heaps = [&self.ready, &self.reserved, &self.exempt];
+        let lanes = self.lanes.iter().all(|lane| {
+            lane.pending() + lane.active + lane.stopping + lane.borrowing + lane.shares == 0
+                && lane.running.is_empty()
+                && lane.share.own + lane.share.common + lane.share.exempt == 0
+                && lane.keys() == 0
+        });
+        lanes
+            && heaps.iter().all(|heap| heap.len() == 0)
+            && self.boosts.len() + self.blocks.len() + self.timers.len() == 0
+            && self.pending + self.active + self.stopping + self.startable() == 0
+            && self.entries.len() == 0
+    }
+
+    fn holders(&self, which: impl Fn(&Entry<T>) -> bool) -> usize {
+        let entries = self.entries.iter().map(|(_, entry)| entry);
+        let holders = entries.filter(|entry| entry.holds_slot() && which(entry));
+        holders.count()
+    }
+}

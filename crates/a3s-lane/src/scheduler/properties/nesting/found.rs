@@ -1,0 +1,269 @@
+//! Counterexamples that were found, each with a name.
+
+use super::super::rules::{CommandRules, LaneRules};
+use super::family::{Family, Op, Setup};
+use crate::scheduler::{Ending, StopReason};
+
+/// Lanes of one slot.
+fn family<const LANES: usize>(total: Option<usize>) -> Family {
+    let lanes = vec![LaneRules::default(); LANES];
+    Family::new(Setup { lanes, total }, false)
+}
+
+impl Family {
+    fn submits(&mut self, lane: usize) -> u64 {
+        let rules = CommandRules::default();
+        self.submit(lane, None, &rules).expect("there is room")
+    }
+
+    fn spawns(&mut self, parent: u64, lane: usize) -> u64 {
+        let rules = CommandRules::default();
+        self.submit(lane, Some(parent), &rules)
+            .expect("there is room")
+    }
+
+    fn spawns_awaited(&mut self, parent: u64, lane: usize) -> u64 {
+        let child = self.spawns(parent, lane);
+        self.wait(parent, child);
+        child
+    }
+
+    fn starts(&mut self) -> Option<u64> {
+        self.next().expect("the promises hold")
+    }
+
+    fn ends(&mut self, serial: u64) {
+        self.conclude(serial, Ending::Completed).expect("it runs");
+        self.release(serial).expect("it is concluded");
+    }
+}
+
+#[test]
+fn a_body_that_has_waited_can_be_preempted_again() {
+    let low = LaneRules {
+        priority: 1,
+        preemptible: true,
+        ..LaneRules::default()
+    };
+    let mut family = Family::new(
+        Setup {
+            lanes: vec![low, LaneRules::default()],
+            total: Some(1),
+        },
+        false,
+    );
+    let parent = family.submits(0);
+    assert_eq!(family.starts(), Some(parent));
+    let child = family.spawns_awaited(parent, 0);
+    assert_eq!(family.starts(), Some(child));
+    family.ends(child);
+    family.submits(1);
+    assert_eq!(family.starts(), None);
+    let asked = family.scheduler.preempt(family.now);
+    assert_eq!(asked.map(|(key, _)| key.serial()), Some(parent));
+}
+
+#[test]
+fn a_sibling_is_lent_the_slot_when_the_first_child_is_left() {
+    let mut family = family::<1>(None);
+    let parent = family.submits(0);
+    family.starts();
+    let first = family.spawns_awaited(parent, 0);
+    let second = family.spawns_awaited(parent, 0);
+    family.leave(parent, first);
+    assert_eq!(family.starts(), Some(second));
+    assert_eq!(family.starts(), None);
+}
+
+#[test]
+fn a_wait_ends_for_the_one_who_waits_only() {
+    let mut family = family::<2>(None);
+    let parent = family.submits(0);
+    let other = family.submits(1);
+    family.starts();
+    family.starts();
+    let child = family.spawns_awaited(parent, 0);
+    family.leave(other, child);
+    assert_eq!(family.starts(), Some(child));
+}
+
+#[test]
+fn a_grandchild_does_not_start_in_the_slot_of_a_body_that_moves() {
+    let mut family = family::<2>(None);
+    let grandparent = family.submits(0);
+    family.starts();
+    let parent = family.spawns_awaited(grandparent, 1);
+    assert_eq!(family.starts(), Some(parent));
+    family.spawns_awaited(parent, 0);
+    family.leave(grandparent, parent);
+    assert_eq!(family.starts(), None);
+}
+
+#[test]
+fn a_slot_comes_back_past_a_parent_that_is_gone() {
+    let mut family = family::<2>(None);
+    let grandparent = family.submits(0);
+    family.starts();
+    let parent = family.spawns_awaited(grandparent, 1);
+    family.starts();
+    let grandchild = family.spawns_awaited(parent, 0);
+    assert_eq!(family.starts(), Some(grandchild));
+    family.abandon(parent).expect("it runs");
+    let second = family.spawns_awaited(grandparent, 0);
+    assert_eq!(family.starts(), None);
+    family.ends(grandchild);
+    assert_eq!(family.starts(), Some(second));
+}
+
+#[test]
+fn a_child_still_has_its_parents_share_when_the_lender_of_its_slot_ends() {
+    let mut family = family::<2>(Some(1));
+    let grandparent = family.submits(0);
+    family.starts();
+    let parent = family.spawns_awaited(grandparent, 1);
+    assert_eq!(family.starts(), Some(parent));
+    let grandchild = family.spawns_awaited(parent, 0);
+    family.abandon(grandparent).expect("it runs");
+    assert_eq!(family.starts(), Some(grandchild));
+}
+
+#[test]
+fn a_child_that_waits_for_a_slot_is_lent_the_one_that_comes_back() {
+    let mut family = family::<2>(Some(2));
+    let grandparent = family.submits(0);
+    family.starts();
+    let parent = family.spawns(grandparent, 1);
+    assert_eq!(family.starts(), Some(parent));
+    family.wait(grandparent, parent);
+    let grandchild = family.spawns_awaited(parent, 0);
+    assert_eq!(family.starts(), Some(grandchild));
+    let second = family.spawns_awaited(grandparent, 0);
+    assert_eq!(family.starts(), None);
+    family.ends(grandchild);
+    assert_eq!(family.starts(), Some(second));
+}
+
+#[test]
+fn a_total_that_is_set_during_a_wait_does_not_stop_the_child() {
+    let mut family = family::<2>(None);
+    let parent = family.submits(0);
+    family.starts();
+    let child = family.spawns_awaited(parent, 1);
+    family
+        .apply(&Op::SetTotal(Some(1)))
+        .expect("it is possible");
+    assert_eq!(family.starts(), Some(child));
+}
+
+#[test]
+fn the_first_key_comes_while_a_child_runs_in_a_lent_slot() {
+    let mut family = family::<1>(None);
+    let parent = family.submits(0);
+    family.starts();
+    let child = family.spawns_awaited(parent, 0);
+    family.starts();
+    let keyed = CommandRules {
+        key: Some(1),
+        ..CommandRules::default()
+    };
+    let keyed = family.submit(0, None, &keyed);
+    family.ends(child);
+    family.ends(parent);
+    assert_eq!(family.starts(), keyed);
+}
+
+/// It runs on its parent's share: what was kept for its lane is still there for others.
+#[test]
+fn a_child_on_a_lent_share_does_not_use_up_a_minimum() {
+    let roomy = LaneRules {
+        configured_min: 1,
+        configured_max: 2,
+        ..LaneRules::default()
+    };
+    let lanes = vec![LaneRules::default(), roomy, LaneRules::default()];
+    let total = Some(2);
+    let mut family = Family::new(Setup { lanes, total }, false);
+    let parent = family.submits(0);
+    family.starts();
+    let child = family.spawns_awaited(parent, 1);
+    family.submits(2);
+    assert_eq!(family.scheduler.startable(), 1);
+    assert_eq!(family.starts(), Some(child));
+    assert_eq!(family.starts(), None);
+    let kept = family.submits(1);
+    assert_eq!(family.starts(), Some(kept));
+}
+
+#[test]
+fn no_more_starts_are_promised_than_minimums_leave() {
+    let lane = |configured_min| LaneRules {
+        configured_min,
+        configured_max: 2,
+        ..LaneRules::default()
+    };
+    let lanes = vec![lane(0), lane(2), lane(2)];
+    let mut family = Family::new(Setup { lanes, total: None }, false);
+    family.submits(0);
+    family.starts();
+    let first = family.submits(1);
+    family.submits(1);
+    family
+        .apply(&Op::SetTotal(Some(4)))
+        .expect("it is possible");
+    assert_eq!(family.scheduler.startable(), 1);
+    assert_eq!(family.starts(), Some(first));
+    assert_eq!(family.starts(), None);
+}
+
+#[test]
+fn a_cancelled_parent_leaves_its_slot_to_the_child_that_runs_in_it() {
+    let mut family = family::<1>(Some(1));
+    let parent = family.submits(0);
+    family.starts();
+    let child = family.spawns_awaited(parent, 0);
+    family.starts();
+    let other = family.submits(0);
+    family.stop(parent, StopReason::Cancel).expect("it runs");
+    family.ends(parent);
+    assert_eq!(family.starts(), None);
+    family.ends(child);
+    assert_eq!(family.starts(), Some(other));
+}
+
+#[test]
+fn a_slot_is_not_lent_past_an_ancestor_that_is_gone() {
+    let mut family = family::<4>(None);
+    let first = family.submits(0);
+    family.starts();
+    let second = family.spawns_awaited(first, 1);
+    family.starts();
+    let third = family.spawns_awaited(second, 2);
+    family.starts();
+    family.spawns_awaited(third, 0);
+    family.abandon(second).expect("it runs");
+    assert_eq!(family.starts(), None);
+}
+
+#[test]
+fn an_awaited_child_counts_for_its_key_before_it_starts() {
+    let keyed_lane = LaneRules {
+        configured_max: 2,
+        key_max: Some(1),
+        ..LaneRules::default()
+    };
+    let lanes = vec![LaneRules::default(), keyed_lane];
+    let total = Some(2);
+    let mut family = Family::new(Setup { lanes, total }, false);
+    let keyed = CommandRules {
+        key: Some(1),
+        ..CommandRules::default()
+    };
+    let parent = family.submits(0);
+    family.starts();
+    let child = family.submit(1, Some(parent), &keyed);
+    family.wait(parent, child.expect("there is room"));
+    family.submit(1, None, &keyed);
+    assert_eq!(family.scheduler.startable(), 1);
+    assert_eq!(family.starts(), child);
+    assert_eq!(family.starts(), None);
+}
