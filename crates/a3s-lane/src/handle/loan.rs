@@ -1,7 +1,6 @@
 //! A command that waits for its child lends it its slots.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::scheduler::CommandKey;
 
@@ -19,8 +18,8 @@ pub(crate) struct Loan {
     parent: CommandKey,
     run: u32,
     child: u64,
-    /// Futures that wait for the child.
-    waiting: AtomicUsize,
+    /// Futures that wait for the child. Locked while the queue is told, so that it learns of changes in their order.
+    waiting: Mutex<usize>,
 }
 
 impl Loan {
@@ -34,8 +33,12 @@ impl Loan {
             parent,
             run,
             child,
-            waiting: AtomicUsize::new(0),
+            waiting: Mutex::new(0),
         }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, usize> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -50,7 +53,9 @@ impl Waiting {
             return;
         };
         self.0 = Some(Arc::clone(loan));
-        if loan.waiting.fetch_add(1, Ordering::SeqCst) == 0
+        let mut waiting = loan.waiting();
+        *waiting += 1;
+        if *waiting == 1
             && let Some(lender) = loan.lender.upgrade()
         {
             lender.lend(loan.parent, loan.run, loan.child);
@@ -60,8 +65,12 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(loan) = self.0.take()
-            && loan.waiting.fetch_sub(1, Ordering::SeqCst) == 1
+        let Some(loan) = self.0.take() else {
+            return;
+        };
+        let mut waiting = loan.waiting();
+        *waiting -= 1;
+        if *waiting == 0
             && let Some(lender) = loan.lender.upgrade()
         {
             lender.end(loan.parent, loan.child);
