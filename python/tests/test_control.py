@@ -195,6 +195,8 @@ def test_totals_and_limiters_of_the_constructor() -> None:
     with lane:
         assert lane.submit("api", "t", 1) == 1
         second = lane.enqueue("api", "t", 2)
+        # The limiter is asked when a worker looks for work.
+        wait_until(lambda: bool((second.explain() or {"reasons": []})["reasons"]))
         explanation = second.explain()
         assert explanation is not None
         assert [reason["reason"] for reason in explanation["reasons"]] == ["rate_limited"]
