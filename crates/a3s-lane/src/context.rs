@@ -218,6 +218,8 @@ impl CommandContext {
     /// submits to itself and waits goes on. Nobody else gets the slot in the meantime. A body that stops waiting before
     /// the child has ended goes on at once, beside the child in the same slot.
     ///
+    /// While it is awaited, a child starts also when its fairness key is paused or has as many slots as one key may.
+    ///
     /// A child is not kept waiting for room in a lane whose overflow rule is [`Overflow::Wait`](crate::Overflow::Wait).
     ///
     /// # Errors

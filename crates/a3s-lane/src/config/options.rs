@@ -412,6 +412,10 @@ impl LaneOptions {
         if self.limiters.iter().any(String::is_empty) {
             return Err(r#"limiters must have names that are not empty (got "")"#.into());
         }
+        let mut names = self.limiters.iter().enumerate();
+        if let Some((_, name)) = names.find(|(at, name)| self.limiters[..*at].contains(name)) {
+            return Err(format!("limiters must not name one twice (got {name:?})"));
+        }
         Ok(())
     }
 }

@@ -8,6 +8,9 @@
 //!   ancestor's slot. It is *lent* one.
 //! - In another lane it needs a slot of that lane, but under a total limit it uses its parent's share of the total. It is
 //!   *urged*.
+//!
+//! An awaited child does not wait for its key: neither the most slots of one key nor a pause of the key keep it back, since
+//! its parent holds a slot until it has ended. A paused lane does.
 
 #[cfg(test)]
 mod check;

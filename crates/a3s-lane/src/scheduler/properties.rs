@@ -9,7 +9,6 @@ mod bounds;
 mod compare;
 mod fairness;
 mod invariants;
-mod nested;
 mod nesting;
 mod operation;
 mod regressions;

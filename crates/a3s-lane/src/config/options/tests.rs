@@ -167,6 +167,10 @@ fn limiters_are_few_and_have_names() {
         refused(LaneOptions::new().with_limiter("a").with_limiter("")),
         r#"lane "api": limiters must have names that are not empty (got "")"#
     );
+    assert_eq!(
+        refused(LaneOptions::new().with_limiter("a").with_limiter("a")),
+        r#"lane "api": limiters must not name one twice (got "a")"#
+    );
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn the_operations_reach_every_rule() {
         let expected = if distributed && !cfg!(feature = "distributed") {
             0
         } else {
-            5
+            12
         };
         assert!(count >= expected, "{name} happened only {count} times");
     }

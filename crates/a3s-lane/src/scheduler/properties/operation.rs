@@ -196,7 +196,7 @@ fn decide() -> impl Strategy<Value = Op> {
 fn touch() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (any::<u8>(), reason()).prop_map(|(pick, reason)| Op::Stop { pick, reason }),
-        14 => (any::<u8>(), reason(), prop::bool::weighted(0.4))
+        18 => (any::<u8>(), reason(), prop::bool::weighted(0.5))
             .prop_map(|(pick, reason, concluded)| Op::StopHolding { pick, reason, concluded }),
         6 => any::<u8>().prop_map(|pick| Op::Beat { pick }),
         12 => (any::<u8>(), 0u64..8).prop_map(|(pick, actual)| Op::SettleCost { pick, actual }),

@@ -153,3 +153,37 @@ fn a_closed_queue_does_not_wake_up_for_a_boost() {
     world.apply(&Op::Open).expect("agreement");
     assert_eq!(world.scheduler.next_wake(), Some(world.now + 100));
 }
+
+/// The boost is the oldest command's: those behind it are no more urgent than what runs.
+#[test]
+#[cfg(feature = "distributed")]
+fn a_boosted_lane_takes_one_slot_at_a_time() {
+    let running = LaneRules {
+        priority: 1,
+        configured_max: 2,
+        preemptible: true,
+        grace_ns: 10,
+        ..LaneRules::default()
+    };
+    let boosted = LaneRules {
+        boost: Some(Boost {
+            deadline_ns: 100,
+            steps: Vec::new(),
+        }),
+        preemptible: false,
+        ..running.clone()
+    };
+    let ops = [
+        Op::Open,
+        Op::SetTotal(Some(2)),
+        submit(0, CommandRules::default()),
+        submit(0, CommandRules::default()),
+        Op::Settle,
+        submit(1, CommandRules::default()),
+        submit(1, CommandRules::default()),
+        Op::Advance(Jump::Ns(100)),
+        Op::Settle,
+    ];
+    let world = agree(&[running, boosted], &[], &ops);
+    assert_eq!(world.tally.preempted, 1);
+}

@@ -17,11 +17,32 @@ const KEYS: u8 = 4;
 pub(super) fn setup() -> impl Strategy<Value = Setup> {
     let lanes = prop::collection::vec(lane_rules(), 1..=6);
     let limiters = prop::collection::vec(limiter_rules(), LIMITERS..=LIMITERS);
-    (lanes, limiters, total()).prop_map(|(lanes, limiters, total)| Setup {
+    let any = (lanes, limiters, total()).prop_map(|(lanes, limiters, total)| Setup {
         lanes,
         limiters,
         total,
+    });
+    (any, prop::bool::weighted(0.4)).prop_map(|(setup, contended)| {
+        if contended {
+            with_contention(setup)
+        } else {
+            setup
+        }
     })
+}
+
+/// Lanes are ever less urgent and give way to those before, under a total that one lane fills. Of each two of the same
+/// priority one may become more urgent.
+fn with_contention(mut setup: Setup) -> Setup {
+    for (lane, number) in setup.lanes.iter_mut().zip(0..) {
+        lane.priority = number / 2;
+        lane.configured_min = 0;
+        lane.configured_max = 5;
+        lane.preemptible = true;
+        lane.boost = lane.boost.take().filter(|_| number % 2 == 1);
+    }
+    setup.total = Some(setup.total.map_or(3, |total| total.clamp(1, 4)));
+    setup
 }
 
 pub(super) fn total() -> impl Strategy<Value = Option<usize>> {

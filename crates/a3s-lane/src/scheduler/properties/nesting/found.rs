@@ -116,6 +116,22 @@ fn a_slot_comes_back_past_a_parent_that_is_gone() {
 }
 
 #[test]
+fn a_slot_comes_back_although_the_grandparent_is_gone() {
+    let mut family = family::<2>(None);
+    let grandparent = family.submits(0);
+    family.starts();
+    let parent = family.spawns_awaited(grandparent, 1);
+    family.starts();
+    let first = family.spawns_awaited(parent, 1);
+    let second = family.spawns_awaited(parent, 1);
+    family.abandon(grandparent).expect("it runs");
+    assert_eq!(family.starts(), Some(first));
+    assert_eq!(family.starts(), None);
+    family.ends(first);
+    assert_eq!(family.starts(), Some(second));
+}
+
+#[test]
 fn a_child_still_has_its_parents_share_when_the_lender_of_its_slot_ends() {
     let mut family = family::<2>(Some(1));
     let grandparent = family.submits(0);
