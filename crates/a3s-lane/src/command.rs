@@ -140,6 +140,12 @@ pub trait Command: Send + Sync {
     fn payload(&self) -> Option<Value> {
         None
     }
+
+    /// Whether the handler of its type runs this command, on the handler's executor.
+    #[doc(hidden)]
+    fn needs_handler(&self) -> bool {
+        false
+    }
 }
 
 /// A command that is pure data: the handler of its type runs it.
@@ -179,5 +185,9 @@ impl Command for JsonCommand {
 
     fn payload(&self) -> Option<Value> {
         Some(self.payload.clone())
+    }
+
+    fn needs_handler(&self) -> bool {
+        true
     }
 }

@@ -9,13 +9,15 @@ use std::time::Duration;
 use super::attempt::{self, Abort, Ended};
 use super::observer::Sample;
 use super::settle::Finished;
-use super::sync::{MutexGuard, yield_now};
+use super::sync::{MutexGuard, Runtime, yield_now};
 use super::taken::{Stage, Taken};
 use super::trace::ExecuteSpan;
 use super::{Engine, State};
 use crate::command::StopReason;
 use crate::context::{Attempt, CommandContext};
 use crate::error::LaneError;
+use crate::executor;
+use crate::scheduler::CommandKey;
 
 /// A runner gives way to other tasks after this many commands that never suspended it.
 const STREAK: u32 = 64;
@@ -50,6 +52,18 @@ impl State {
 struct Runner {
     engine: Arc<Engine>,
     stage: Stage,
+    /// Runs on an executor of a handler instead of the runtime of the queue.
+    hosted: bool,
+}
+
+/// What a runner begins with.
+enum First {
+    /// What it takes itself: it was armed.
+    Armed,
+    /// A command that somebody else has taken for it.
+    Taken(Box<Taken>),
+    /// An attempt that blocks another thread, and ends here without its help.
+    Overrun(Box<Finished>),
 }
 
 impl Engine {
@@ -60,8 +74,9 @@ impl Engine {
             let runner = Runner {
                 engine: Arc::clone(self),
                 stage: Stage::Armed,
+                hosted: false,
             };
-            self.spawn(runner.run(None));
+            self.spawn(runner.run(First::Armed));
         }
     }
 
@@ -70,8 +85,27 @@ impl Engine {
         let runner = Runner {
             engine: Arc::clone(self),
             stage: Stage::Busy(finished.key, finished.run),
+            hosted: false,
         };
-        self.spawn(runner.run(Some(Box::new(finished))));
+        self.spawn(runner.run(First::Overrun(Box::new(finished))));
+    }
+
+    /// Has a command that was taken run where it must. Called without the lock.
+    pub(super) fn hand_over(self: &Arc<Self>, mut taken: Taken) {
+        let executor = taken.executor.take();
+        let runner = Runner {
+            engine: Arc::clone(self),
+            stage: Stage::Busy(taken.key, taken.run),
+            hosted: executor.is_some(),
+        };
+        let run = runner.run(First::Taken(Box::new(taken)));
+        match executor {
+            None => self.spawn(run),
+            Some(executor) => {
+                let runtime = self.runtime.get().and_then(Runtime::handle);
+                executor::spawn(executor, run, runtime);
+            }
+        }
     }
 
     /// Ends a runner's being armed: it takes a command, if one can start.
@@ -117,14 +151,14 @@ impl Engine {
 }
 
 impl Runner {
-    /// Runs commands until nothing can start. An `overrun` attempt comes first: it blocks another thread, and ends
-    /// here without its help.
-    async fn run(mut self, overrun: Option<Box<Finished>>) {
+    /// Runs commands until nothing can start.
+    async fn run(mut self, first: First) {
         let engine = Arc::clone(&self.engine);
         let mut context = CommandContext::new(Arc::clone(&engine));
-        let mut next = match overrun {
-            None => self.first_take(),
-            Some(finished) => {
+        let mut next = match first {
+            First::Armed => self.first_take(),
+            First::Taken(taken) => Some(*taken),
+            First::Overrun(finished) => {
                 Box::pin(engine.finish_awaited(&mut self.stage, *finished, true)).await
             }
         };
@@ -176,7 +210,7 @@ impl Runner {
             };
         }
         let mut state = self.engine.lock();
-        if state.resting.is_some() || state.closed.is_some() || state.announced {
+        if self.hosted || state.resting.is_some() || state.closed.is_some() || state.announced {
             return Poll::Ready(ControlFlow::Break(()));
         }
         state.rests += 1;
@@ -215,6 +249,7 @@ async fn execute(
         wait_ns,
         submitted,
         timer_first,
+        executor: _,
     } = taken;
     if timer_first {
         yield_now().await;
@@ -304,6 +339,16 @@ impl Drop for Runner {
                     state.armed -= 1;
                 }
             }
+            Stage::Busy(key, run) if self.hosted => {
+                // Not on this thread: an executor drops its tasks anywhere, also under a lock of the queue.
+                let orphan = Orphan {
+                    engine: Arc::clone(&self.engine),
+                    key,
+                    run,
+                };
+                self.engine.spawn(async move { drop(orphan) });
+                return;
+            }
             Stage::Busy(key, attempt) => {
                 let error = if panicked {
                     let text = "the command's destructor or an observer panicked";
@@ -322,6 +367,24 @@ impl Drop for Runner {
             self.engine.close(gone);
         }
         // Also after a close by another runner, which left this one's command to it.
+        self.engine.check_quiet();
+    }
+}
+
+/// A command whose executor has dropped its runner. Dropping this settles the command.
+struct Orphan {
+    engine: Arc<Engine>,
+    key: CommandKey,
+    run: u32,
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        let gone = "the executor of the command's handler is gone";
+        let error = LaneError::QueueError(gone.to_owned());
+        self.engine.give_up(self.key, self.run, error);
+        let follow_up = self.engine.follow_up(&mut self.engine.lock());
+        self.engine.act(follow_up);
         self.engine.check_quiet();
     }
 }

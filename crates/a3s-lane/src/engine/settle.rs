@@ -513,8 +513,9 @@ impl Engine {
         take: bool,
         now: u64,
     ) -> Option<Taken> {
+        let mut elsewhere = Vec::new();
         let mut next = if take {
-            self.take(&mut state, now)
+            self.take_here(&mut state, now, &mut elsewhere)
         } else {
             None
         };
@@ -526,7 +527,8 @@ impl Engine {
                 Stage::Armed
             }
         };
-        let follow_up = self.follow_up(&mut state);
+        let mut follow_up = self.follow_up(&mut state);
+        follow_up.hand_over_first(elsewhere);
         if let Some(next) = &mut next {
             next.timer_first = follow_up.concerns_timer();
         }

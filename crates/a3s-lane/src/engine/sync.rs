@@ -38,6 +38,11 @@ impl Runtime {
         // Detached: a task ends when it has nothing left to do.
         drop(self.handle.spawn(task));
     }
+
+    /// What lets a thread of an executor use this runtime's timers.
+    pub(crate) fn handle(&self) -> Option<tokio::runtime::Handle> {
+        Some(self.handle.clone())
+    }
 }
 
 #[cfg(shuttle)]
@@ -49,6 +54,10 @@ impl Runtime {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         // A dropped handle would detach the task; the checker waits for the end of every other one.
         std::mem::forget(shuttle::future::spawn(task));
+    }
+
+    pub(crate) fn handle(&self) -> Option<tokio::runtime::Handle> {
+        None
     }
 }
 

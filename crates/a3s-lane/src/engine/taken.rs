@@ -8,6 +8,7 @@ use super::observer::Sample;
 use super::trace::SubmitSpan;
 use super::{Engine, LaneInfo, State};
 use crate::event::What;
+use crate::executor::{self, Executor};
 use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, LaneKey};
 
@@ -28,6 +29,8 @@ pub(super) struct Taken {
     /// The timer task was woken from this runner's thread, where tokio may run it only after this runner: let it
     /// run before the body, which may block the thread.
     pub(super) timer_first: bool,
+    /// Where it must run, if not on the runtime of the queue.
+    pub(super) executor: Option<Arc<dyn Executor>>,
 }
 
 impl Engine {
@@ -47,6 +50,7 @@ impl Engine {
                 state.scheduler.abandon(start.key, start.run, now);
                 continue;
             };
+            let executor = self.executor_of(&work);
             let lane = &state.lanes[start.lane.index()];
             lane.room.freed();
             let wait_ns = start.wait_ns;
@@ -74,8 +78,42 @@ impl Engine {
                 wait_ns,
                 submitted,
                 timer_first: false,
+                executor,
             });
         }
+    }
+
+    fn executor_of(&self, work: &Work) -> Option<Arc<dyn Executor>> {
+        if !self.handlers.has_executors() || !work.needs_handler() {
+            return None;
+        }
+        self.handlers.executor(command_type(work))
+    }
+
+    /// As [`take`](Self::take), for the executor of this thread; what others must run goes to `elsewhere`.
+    pub(super) fn take_here(
+        &self,
+        state: &mut State,
+        now: u64,
+        elsewhere: &mut Vec<Taken>,
+    ) -> Option<Taken> {
+        loop {
+            let taken = self.take(state, now)?;
+            if !self.handlers.has_executors() || executor::is_current(taken.executor.as_ref()) {
+                return Some(taken);
+            }
+            elsewhere.push(taken);
+        }
+    }
+
+    /// With executors: takes everything that can start, to hand it to them once the lock is released.
+    pub(super) fn take_all(&self, state: &mut State) -> Vec<Taken> {
+        let mut all = Vec::new();
+        if self.handlers.has_executors() && state.scheduler.startable() > 0 {
+            let now = self.now();
+            all.extend(std::iter::from_fn(|| self.take(state, now)));
+        }
+        all
     }
 }
 

@@ -7,6 +7,7 @@ use super::attempt::{Abort, AttemptCell};
 use super::leave::{Departure, Leaving};
 use super::runner::{RestingRunner, stop_error};
 use super::settle::Finished;
+use super::taken::Taken;
 use super::{Engine, State};
 use crate::command::StopReason;
 use crate::scheduler::{CommandKey, Due};
@@ -37,6 +38,8 @@ pub(super) struct FollowUp {
     timer: TimerChange,
     /// Running commands that must make room for more urgent ones.
     preempted: Vec<Asked>,
+    /// Commands that were taken and must be handed to where they run.
+    elsewhere: Vec<Taken>,
 }
 
 /// A running command that is to be told to stop, without the lock.
@@ -66,11 +69,20 @@ impl FollowUp {
     pub(super) fn concerns_timer(&self) -> bool {
         self.timer != TimerChange::None
     }
+
+    /// Adds commands that were taken before it was made.
+    pub(super) fn hand_over_first(&mut self, mut elsewhere: Vec<Taken>) {
+        if !elsewhere.is_empty() {
+            elsewhere.append(&mut self.elsewhere);
+            self.elsewhere = elsewhere;
+        }
+    }
 }
 
 impl Engine {
     /// Counts the tasks that the present state calls for.
     pub(super) fn follow_up(&self, state: &mut State) -> FollowUp {
+        let elsewhere = self.take_all(state);
         let preempted = if state.scheduler.may_preempt() && state.scheduler.startable() == 0 {
             state.preempt(self.now())
         } else {
@@ -88,7 +100,10 @@ impl Engine {
             }
             _ => TimerChange::None,
         };
-        state.follow_up(timer, preempted)
+        FollowUp {
+            elsewhere,
+            ..state.follow_up(timer, preempted)
+        }
     }
 
     /// Does what [`follow_up`](Self::follow_up) found. Called without the lock.
@@ -97,6 +112,9 @@ impl Engine {
             runner.wake();
         }
         self.spawn_runners(follow_up.runners);
+        for taken in follow_up.elsewhere {
+            self.hand_over(taken);
+        }
         for asked in follow_up.preempted {
             asked.tell();
         }
@@ -130,13 +148,17 @@ impl Engine {
                 }
             }
         }
+        let elsewhere = self.take_all(&mut state);
         if state.scheduler.may_preempt() && state.scheduler.startable() == 0 {
             stop.extend(state.preempt(now));
         }
         let wake = state.scheduler.next_wake();
         state.timer.running = wake.is_some();
         state.timer.target = wake.unwrap_or_default();
-        let follow_up = state.follow_up(TimerChange::None, Vec::new());
+        let follow_up = FollowUp {
+            elsewhere,
+            ..state.follow_up(TimerChange::None, Vec::new())
+        };
         drop(state);
         self.act(follow_up);
         for asked in stop {
@@ -161,6 +183,7 @@ impl State {
             wake: resting.map(RestingRunner::into_waker),
             timer,
             preempted,
+            elsewhere: Vec::new(),
         }
     }
 

@@ -2,17 +2,28 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Handler;
+use crate::executor::Executor;
 
-type Handlers = HashMap<Box<str>, Arc<dyn Handler>>;
+type Handlers = HashMap<Box<str>, Placed>;
+
+/// A handler, and where it runs.
+struct Placed {
+    handler: Arc<dyn Handler>,
+    /// Absent for the runtime of the queue.
+    executor: Option<Arc<dyn Executor>>,
+}
 
 /// The handlers of a queue by command type. They may change while commands run: an attempt keeps the handler it began
 /// with.
 #[derive(Default)]
 pub(crate) struct HandlerMap {
     handlers: RwLock<Handlers>,
+    /// There is, or was, a handler with an executor.
+    has_executors: AtomicBool,
 }
 
 impl HandlerMap {
@@ -21,17 +32,35 @@ impl HandlerMap {
         &self,
         command_type: impl Into<Box<str>>,
         handler: Arc<dyn Handler>,
+        executor: Option<Arc<dyn Executor>>,
     ) -> Option<Arc<dyn Handler>> {
-        self.write().insert(command_type.into(), handler)
+        if executor.is_some() {
+            self.has_executors.store(true, Ordering::Relaxed);
+        }
+        let placed = Placed { handler, executor };
+        let before = self.write().insert(command_type.into(), placed);
+        before.map(|placed| placed.handler)
     }
 
     pub(crate) fn get(&self, command_type: &str) -> Option<Arc<dyn Handler>> {
-        self.read().get(command_type).cloned()
+        let handlers = self.read();
+        Some(Arc::clone(&handlers.get(command_type)?.handler))
+    }
+
+    /// Whether [`executor`](Self::executor) can have an answer.
+    pub(crate) fn has_executors(&self) -> bool {
+        self.has_executors.load(Ordering::Relaxed)
+    }
+
+    /// Where the handler of this command type runs, if not on the runtime of the queue.
+    pub(crate) fn executor(&self, command_type: &str) -> Option<Arc<dyn Executor>> {
+        self.read().get(command_type)?.executor.clone()
     }
 
     /// No handler for this command type any more. Returns the one before.
     pub(crate) fn remove(&self, command_type: &str) -> Option<Arc<dyn Handler>> {
-        self.write().remove(command_type)
+        let before = self.write().remove(command_type);
+        before.map(|placed| placed.handler)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Handlers> {
@@ -72,11 +101,13 @@ mod tests {
     async fn handlers_are_found_replaced_and_removed() {
         let handlers = HandlerMap::default();
         assert_eq!(ask(&handlers, "a").await, None);
-        assert!(handlers.insert("a", answering(1)).is_none());
-        assert!(handlers.insert("b", answering(2)).is_none());
+        assert!(handlers.insert("a", answering(1), None).is_none());
+        assert!(handlers.insert("b", answering(2), None).is_none());
         assert_eq!(ask(&handlers, "a").await, Some(json!(1)));
         let begun = handlers.get("a").expect("it is there");
-        let before = handlers.insert("a", answering(3)).expect("it was there");
+        let before = handlers
+            .insert("a", answering(3), None)
+            .expect("it was there");
         assert!(Arc::ptr_eq(&begun, &before));
         assert_eq!(ask(&handlers, "a").await, Some(json!(3)));
         assert_eq!(ask(&handlers, "b").await, Some(json!(2)));

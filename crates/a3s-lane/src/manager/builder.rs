@@ -13,6 +13,7 @@ use crate::engine::unknown_limiter;
 use crate::engine::{LaneSpec, Observers, check_total};
 use crate::error::{LaneError, Result};
 use crate::event::EventEmitter;
+use crate::executor::Executor;
 use crate::handler::Handler;
 use crate::queue::{CommandQueue, Lane};
 #[cfg(feature = "distributed")]
@@ -24,6 +25,9 @@ use crate::testing::{Hooks, ManualClock, SubmissionLog};
 use crate::alerts::AlertManager;
 #[cfg(feature = "metrics")]
 use crate::metrics::QueueMetrics;
+
+/// A handler and the executor that it belongs to, if not the runtime of the queue.
+type Registered = (Arc<dyn Handler>, Option<Arc<dyn Executor>>);
 
 /// Configures and makes a [`QueueManager`].
 ///
@@ -37,7 +41,7 @@ pub struct QueueManagerBuilder {
     total: Option<usize>,
     #[cfg(feature = "distributed")]
     limiters: Vec<(String, LimiterConfig)>,
-    handlers: Vec<(String, Arc<dyn Handler>)>,
+    handlers: Vec<(String, Registered)>,
     observers: Observers,
     hooks: Hooks,
 }
@@ -156,7 +160,25 @@ impl QueueManagerBuilder {
         command_type: impl Into<String>,
         handler: impl Handler + 'static,
     ) -> Self {
-        self.handlers.push((command_type.into(), Arc::new(handler)));
+        let handler = Arc::new(handler);
+        self.handlers.push((command_type.into(), (handler, None)));
+        self
+    }
+
+    /// As [`with_handler`](Self::with_handler), for a handler that runs on an executor of its own, such as an
+    /// [`EventLoop`](crate::EventLoop): its futures are polled and dropped on threads of that executor only.
+    ///
+    /// Lanes, limits and order are the same. What a submitter or a finishing handler makes startable for this executor goes
+    /// to it in the same call.
+    pub fn with_handler_on(
+        mut self,
+        command_type: impl Into<String>,
+        handler: impl Handler + 'static,
+        executor: Arc<dyn Executor>,
+    ) -> Self {
+        let handler = Arc::new(handler);
+        self.handlers
+            .push((command_type.into(), (handler, Some(executor))));
         self
     }
 
@@ -267,8 +289,9 @@ impl QueueManagerBuilder {
         let dlq = dlq_size.map(DeadLetterQueue::new);
         let queue =
             CommandQueue::with_parts(emitter, dlq, storage.clone(), observers.clone(), hooks);
-        for (command_type, handler) in handlers {
-            queue.engine().handlers().insert(command_type, handler);
+        for (command_type, (handler, executor)) in handlers {
+            let known = queue.engine().handlers();
+            known.insert(command_type, handler, executor);
         }
         #[cfg(feature = "distributed")]
         for (name, config) in limiters {

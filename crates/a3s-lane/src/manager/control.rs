@@ -8,6 +8,7 @@ use crate::command::{Command, Priority};
 use crate::config::{LaneConfig, LaneOptions};
 use crate::engine::{Engine, LaneSpec};
 use crate::error::Result;
+use crate::executor::Executor;
 use crate::explain::Explanation;
 use crate::handle::CommandHandle;
 use crate::handler::Handler;
@@ -99,7 +100,21 @@ impl QueueManager {
         let command_type: String = command_type.into();
         self.engine()
             .handlers()
-            .insert(command_type, Arc::new(handler));
+            .insert(command_type, Arc::new(handler), None);
+    }
+
+    /// As [`register_handler`](Self::register_handler), for a handler that runs on an executor of its own; see
+    /// [`QueueManagerBuilder::with_handler_on`](crate::QueueManagerBuilder::with_handler_on).
+    pub fn register_handler_on(
+        &self,
+        command_type: impl Into<String>,
+        handler: impl Handler + 'static,
+        executor: Arc<dyn Executor>,
+    ) {
+        let command_type: String = command_type.into();
+        self.engine()
+            .handlers()
+            .insert(command_type, Arc::new(handler), Some(executor));
     }
 
     /// Takes the handler of a type away; such commands return their payload again. False when there was none.

@@ -5,6 +5,7 @@ mod support;
 
 mod context;
 mod events;
+mod executors;
 mod handlers;
 mod lifecycle;
 mod overflow;

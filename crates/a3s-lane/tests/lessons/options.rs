@@ -108,6 +108,10 @@ const OPTIONS: &[Covered] = &[
                 "behaviour/handlers.rs/the_handler_of_the_type_runs_the_command",
             ),
             (
+                "with_handler_on",
+                "behaviour/executors.rs/lanes_share_one_order_over_all_executors",
+            ),
+            (
                 "with_metrics",
                 "behaviour/metrics.rs/cancels_expiries_and_preemptions_are_counted",
             ),

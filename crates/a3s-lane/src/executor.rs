@@ -1,0 +1,123 @@
+//! Places where handlers run, other than the tokio runtime of the queue.
+//!
+//! A handler may belong to an [`Executor`]: the event loop of a program, or threads of its own. The queue then hands each
+//! start of such a command to that executor. Whoever submits or finishes on a thread of the executor starts what follows
+//! there, without a hop.
+
+mod event_loop;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+pub use event_loop::EventLoop;
+
+/// Runs tasks on threads of its own choice.
+///
+/// # Examples
+///
+/// An executor with one thread:
+///
+/// ```
+/// use std::sync::mpsc::{Sender, channel};
+///
+/// use a3s_lane::{Executor, ExecutorTask};
+///
+/// struct OneThread(Sender<ExecutorTask>);
+///
+/// impl OneThread {
+///     fn new() -> Self {
+///         let (sender, tasks) = channel::<ExecutorTask>();
+///         std::thread::spawn(move || tasks.into_iter().for_each(ExecutorTask::run));
+///         Self(sender)
+///     }
+/// }
+///
+/// impl Executor for OneThread {
+///     fn schedule(&self, task: ExecutorTask) {
+///         // A task that is dropped because the thread is gone settles its command with an error.
+///         let _ = self.0.send(task);
+///     }
+/// }
+/// # let _ = OneThread::new();
+/// ```
+pub trait Executor: Send + Sync {
+    /// Takes a task, to run it once and soon on a thread of this executor.
+    ///
+    /// Called from any thread, also from one that holds a lock of the queue: it must neither wait nor call the queue.
+    /// A command whose task is dropped instead settles with [`LaneError::QueueError`](crate::LaneError::QueueError), and is
+    /// not tried again.
+    fn schedule(&self, task: ExecutorTask);
+}
+
+/// A piece of work for an [`Executor`]: runs until it has to wait. It comes back through
+/// [`schedule`](Executor::schedule) when it can go on.
+pub struct ExecutorTask(async_task::Runnable);
+
+impl ExecutorTask {
+    /// Runs the task on this thread. Panics of a command's body do not come through.
+    pub fn run(self) {
+        self.0.run();
+    }
+}
+
+impl fmt::Debug for ExecutorTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecutorTask").finish_non_exhaustive()
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<dyn Executor>>> = const { RefCell::new(None) };
+}
+
+/// Whether this thread runs a task of `executor` now; `None` is the runtime of the queue.
+pub(crate) fn is_current(executor: Option<&Arc<dyn Executor>>) -> bool {
+    CURRENT.with_borrow(|current| match (current, executor) {
+        (None, None) => true,
+        (Some(current), Some(executor)) => {
+            std::ptr::addr_eq(Arc::as_ptr(current), Arc::as_ptr(executor))
+        }
+        _ => false,
+    })
+}
+
+/// A thread's being at an executor.
+struct Entered(Option<Arc<dyn Executor>>);
+
+fn enter(executor: &Arc<dyn Executor>) -> Entered {
+    Entered(CURRENT.replace(Some(Arc::clone(executor))))
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}
+
+/// Runs `future` on `executor`. While it is polled, the thread counts as being there, and as one of `runtime`.
+pub(crate) fn spawn(
+    executor: Arc<dyn Executor>,
+    future: impl Future<Output = ()> + Send + 'static,
+    runtime: Option<Handle>,
+) {
+    let place = Arc::clone(&executor);
+    let future = async move {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            let _runtime = runtime.as_ref().map(Handle::enter);
+            let _entered = enter(&place);
+            future.as_mut().poll(cx)
+        })
+        .await;
+    };
+    let schedule = move |runnable| executor.schedule(ExecutorTask(runnable));
+    let (runnable, task) = async_task::spawn(future, schedule);
+    // Detached: a task ends when it has nothing left to do.
+    task.detach();
+    runnable.schedule();
+}
