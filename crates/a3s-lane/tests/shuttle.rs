@@ -16,5 +16,7 @@
 mod command;
 #[path = "shuttle/end.rs"]
 mod end;
+#[path = "shuttle/hosted.rs"]
+mod hosted;
 #[path = "shuttle/progress.rs"]
 mod progress;
