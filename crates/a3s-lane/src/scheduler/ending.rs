@@ -83,8 +83,8 @@ impl<T> Scheduler<T> {
             Released::Requeued
         };
         self.refresh(lane, now);
-        for relative in relatives {
-            self.favour_after(relative, now);
+        for relative in &relatives {
+            self.favour_after(*relative, now);
         }
         released
     }
@@ -120,8 +120,8 @@ impl<T> Scheduler<T> {
         self.vacate(key.slot, now);
         let job = self.remove(key.slot);
         self.refresh(lane, now);
-        for relative in relatives {
-            self.favour_after(relative, now);
+        for relative in &relatives {
+            self.favour_after(*relative, now);
         }
         Some((lane, job))
     }

@@ -49,7 +49,15 @@ impl<K: Ord + Copy> IndexedHeap<K> {
     }
 
     /// Puts `slot` in with `key`, or changes its key.
+    #[inline]
     pub(crate) fn set(&mut self, slot: u32, key: K) {
+        // Most calls change nothing.
+        if self.get(slot) != Some(key) {
+            self.put(slot, key);
+        }
+    }
+
+    fn put(&mut self, slot: u32, key: K) {
         let at = slot as usize;
         if at >= self.position.len() {
             self.position.resize(at + 1, ABSENT);
@@ -73,15 +81,17 @@ impl<K: Ord + Copy> IndexedHeap<K> {
     }
 
     /// Takes `slot` out; does nothing when it is not in.
+    #[inline]
     pub(crate) fn remove(&mut self, slot: u32) {
-        let Some(&position) = self.position.get(slot as usize) else {
-            return;
-        };
-        if position == ABSENT {
-            return;
+        if let Some(&position) = self.position.get(slot as usize)
+            && position != ABSENT
+        {
+            self.take_out(slot, position as usize);
         }
+    }
+
+    fn take_out(&mut self, slot: u32, position: usize) {
         self.position[slot as usize] = ABSENT;
-        let position = position as usize;
         self.heap.swap_remove(position);
         if let Some(&(_, moved)) = self.heap.get(position) {
             self.position[moved as usize] = position as u32;
@@ -91,6 +101,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
     }
 
     /// Takes out the slot with the smallest key if `due` accepts that key.
+    #[inline]
     pub(crate) fn pop_if(&mut self, due: impl FnOnce(K) -> bool) -> Option<u32> {
         let (key, slot) = self.peek()?;
         if !due(key) {

@@ -36,6 +36,11 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// How many commands could start now.
+    pub(super) fn room(self) -> usize {
+        self.exempt + self.own + self.common
+    }
+
     /// A sum after one of its parts has changed.
     pub(super) fn replaced(self, before: Self, after: Self) -> Self {
         Self {

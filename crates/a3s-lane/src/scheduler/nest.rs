@@ -77,7 +77,15 @@ impl<T> Entry<T> {
 
     /// Who may use other slots when it gives up its own: its parent's family, those that it waited for, and those of
     /// whoever lent it slots or was lent some, which a dead command may stand between.
+    #[inline]
     pub(super) fn relatives(&self) -> Vec<CommandKey> {
+        match self.terms {
+            Some(_) => self.family(),
+            None => Vec::new(),
+        }
+    }
+
+    fn family(&self) -> Vec<CommandKey> {
         let parent = self.terms.as_ref().and_then(|terms| terms.parent);
         let mut relatives: Vec<CommandKey> = parent.into_iter().collect();
         if let Some(nest) = self.nest() {
@@ -413,6 +421,18 @@ impl<T> Scheduler<T> {
         self.forget_charges(slot);
         let entry = &self.entries[slot];
         let (key, number, lane) = (entry.key(slot), entry.key_number(), entry.lane);
+        if entry.nest().is_none() {
+            // Its slot and its share are its own, and nobody uses them.
+            let stopping = usize::from(entry.state != State::Running);
+            let state = &mut self.lanes[lane.index()];
+            state.running.unlink(&mut self.entries, slot);
+            state.stopping -= stopping;
+            state.shares -= 1;
+            state.vacate(number);
+            self.stopping -= stopping;
+            self.active -= 1;
+            return;
+        }
         let (owns_lane, owns_total) = entry.owns();
         let heir = entry.nest().and_then(|nest| nest.lane_borrower);
         let share_heir = entry.nest().and_then(|nest| nest.total_borrower);

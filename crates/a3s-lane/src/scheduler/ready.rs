@@ -8,6 +8,7 @@ use super::lane::Share;
 
 impl<T> Scheduler<T> {
     /// How many commands could start now, as far as limits on starts per time have not said otherwise.
+    #[inline]
     pub(crate) fn startable(&self) -> usize {
         let Share {
             reserve,
@@ -82,21 +83,10 @@ impl<T> Scheduler<T> {
 
     /// Brings the ready set up to date after anything about `lane` changed.
     pub(super) fn refresh(&mut self, lane: LaneKey, now: u64) {
-        let state = &mut self.lanes[lane.index()];
-        if let Some(block) = state.block {
-            let front = state.front(now).map(|slot| self.entries[slot].serial);
-            if front != Some(block.front) {
-                state.block = None;
-            }
-            // Another command may be the oldest now: the front may change at another time.
-            let change = state.next_boost_at(now);
-            let until = change.map_or(block.due, |at| at.min(block.due));
-            if state.block.is_some() && until != u64::MAX {
-                self.blocks.set(lane.0, until);
-            } else {
-                self.blocks.remove(lane.0);
-            }
+        if self.lanes[lane.index()].block.is_some() {
+            self.review_block(lane, now);
         }
+        let state = &mut self.lanes[lane.index()];
         let room = if state.block.is_none() {
             state.has_room_for()
         } else {
@@ -116,10 +106,13 @@ impl<T> Scheduler<T> {
             self.sum = self.sum.replaced(before, share);
         }
         if room == 0 {
-            self.ready.remove(lane.0);
-            self.reserved.remove(lane.0);
-            self.exempt.remove(lane.0);
-            self.boosts.remove(lane.0);
+            // Without room before, it is in none of them.
+            if before.room() > 0 {
+                self.ready.remove(lane.0);
+                self.reserved.remove(lane.0);
+                self.exempt.remove(lane.0);
+                self.boosts.remove(lane.0);
+            }
             return;
         }
         let rank = (state.effective_priority(now), state.last_served);
@@ -140,5 +133,25 @@ impl<T> Scheduler<T> {
         place(&mut self.exempt, exempt > 0);
         place(&mut self.reserved, own > 0);
         place(&mut self.ready, own == 0 && room > exempt);
+    }
+
+    /// Looks whether a lane that a limit has refused is still refused.
+    #[cold]
+    fn review_block(&mut self, lane: LaneKey, now: u64) {
+        let state = &mut self.lanes[lane.index()];
+        if let Some(block) = state.block {
+            let front = state.front(now).map(|slot| self.entries[slot].serial);
+            if front != Some(block.front) {
+                state.block = None;
+            }
+            // Another command may be the oldest now: the front may change at another time.
+            let change = state.next_boost_at(now);
+            let until = change.map_or(block.due, |at| at.min(block.due));
+            if state.block.is_some() && until != u64::MAX {
+                self.blocks.set(lane.0, until);
+            } else {
+                self.blocks.remove(lane.0);
+            }
+        }
     }
 }
