@@ -54,10 +54,17 @@ impl EventEmitter {
     }
 
     /// Sends what `what` makes, if anybody listens. `what` is not called otherwise.
+    #[inline]
     pub(crate) fn report(&self, what: impl FnOnce() -> What) {
         if self.shared.listening.load(Ordering::Relaxed) {
-            self.send(Record::now(what()));
+            self.send_what(what);
         }
+    }
+
+    /// Out of line: what is not sent must not cost room where it is not.
+    #[inline(never)]
+    fn send_what(&self, what: impl FnOnce() -> What) {
+        self.send(Record::now(what()));
     }
 
     /// Stops building events after the last listener has left.
