@@ -165,15 +165,18 @@ impl State {
     /// Counts the runners that must be spawned after the lock is released to keep the rule of this module.
     #[must_use]
     fn arm(&mut self) -> usize {
-        let startable = self.scheduler.startable();
-        if startable <= self.armed {
-            return 0;
-        }
-        // One more than can run at once: a runner spawned by a task that goes on to block its thread may be stuck
-        // behind it, where no other thread can take it.
-        let wanted = startable.min(self.workers + 1).saturating_sub(self.armed);
+        let wanted = self.wanted();
         self.armed += wanted;
         wanted
+    }
+
+    /// How many runners the rule of this module asks for beside the armed ones.
+    #[inline]
+    fn wanted(&self) -> usize {
+        // One more than can run at once: a runner spawned by a task that goes on to block its thread may be stuck
+        // behind it, where no other thread can take it.
+        let most = self.scheduler.startable().min(self.workers + 1);
+        most.saturating_sub(self.armed)
     }
 
     /// Draws a random number.

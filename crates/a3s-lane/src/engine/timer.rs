@@ -65,6 +65,22 @@ impl Asked {
 }
 
 impl FollowUp {
+    const NOTHING: Self = Self {
+        runners: 0,
+        wake: None,
+        timer: TimerChange::None,
+        preempted: Vec::new(),
+        elsewhere: Vec::new(),
+    };
+
+    fn is_nothing(&self) -> bool {
+        self.runners == 0
+            && self.wake.is_none()
+            && self.timer == TimerChange::None
+            && self.preempted.is_empty()
+            && self.elsewhere.is_empty()
+    }
+
     /// Whether the timer task is about to learn of an earlier time.
     pub(super) fn concerns_timer(&self) -> bool {
         self.timer != TimerChange::None
@@ -81,7 +97,17 @@ impl FollowUp {
 
 impl Engine {
     /// Counts the tasks that the present state calls for.
+    #[inline(always)]
     pub(super) fn follow_up(&self, state: &mut State) -> FollowUp {
+        // Mostly none: what runs already takes what there is.
+        if state.is_attended() {
+            return FollowUp::NOTHING;
+        }
+        self.count_tasks(state)
+    }
+
+    #[inline(never)]
+    fn count_tasks(&self, state: &mut State) -> FollowUp {
         let elsewhere = self.take_all(state);
         let preempted = if state.scheduler.may_preempt() && state.scheduler.startable() == 0 {
             state.preempt(self.now())
@@ -107,7 +133,15 @@ impl Engine {
     }
 
     /// Does what [`follow_up`](Self::follow_up) found. Called without the lock.
+    #[inline(always)]
     pub(super) fn act(self: &Arc<Self>, follow_up: FollowUp) {
+        if !follow_up.is_nothing() {
+            self.call_tasks(follow_up);
+        }
+    }
+
+    #[inline(never)]
+    fn call_tasks(self: &Arc<Self>, follow_up: FollowUp) {
         if let Some(runner) = follow_up.wake {
             runner.wake();
         }
@@ -175,6 +209,13 @@ impl Engine {
 }
 
 impl State {
+    /// Whether there is clearly no task to call: nothing is due at any time, nothing may be preempted, and no runner is
+    /// wanted.
+    #[inline]
+    fn is_attended(&self) -> bool {
+        self.wanted() == 0 && !self.scheduler.may_preempt() && !self.scheduler.has_wakes()
+    }
+
     fn follow_up(&mut self, timer: TimerChange, preempted: Vec<Asked>) -> FollowUp {
         let wanted = self.arm();
         let resting = self.resting.take_if(|_| wanted > 0);

@@ -25,6 +25,10 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         self.heap.first().copied()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
     /// The key of `slot`, when it is in.
     pub(crate) fn get(&self, slot: u32) -> Option<K> {
         let position = *self.position.get(slot as usize)?;

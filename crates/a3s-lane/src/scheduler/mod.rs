@@ -442,6 +442,7 @@ impl<T> Scheduler<T> {
     }
 
     /// Whether [`preempt`](Self::preempt) can ever find something to do.
+    #[inline]
     pub(crate) fn may_preempt(&self) -> bool {
         self.preemptible_lanes > 0 && self.total.is_some()
     }

@@ -47,6 +47,12 @@ impl<T> Scheduler<T> {
         None
     }
 
+    /// Whether [`next_wake`](Self::next_wake) may have something to tell.
+    #[inline]
+    pub(crate) fn has_wakes(&self) -> bool {
+        !self.blocks.is_empty() || !self.timers.is_empty() || self.may_preempt()
+    }
+
     /// When [`tick`](Self::tick) has something to do next.
     pub(crate) fn next_wake(&self) -> Option<u64> {
         let block = self.blocks.peek().map(|(at, _)| at);

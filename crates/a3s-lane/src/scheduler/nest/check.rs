@@ -148,7 +148,7 @@ impl<T> Scheduler<T> {
                 && lane.keys() == 0
         });
         lanes
-            && heaps.iter().all(|heap| heap.len() == 0)
+            && heaps.iter().all(|heap| heap.is_empty())
             && self.boosts.len() + self.blocks.len() + self.timers.len() == 0
             && self.pending + self.active + self.stopping + self.startable() == 0
             && self.entries.len() == 0
