@@ -186,6 +186,7 @@ impl Drop for Settling<'_> {
 
 impl Settled<'_> {
     /// Resolves the receiver and hands over the next command.
+    #[inline(always)]
     fn resolve(mut self) -> Option<Taken> {
         if self.completed {
             self.lane.observer.watch_latency(&self.lane.id, self.run_ns);
@@ -373,6 +374,7 @@ impl Engine {
     }
 
     /// Frees the slot, carries out the verdict and takes the next command.
+    #[inline(always)]
     fn release<'a>(
         self: &'a Arc<Self>,
         stage: &mut Stage,
@@ -506,6 +508,7 @@ impl Engine {
     }
 
     /// Takes the next command for a runner, or arms the runner again, and releases the lock.
+    #[inline(always)]
     pub(super) fn carry_on(
         self: &Arc<Self>,
         stage: &mut Stage,

@@ -35,6 +35,7 @@ pub(super) struct Taken {
 
 impl Engine {
     /// Takes the most urgent command that may start now.
+    #[inline(always)]
     pub(super) fn take(&self, state: &mut State, now: u64) -> Option<Taken> {
         loop {
             let start = state.scheduler.next(now)?;
