@@ -49,7 +49,13 @@ pub(super) enum Placed {
     /// It is accepted, and somebody has to be told before it enters.
     Admitted(Box<Admitted>),
     /// Its lane is full, and says to wait.
-    Full(Incoming),
+    Full(Box<Incoming>),
+}
+
+/// A command that could not enter at once, as [`Placed`] tells.
+enum Unplaced {
+    Admitted(Box<Admitted>),
+    Full(Box<Incoming>),
 }
 
 /// A command that was accepted and is on its way into its lane.
@@ -63,7 +69,8 @@ pub(super) struct Admitted {
 /// What is left to do after a command has entered, without the lock.
 #[must_use]
 pub(super) struct Entered {
-    evicted: Option<Leaving>,
+    /// Boxed, as all that few submits need: it is handed on from call to call.
+    evicted: Option<Box<Leaving>>,
     /// A lane whose depth is watched, and its depth.
     watched: Option<(Arc<LaneInfo>, usize)>,
 }
@@ -196,7 +203,8 @@ impl State {
         }
         let evicted = submitted
             .evicted
-            .map(|(key, job)| self.leave(engine, key, lane, job, Departure::Dropped));
+            .map(|(key, job)| self.leave(engine, key, lane, job, Departure::Dropped))
+            .map(Box::new);
         let counts = self.counts(lane);
         let info = &self.lanes[lane.index()];
         info.observer.record(Sample::Submitted, counts);
@@ -238,18 +246,19 @@ impl Engine {
         command: Box<dyn Command>,
     ) -> Result<oneshot::Receiver<Result<Value>>> {
         let (reply, receiver) = oneshot::channel();
-        match self.accept(target, command, Reply::new(reply)).await {
-            Ok(()) => {
-                if self.hooks.inline {
-                    Box::pin(self.rest()).await;
-                }
-                Ok(receiver)
-            }
-            Err(Refusal { error, incoming }) => {
-                incoming.reply.forget();
-                Err(error)
-            }
+        let accepted = match self.accept_at_once(target, command, Reply::new(reply)) {
+            Ok(None) => Ok(()),
+            Ok(Some(unplaced)) => Box::pin(self.accept_later(target, unplaced)).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(Refusal { error, incoming }) = accepted {
+            incoming.reply.forget();
+            return Err(error);
         }
+        if self.hooks.inline {
+            Box::pin(self.rest()).await;
+        }
+        Ok(receiver)
     }
 
     /// As [`submit`](Self::submit); a refusal is sent as the reply.
@@ -259,18 +268,25 @@ impl Engine {
         command: Box<dyn Command>,
         reply: oneshot::Sender<Result<Value>>,
     ) {
-        if let Err(refusal) = self.accept(target, command, Reply::new(reply)).await {
+        let accepted = match self.accept_at_once(target, command, Reply::new(reply)) {
+            Ok(None) => return,
+            Ok(Some(unplaced)) => Box::pin(self.accept_later(target, unplaced)).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = accepted {
             let reply = refusal.incoming.reply;
             reply.send(Err(refusal.error), CommandStatus::Failed);
         }
     }
 
-    async fn accept(
+    /// Lets a command in without waiting, if that can be: most submits never wait.
+    #[inline]
+    fn accept_at_once(
         self: &Arc<Self>,
         target: Target<'_>,
         command: Box<dyn Command>,
         reply: Reply,
-    ) -> std::result::Result<(), Refusal> {
+    ) -> std::result::Result<Option<Unplaced>, Refusal> {
         // The user's code is called before the lock is taken, never under it.
         let span = SubmitSpan::new(target.id, &*command);
         let incoming = Incoming {
@@ -282,11 +298,10 @@ impl Engine {
         match self.try_accept(target, incoming, false)? {
             Placed::Entered(entered) => {
                 self.entered(target.id, entered);
-                Ok(())
+                Ok(None)
             }
-            // Boxed, as all that few lanes need: most submits never wait.
-            Placed::Admitted(admitted) => Box::pin(self.place_admitted(admitted)).await,
-            Placed::Full(incoming) => Box::pin(self.accept_later(target, incoming)).await,
+            Placed::Admitted(admitted) => Ok(Some(Unplaced::Admitted(admitted))),
+            Placed::Full(incoming) => Ok(Some(Unplaced::Full(incoming))),
         }
     }
 
@@ -304,7 +319,7 @@ impl Engine {
         };
         match state.has_room(lane, has_waited) {
             Ok(()) => {}
-            Err(Crowded::Wait) => return Ok(Placed::Full(incoming)),
+            Err(Crowded::Wait) => return Ok(Placed::Full(Box::new(incoming))),
             Err(Crowded::Refused(error)) => return Err(Refusal { error, incoming }),
         }
         let serial = state.scheduler.reserve();
@@ -313,12 +328,16 @@ impl Engine {
         placed
     }
 
-    /// Waits for room in a full lane.
+    /// Goes on with a command that could not enter at once: waits for its storage, or for room in a full lane.
     async fn accept_later(
         self: &Arc<Self>,
         target: Target<'_>,
-        mut incoming: Incoming,
+        unplaced: Unplaced,
     ) -> std::result::Result<(), Refusal> {
+        let mut incoming = match unplaced {
+            Unplaced::Admitted(admitted) => return self.place_admitted(admitted).await,
+            Unplaced::Full(incoming) => *incoming,
+        };
         let room = match self.room_of(target) {
             Ok(room) => room,
             Err(error) => return Err(Refusal { error, incoming }),
@@ -336,7 +355,7 @@ impl Engine {
                     drop(place);
                     return self.place_admitted(admitted).await;
                 }
-                Placed::Full(back) => incoming = back,
+                Placed::Full(back) => incoming = *back,
             }
         }
     }
@@ -436,8 +455,8 @@ impl Engine {
         if let Some((info, depth)) = entered.watched {
             info.observer.watch_depth(&info.id, depth);
         }
-        if entered.evicted.is_some() {
-            self.dismiss(entered.evicted);
+        if let Some(evicted) = entered.evicted {
+            self.dismiss([*evicted]);
         }
     }
 

@@ -170,7 +170,7 @@ impl State {
                 Answer::Entered(CommandHandle::new(handle), entered, replaced)
             }
             Ok(Placed::Admitted(admitted)) => Answer::Admitted(handle, admitted, replaced),
-            Ok(Placed::Full(incoming)) => unreachable_full(incoming),
+            Ok(Placed::Full(incoming)) => unreachable_full(*incoming),
             Err(Refusal { error, incoming }) => {
                 self.forget_id(incoming.reply.extras());
                 incoming.reply.forget();
