@@ -58,6 +58,7 @@ impl LaneMetricsRecorder {
 }
 
 /// The process-wide instruments, or `None` before [`init_lane_metrics`].
+#[inline]
 pub fn metrics() -> Option<&'static LaneMetricsRecorder> {
     RECORDER.get()
 }
@@ -71,6 +72,7 @@ pub fn init_lane_metrics() {
 }
 
 /// Counts a command that a lane accepted.
+#[inline]
 pub fn record_submit(lane_name: &str) {
     if let Some(recorder) = metrics() {
         recorder.commands_submitted_total.add(1, &lane(lane_name));
