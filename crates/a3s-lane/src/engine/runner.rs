@@ -114,10 +114,11 @@ impl Engine {
         stage: &mut Stage,
         mut state: MutexGuard<'_, State>,
         now: u64,
-    ) -> Option<Taken> {
+        next: &mut Option<Taken>,
+    ) {
         *stage = Stage::Done;
         state.armed -= 1;
-        self.carry_on(stage, state, true, now)
+        self.carry_on(stage, state, true, now, next);
     }
 
     /// Makes a running attempt reachable. One that was told to stop before that is told again.
@@ -155,18 +156,20 @@ impl Runner {
     async fn run(mut self, first: First) {
         let engine = Arc::clone(&self.engine);
         let mut context = CommandContext::new(Arc::clone(&engine));
-        let mut next = match first {
-            First::Armed => self.first_take(),
-            First::Taken(taken) => Some(*taken),
+        let mut next = None;
+        match first {
+            First::Armed => self.first_take(&mut next),
+            First::Taken(taken) => next = Some(*taken),
             First::Overrun(finished) => {
-                Box::pin(engine.finish_awaited(&mut self.stage, *finished, true)).await
+                let stage = &mut self.stage;
+                Box::pin(engine.finish_awaited(stage, *finished, true, &mut next)).await;
             }
-        };
+        }
         loop {
             let mut streak = 0;
             let mut streak_since = next.as_ref().map_or(0, |taken| taken.started_at);
-            while let Some(taken) = next {
-                let (finished, suspended) = execute(&engine, &mut context, taken).await;
+            while next.is_some() {
+                let (finished, suspended) = execute(&engine, &mut context, &mut next).await;
                 if suspended {
                     streak = 0;
                     streak_since = finished.ended_at;
@@ -174,27 +177,27 @@ impl Runner {
                 streak += 1;
                 let lasted = finished.ended_at.saturating_sub(streak_since);
                 let give_way = streak >= STREAK || lasted >= STREAK_NS || !has_budget();
-                next = if finished.lane.must_await() {
-                    Box::pin(engine.finish_awaited(&mut self.stage, finished, !give_way)).await
+                let stage = &mut self.stage;
+                if finished.lane.must_await() {
+                    Box::pin(engine.finish_awaited(stage, finished, !give_way, &mut next)).await;
                 } else {
-                    engine.finish(&mut self.stage, finished, !give_way)
-                };
+                    engine.finish(stage, finished, !give_way, &mut next);
+                }
                 if give_way {
                     yield_now().await;
-                    next = self.first_take();
+                    self.first_take(&mut next);
                     streak = 0;
                     streak_since = next.as_ref().map_or(0, |taken| taken.started_at);
                 }
             }
-            next = match poll_fn(|cx| self.poll_rest(cx)).await {
-                ControlFlow::Continue(next) => next,
-                ControlFlow::Break(()) => return,
-            };
+            if poll_fn(|cx| self.poll_rest(cx, &mut next)).await.is_break() {
+                return;
+            }
         }
     }
 
     /// Waits to be armed again, and ends being armed; breaks when this runner must end instead.
-    fn poll_rest(&mut self, cx: &Context<'_>) -> Poll<ControlFlow<(), Option<Taken>>> {
+    fn poll_rest(&mut self, cx: &Context<'_>, next: &mut Option<Taken>) -> Poll<ControlFlow<()>> {
         if let Stage::Resting(rest) = self.stage {
             let now = self.engine.now();
             let mut state = self.engine.lock();
@@ -204,8 +207,8 @@ impl Runner {
                     Poll::Pending
                 }
                 _ => {
-                    let next = self.engine.end_armed(&mut self.stage, state, now);
-                    Poll::Ready(ControlFlow::Continue(next))
+                    self.engine.end_armed(&mut self.stage, state, now, next);
+                    Poll::Ready(ControlFlow::Continue(()))
                 }
             };
         }
@@ -222,18 +225,18 @@ impl Runner {
     }
 
     /// Ends being armed.
-    fn first_take(&mut self) -> Option<Taken> {
+    fn first_take(&mut self, next: &mut Option<Taken>) {
         let now = self.engine.now();
         self.engine
-            .end_armed(&mut self.stage, self.engine.lock(), now)
+            .end_armed(&mut self.stage, self.engine.lock(), now, next);
     }
 }
 
-/// Runs one attempt; also says whether it gave up the thread.
+/// Runs one attempt of the command that was taken; also says whether it gave up the thread.
 async fn execute(
     engine: &Arc<Engine>,
     context: &mut CommandContext,
-    taken: Taken,
+    taken: &mut Option<Taken>,
 ) -> (Finished, bool) {
     let Taken {
         key,
@@ -250,7 +253,7 @@ async fn execute(
         submitted,
         timer_first,
         executor: _,
-    } = taken;
+    } = taken.take().expect("a runner executes what it has taken");
     if timer_first {
         yield_now().await;
     }

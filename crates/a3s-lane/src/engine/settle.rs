@@ -159,8 +159,6 @@ pub(super) struct Settled<'a> {
     run_ns: u64,
     completed: bool,
     work: Option<Work>,
-    /// The next command for this runner.
-    pub(super) next: Option<Taken>,
     guard: Settling<'a>,
 }
 
@@ -185,34 +183,34 @@ impl Drop for Settling<'_> {
 }
 
 impl Settled<'_> {
-    /// Resolves the receiver and hands over the next command.
+    /// Resolves the receiver.
     #[inline(always)]
-    fn resolve(mut self) -> Option<Taken> {
+    fn resolve(mut self) {
         if self.completed {
             self.lane.observer.watch_latency(&self.lane.id, self.run_ns);
         }
         drop(self.answer.take());
         drop_command(self.work.take(), &self.lane.id);
         drop(self.guard);
-        self.next
     }
 }
 
 impl Engine {
-    /// Ends an attempt of a lane that has nobody to wait for. With `take` the next command for this runner comes back;
-    /// without it the runner counts as armed again. `stage` says so from the moment when the slot is free.
+    /// Ends an attempt of a lane that has nobody to wait for. With `take` the next command for this runner comes into
+    /// `next`; without it the runner counts as armed again. `stage` says so from the moment when the slot is free.
     pub(super) fn finish(
         self: &Arc<Self>,
         stage: &mut Stage,
         mut finished: Finished,
         take: bool,
-    ) -> Option<Taken> {
+        next: &mut Option<Taken>,
+    ) {
         let now = finished.ended_at;
         let mut state = self.lock();
         let Some(verdict) = state.conclude(&finished) else {
             drop(state);
             finished.discard();
-            return self.carry_on(stage, self.lock(), take, now);
+            return self.carry_on(stage, self.lock(), take, now, next);
         };
         finished.overrule(verdict);
         let mut letter = None;
@@ -228,8 +226,9 @@ impl Engine {
             Outcome { verdict, letter },
             take,
             now,
+            next,
         )
-        .resolve()
+        .resolve();
     }
 
     /// As [`finish`](Self::finish), for a lane that has somebody to wait for: the storage before the slot is free, the
@@ -239,11 +238,12 @@ impl Engine {
         stage: &mut Stage,
         mut finished: Finished,
         take: bool,
-    ) -> Option<Taken> {
+        next: &mut Option<Taken>,
+    ) {
         let concluded = self.lock().conclude(&finished);
         let Some(verdict) = concluded else {
             finished.discard();
-            return self.carry_on(stage, self.lock(), take, self.now());
+            return self.carry_on(stage, self.lock(), take, self.now(), next);
         };
         finished.overrule(verdict);
         let letter = self.dead_letter(&finished, verdict);
@@ -267,12 +267,13 @@ impl Engine {
             Outcome { verdict, letter },
             take,
             self.now(),
+            next,
         );
         self.record_awaited(&lane, key, sample).await;
         if buried {
             self.record_awaited(&lane, key, Sample::DeadLettered).await;
         }
-        settled.resolve()
+        settled.resolve();
     }
 
     /// The dead letter of a command that failed for good, when the queue keeps them.
@@ -374,6 +375,10 @@ impl Engine {
     }
 
     /// Frees the slot, carries out the verdict and takes the next command.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one part of an end, with two callers"
+    )]
     #[inline(always)]
     fn release<'a>(
         self: &'a Arc<Self>,
@@ -383,6 +388,7 @@ impl Engine {
         Outcome { verdict, letter }: Outcome,
         take: bool,
         now: u64,
+        next: &mut Option<Taken>,
     ) -> Settled<'a> {
         let sample = finished.sample(verdict);
         let status = finished.status(verdict);
@@ -476,7 +482,7 @@ impl Engine {
             state.forget(key, extras.as_ref());
             self.settling.fetch_add(1, Ordering::SeqCst);
         }
-        let next = self.carry_on(stage, state, take, now);
+        self.carry_on(stage, state, take, now, next);
         if answer.is_none() && next.is_none() {
             // A queue that ends waits for what runs, and this one does not run any more.
             self.check_quiet();
@@ -502,12 +508,11 @@ impl Engine {
             run_ns,
             completed,
             work,
-            next,
             guard,
         }
     }
 
-    /// Takes the next command for a runner, or arms the runner again, and releases the lock.
+    /// Takes the next command for a runner into `next`, or arms the runner again, and releases the lock.
     #[inline(always)]
     pub(super) fn carry_on(
         self: &Arc<Self>,
@@ -515,14 +520,14 @@ impl Engine {
         mut state: MutexGuard<'_, State>,
         take: bool,
         now: u64,
-    ) -> Option<Taken> {
+        next: &mut Option<Taken>,
+    ) {
+        *next = None;
         let mut elsewhere = Vec::new();
-        let mut next = if take {
-            self.take_here(&mut state, now, &mut elsewhere)
-        } else {
-            None
-        };
-        *stage = match &next {
+        if take {
+            self.take_here(&mut state, now, next, &mut elsewhere);
+        }
+        *stage = match next {
             Some(next) => Stage::Busy(next.key, next.run),
             None if take => Stage::Done,
             None => {
@@ -532,11 +537,10 @@ impl Engine {
         };
         let mut follow_up = self.follow_up(&mut state);
         follow_up.hand_over_first(elsewhere);
-        if let Some(next) = &mut next {
+        if let Some(next) = next {
             next.timer_first = follow_up.concerns_timer();
         }
         drop(state);
         self.act(follow_up);
-        next
     }
 }

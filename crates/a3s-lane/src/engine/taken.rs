@@ -34,12 +34,13 @@ pub(super) struct Taken {
 }
 
 impl Engine {
-    /// Takes the most urgent command that may start now.
+    /// Takes the most urgent command that may start now into `next`, where it stays: to move it costs more than to take
+    /// it.
     #[inline(always)]
-    pub(super) fn take(&self, state: &mut State, now: u64) -> Option<Taken> {
-        loop {
-            let start = state.scheduler.next(now)?;
-            let job = state.scheduler.job_mut(start.key)?;
+    pub(super) fn take(&self, state: &mut State, now: u64, next: &mut Option<Taken>) {
+        while let Some(start) = state.scheduler.next(now)
+            && let Some(job) = state.scheduler.job_mut(start.key)
+        {
             let work = job.take_work(start.stoppable);
             let submitted = job.span.take();
             let extras = job.reply.extras().cloned();
@@ -65,7 +66,7 @@ impl Engine {
             if start.relieved {
                 self.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
             }
-            return Some(Taken {
+            *next = Some(Taken {
                 key: start.key,
                 lane_key: start.lane,
                 lane: Arc::clone(lane),
@@ -81,6 +82,7 @@ impl Engine {
                 timer_first: false,
                 executor,
             });
+            return;
         }
     }
 
@@ -96,14 +98,17 @@ impl Engine {
         &self,
         state: &mut State,
         now: u64,
+        next: &mut Option<Taken>,
         elsewhere: &mut Vec<Taken>,
-    ) -> Option<Taken> {
-        loop {
-            let taken = self.take(state, now)?;
-            if !self.handlers.has_executors() || executor::is_current(taken.executor.as_ref()) {
-                return Some(taken);
+    ) {
+        self.take(state, now, next);
+        if self.handlers.has_executors() {
+            while let Some(taken) =
+                next.take_if(|taken| !executor::is_current(taken.executor.as_ref()))
+            {
+                elsewhere.push(taken);
+                self.take(state, now, next);
             }
-            elsewhere.push(taken);
         }
     }
 
@@ -112,7 +117,11 @@ impl Engine {
         let mut all = Vec::new();
         if self.handlers.has_executors() && state.scheduler.startable() > 0 {
             let now = self.now();
-            all.extend(std::iter::from_fn(|| self.take(state, now)));
+            all.extend(std::iter::from_fn(|| {
+                let mut next = None;
+                self.take(state, now, &mut next);
+                next
+            }));
         }
         all
     }
