@@ -40,28 +40,33 @@ impl<T> Arena<T> {
     /// # Panics
     ///
     /// With 2^32 - 1 values in it.
+    #[inline]
     pub(super) fn insert(&mut self, value: T) -> u32 {
-        self.length += 1;
-        if self.free != NONE {
-            let slot = self.free;
-            let place = &mut self.blocks[block(slot)][offset(slot)];
-            if let Slot::Free(next) = *place {
-                self.free = next;
-            }
-            *place = Slot::Taken(value);
-            return slot;
+        if self.free == NONE {
+            self.add_slot();
         }
+        self.length += 1;
+        let slot = self.free;
+        let place = &mut self.blocks[block(slot)][offset(slot)];
+        if let Slot::Free(next) = *place {
+            self.free = next;
+        }
+        *place = Slot::Taken(value);
+        slot
+    }
+
+    /// Adds one free slot.
+    fn add_slot(&mut self) {
         if self.blocks.last().is_none_or(|last| last.len() == BLOCK) {
             self.blocks.push(Vec::with_capacity(BLOCK));
         }
         let number = self.blocks.len() - 1;
         let last = &mut self.blocks[number];
         let slot = number * BLOCK + last.len();
-        last.push(Slot::Taken(value));
-        u32::try_from(slot)
-            .ok()
-            .filter(|slot| *slot != NONE)
-            .expect("fewer than 2^32 - 1 commands")
+        let slot = u32::try_from(slot).ok().filter(|slot| *slot != NONE);
+        let slot = slot.expect("fewer than 2^32 - 1 commands");
+        last.push(Slot::Free(self.free));
+        self.free = slot;
     }
 
     /// Takes the value out of `slot` and frees it.
