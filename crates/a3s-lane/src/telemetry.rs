@@ -37,7 +37,7 @@ pub use recorder::{
 };
 #[cfg(feature = "monitoring")]
 pub(crate) use spans::health_check_span;
-pub(crate) use spans::{execute_span, record_success, retry_span, submit_span};
+pub(crate) use spans::{execute_span, record_success, retry_span, submit_span, wants_spans};
 
 /// Name of the span from a command's submit to its first start.
 pub const SPAN_LANE_SUBMIT: &str = "a3s.lane.submit";

@@ -263,8 +263,8 @@ async fn execute(
         // Boxed, as all that few lanes need: the size of a runner is what spawning it costs.
         Box::pin(engine.record_awaited(&lane, lane_key, Sample::Started { wait_ns })).await;
     }
-    let name = engine.name(key, extras.as_deref());
-    let span = ExecuteSpan::new(&lane.id, &name, &*work, attempt, submitted);
+    let name = || engine.name(key, extras.as_deref());
+    let span = ExecuteSpan::new(&lane.id, name, &*work, attempt, submitted);
     context.begin(Attempt {
         key,
         run: number,

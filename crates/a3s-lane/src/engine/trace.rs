@@ -14,7 +14,11 @@ mod enabled {
     pub(crate) struct SubmitSpan(Option<Box<Span>>);
 
     impl SubmitSpan {
+        #[inline]
         pub(crate) fn new(lane: &str, command: &dyn Command) -> Self {
+            if !telemetry::wants_spans() {
+                return Self(None);
+            }
             let span = telemetry::submit_span(lane, command.command_type());
             Self((!span.is_disabled()).then(|| Box::new(span)))
         }
@@ -30,18 +34,22 @@ mod enabled {
 
     impl ExecuteSpan {
         /// `attempt` is counted from 1; the span tells how often the command was tried before.
+        #[inline]
         pub(crate) fn new(
             lane: &str,
-            name: &CommandName,
+            name: impl FnOnce() -> CommandName,
             command: &dyn Command,
             attempt: u32,
             submitted: SubmitSpan,
         ) -> Self {
+            if !telemetry::wants_spans() {
+                return Self(Span::none());
+            }
             let none = Span::none();
             let submitted = submitted.0.as_deref().unwrap_or(&none);
             Self(telemetry::execute_span(
                 lane,
-                name,
+                name(),
                 command.command_type(),
                 attempt.saturating_sub(1),
                 submitted,
@@ -106,7 +114,7 @@ mod enabled {
     impl ExecuteSpan {
         pub(crate) fn new(
             _lane: &str,
-            _name: &CommandName,
+            _name: impl FnOnce() -> CommandName,
             _command: &dyn Command,
             _attempt: u32,
             _submitted: SubmitSpan,

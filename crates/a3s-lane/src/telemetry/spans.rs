@@ -11,6 +11,12 @@ use super::{
     SPAN_LANE_EXECUTE, SPAN_LANE_RETRY, SPAN_LANE_SUBMIT, SPAN_TARGET,
 };
 
+/// Whether any subscriber of the process wants the spans of commands: one load and a comparison.
+#[inline]
+pub(crate) fn wants_spans() -> bool {
+    Level::INFO <= LevelFilter::current()
+}
+
 /// The span that `make` makes, if any subscriber of the process wants its level.
 ///
 /// This is one load and a comparison, inlined; the macro itself would build and drop a disabled span to find out.
