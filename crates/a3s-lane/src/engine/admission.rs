@@ -139,6 +139,7 @@ impl State {
     }
 
     /// Lets a command in that was admitted to `lane`.
+    #[inline]
     pub(super) fn place(
         &mut self,
         engine: &Engine,
@@ -164,6 +165,7 @@ impl State {
     }
 
     /// Puts an admitted command into its lane.
+    #[inline]
     fn enter(
         &mut self,
         engine: &Engine,
@@ -280,7 +282,7 @@ impl Engine {
     }
 
     /// Lets a command in without waiting, if that can be: most submits never wait.
-    #[inline]
+    #[inline(always)]
     fn accept_at_once(
         self: &Arc<Self>,
         target: Target<'_>,
@@ -305,6 +307,7 @@ impl Engine {
         }
     }
 
+    #[inline]
     fn try_accept(
         self: &Arc<Self>,
         target: Target<'_>,

@@ -522,7 +522,7 @@ impl Engine {
         now: u64,
         next: &mut Option<Taken>,
     ) {
-        *next = None;
+        debug_assert!(next.is_none(), "a runner holds one command");
         let mut elsewhere = Vec::new();
         if take {
             self.take_here(&mut state, now, next, &mut elsewhere);

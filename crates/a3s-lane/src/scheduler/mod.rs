@@ -235,6 +235,7 @@ impl<T> Scheduler<T> {
     }
 
     /// Puts a command into its lane. A lane that is full gives it back, or gives up its oldest command instead.
+    #[inline]
     pub(crate) fn submit(
         &mut self,
         lane: LaneKey,
