@@ -118,19 +118,20 @@ impl EventStream {
     }
 
     /// Pending means that nothing is buffered, never that the cooperative budget is spent.
+    #[inline]
     fn poll_record(&mut self, cx: &mut Context<'_>) -> Poll<Result<Record, RecvError>> {
-        if let Some(mut receiver) = self.receiver.take() {
-            let received = match receiver.try_recv() {
-                Ok(record) => Ok(record),
-                Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
-                Err(TryRecvError::Closed) => Err(RecvError::Closed),
-                Err(TryRecvError::Empty) => {
-                    self.waiting.set(receive(receiver));
-                    return self.poll_waiting(cx);
+        if let Some(receiver) = &mut self.receiver {
+            match receiver.try_recv() {
+                Ok(record) => return Poll::Ready(Ok(record)),
+                Err(TryRecvError::Lagged(missed)) => {
+                    return Poll::Ready(Err(RecvError::Lagged(missed)));
                 }
-            };
-            self.receiver = Some(receiver);
-            return Poll::Ready(received);
+                Err(TryRecvError::Closed) => return Poll::Ready(Err(RecvError::Closed)),
+                Err(TryRecvError::Empty) => {}
+            }
+        }
+        if let Some(receiver) = self.receiver.take() {
+            self.waiting.set(receive(receiver));
         }
         self.poll_waiting(cx)
     }
