@@ -212,7 +212,7 @@ impl State {
         info.observer.record(Sample::Submitted, counts);
         engine
             .emitter
-            .report(|| What::Submitted(Arc::clone(&info.id)));
+            .report(|| What::Submitted(Arc::clone(&info.told)));
         if submitted.pressure {
             engine
                 .emitter

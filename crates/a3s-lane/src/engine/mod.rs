@@ -79,6 +79,9 @@ pub(crate) struct LaneSpec {
 /// What the engine keeps of a lane besides the scheduler's part.
 pub(crate) struct LaneInfo {
     pub(crate) id: Arc<str>,
+    /// A copy of `id` for events. Subscribers on other threads count its uses, which must not slow down those who only
+    /// read the name.
+    told: Arc<str>,
     storage: Option<Arc<dyn Storage>>,
     observer: LaneObserver,
     room: Arc<Room>,
@@ -290,6 +293,7 @@ impl Engine {
         let room = room.unwrap_or_default();
         let info = Arc::new(LaneInfo {
             id: Arc::clone(&id),
+            told: id.to_string().into(),
             storage: spec.storage.clone(),
             observer,
             room: Arc::clone(&room),

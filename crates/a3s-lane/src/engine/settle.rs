@@ -306,7 +306,7 @@ impl Engine {
 
     /// Sends the event of an attempt's end. Called under the lock: events come in the order of what they tell.
     fn tell(&self, finished: &Finished, verdict: Verdict) {
-        let lane = || Arc::clone(&finished.lane.id);
+        let lane = || Arc::clone(&finished.lane.told);
         let name = || self.name(finished.key, finished.extras.as_deref());
         self.emitter.report(|| match (verdict, &finished.result) {
             (Verdict::Retry { attempt }, _) => What::Retry(lane(), name(), attempt),

@@ -61,7 +61,7 @@ impl Engine {
             self.emitter.report(|| {
                 let kind = lane.kind(command_type(&work));
                 let name = self.name(start.key, extras.as_deref());
-                What::Started(Arc::clone(&lane.id), name, kind)
+                What::Started(Arc::clone(&lane.told), name, kind)
             });
             if start.relieved {
                 self.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
