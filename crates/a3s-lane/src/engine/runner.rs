@@ -176,7 +176,8 @@ impl Runner {
                 }
                 streak += 1;
                 let lasted = finished.ended_at.saturating_sub(streak_since);
-                let give_way = streak >= STREAK || lasted >= STREAK_NS || !has_budget();
+                let has_budget = self.hosted || has_budget();
+                let give_way = streak >= STREAK || lasted >= STREAK_NS || !has_budget;
                 let stage = &mut self.stage;
                 if finished.lane.must_await() {
                     Box::pin(engine.finish_awaited(stage, finished, !give_way, &mut next)).await;
@@ -184,7 +185,11 @@ impl Runner {
                     engine.finish(stage, finished, !give_way, &mut next);
                 }
                 if give_way {
-                    yield_now().await;
+                    if self.hosted {
+                        queue_up().await;
+                    } else {
+                        yield_now().await;
+                    }
                     self.first_take(&mut next);
                     streak = 0;
                     streak_since = next.as_ref().map_or(0, |taken| taken.started_at);
@@ -321,6 +326,20 @@ pub(super) fn stop_error(reason: StopReason, limits: (Option<u64>, Option<u64>))
             LaneError::QueueError("the queue was shut down before the command ended".to_owned())
         }
     }
+}
+
+/// Goes to the end of the executor's queue. The runtime's own yield would wait for one of its workers where the executor's
+/// thread is one.
+async fn queue_up() {
+    let mut queued = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut queued, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Whether a command's first await is likely to get its turn: commands of one runner share its cooperative budget.

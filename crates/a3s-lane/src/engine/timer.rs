@@ -99,8 +99,9 @@ impl Engine {
     /// Counts the tasks that the present state calls for.
     #[inline(always)]
     pub(super) fn follow_up(&self, state: &mut State) -> FollowUp {
-        // Mostly none: what runs already takes what there is.
-        if state.is_attended() {
+        // Mostly none: what runs already takes what there is. One that runs at an executor may be stuck behind a body that
+        // blocks its thread: with executors nothing is left to those.
+        if !self.handlers.has_executors() && state.is_attended() {
             return FollowUp::NOTHING;
         }
         self.count_tasks(state)

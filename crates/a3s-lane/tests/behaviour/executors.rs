@@ -274,6 +274,49 @@ async fn a_loop_that_blocks_holds_up_neither_slots_nor_others() {
 }
 
 #[tokio::test]
+async fn a_runner_that_gives_way_at_a_blocked_loop_leaves_the_others_their_commands() {
+    let (event_loop, woken) = event_loop();
+    let manager = manager_on(&event_loop, LaneConfig::new(0, 3)).await;
+    // Longer than a runner goes on without giving way.
+    let spin = |_: Value, _: CommandContext| {
+        std::thread::sleep(Duration::from_millis(1));
+        async { Ok(Value::Null) }
+    };
+    let (free, blocked) = channel::<()>();
+    let (begin, begun) = channel::<()>();
+    let blocked = Mutex::new((begin, blocked));
+    let block = move |_: Value, _: CommandContext| {
+        {
+            let blocked = blocked.lock().expect("whole");
+            let _ = blocked.0.send(());
+            let _ = blocked.1.recv();
+        }
+        async { Ok(Value::Null) }
+    };
+    manager.register_handler_on("spin", spin, event_loop.clone());
+    manager.register_handler_on("block", block, event_loop.clone());
+    let spin = manager
+        .submit("only", named("spin"))
+        .await
+        .expect("accepted");
+    let block = manager
+        .submit("only", named("block"))
+        .await
+        .expect("accepted");
+    // Ends with the process.
+    std::thread::spawn(move || {
+        while let Ok(()) = woken.recv() {
+            event_loop.turn();
+        }
+    });
+    begun.recv().expect("the loop is blocked now");
+    outcome(spin).await.expect("it has ended");
+    run(&manager, "elsewhere").await.expect("it echoes");
+    drop(free);
+    outcome(block).await.expect("it ends");
+}
+
+#[tokio::test]
 async fn cancel_and_preemption_reach_a_handler_on_a_loop() {
     let (event_loop, _) = busy_loop();
     let lanes = [
