@@ -82,6 +82,8 @@ pub mod queue;
 #[cfg(feature = "distributed")]
 pub mod ratelimit;
 pub mod retry;
+#[cfg(test)]
+mod seeds;
 mod stats;
 pub mod storage;
 pub mod submission;

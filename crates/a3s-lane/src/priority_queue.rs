@@ -216,6 +216,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeds::cases(256))]
+
         #[test]
         fn ordered_is_the_order_of_pop(priorities in prop::collection::vec(0u8..5, 0..50)) {
             let mut queue = PriorityQueue::new();

@@ -160,6 +160,8 @@ fn serde_keeps_everything() {
 }
 
 proptest! {
+    #![proptest_config(crate::seeds::cases(256))]
+
     /// Between two changes the priority is constant, and at a change it differs for some base.
     #[test]
     fn next_change_is_exact(

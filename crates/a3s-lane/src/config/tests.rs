@@ -150,6 +150,8 @@ fn longest_timeout_survives_serialisation() {
 }
 
 proptest! {
+    #![proptest_config(crate::seeds::cases(256))]
+
     #[test]
     fn timeouts_survive_serialisation_to_the_nanosecond(nanos in 0u64..98 * 86_400 * 1_000_000_000) {
         let config = LaneConfig::new(1, 2).with_timeout(Duration::from_nanos(nanos));

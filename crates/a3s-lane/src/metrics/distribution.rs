@@ -183,6 +183,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeds::cases(256))]
+
         #[test]
         fn figures_match_the_sorted_values(
             values in prop::collection::vec(prop_oneof![0.0..1.0f64, 0.0..1e4f64, 1e4..1e12f64], 1..400),

@@ -356,6 +356,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeds::cases(256))]
+
         /// At most `max_commands` in every half-open window, and a refusal names the exact moment from which on the take
         /// succeeds.
         #[test]

@@ -341,6 +341,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeds::cases(256))]
+
         /// In every span of time: grants <= burst + max_commands * span / window. And a refusal names the exact moment
         /// from which on the take succeeds.
         #[test]

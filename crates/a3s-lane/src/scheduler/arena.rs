@@ -149,6 +149,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(crate::seeds::cases(256))]
+
         #[test]
         fn agrees_with_a_map(operations in prop::collection::vec((any::<bool>(), 0u32..1500), 1..3000)) {
             let mut arena = Arena::new();

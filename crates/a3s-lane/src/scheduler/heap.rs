@@ -162,6 +162,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(crate::seeds::cases(256))]
+
         #[test]
         fn agrees_with_a_sorted_map(operations in prop::collection::vec((0u8..4, 0u32..40, 0u64..30), 1..300)) {
             let mut heap = IndexedHeap::new();

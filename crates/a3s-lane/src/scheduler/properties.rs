@@ -16,3 +16,7 @@ pub(super) mod rules;
 mod slots;
 mod strategies;
 mod world;
+
+/// The fewest random operations that a property plays in one run of the tests: with more than ten of them, far more than
+/// 100,000 in all.
+const LEAST: usize = 20_000;

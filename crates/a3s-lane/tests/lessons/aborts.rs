@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tokio::time::sleep;
 
+use crate::seeds::{count_operation, properties};
 use crate::support::{builder_with, contextual, nothing, settled, submit_with, within};
 
 /// What a command does, and what is done to it.
@@ -90,7 +91,8 @@ fn body(plan: Body, running: &Arc<AtomicU32>) -> Box<dyn Command> {
                     sleep(ms(time)).await;
                     return Err(LaneError::CommandError("no".to_owned()));
                 }
-                Body::Panics => panic!("oh"),
+                // Without the message of the hook: many of them are part of the plan.
+                Body::Panics => std::panic::resume_unwind(Box::new("oh")),
                 Body::Hangs => std::future::pending().await,
                 Body::EndsWhenAsked(time) => {
                     context.cancellation().cancelled().await;
@@ -130,6 +132,7 @@ async fn play(plans: Vec<Plan>) {
     let running = Arc::new(AtomicU32::new(0));
     let mut submitters = Vec::new();
     for plan in plans {
+        count_operation();
         let lane = if plan.lane { "urgent" } else { "low" };
         let mut options = SubmitOptions::new().with_delay(ms(plan.delay));
         if let Some(ttl) = plan.ttl {
@@ -190,8 +193,8 @@ async fn play(plans: Vec<Plan>) {
     );
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+properties! {
+    cases: 64, least: 500;
 
     /// sindresorhus/p-queue#241, #168, #219, #239, piscinajs/piscina#869.
     #[test]

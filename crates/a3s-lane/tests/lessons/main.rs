@@ -4,6 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../src/seeds.rs"]
+mod seeds;
+
 mod aborts;
 mod dispatch;
 mod drain;

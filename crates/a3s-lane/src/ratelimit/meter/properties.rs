@@ -246,6 +246,8 @@ impl World {
 }
 
 proptest! {
+    #![proptest_config(crate::seeds::cases(256))]
+
     /// Whatever is taken, settled, forgotten and renewed: the level is what a replay of everything that was taken gives,
     /// each taking at what it was settled to last.
     #[test]

@@ -4,12 +4,14 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use super::LEAST;
 use super::operation::{Op, ops};
 use super::strategies::setup;
-use super::world::{Mode, Tally, cases, run};
+use super::world::{Mode, Tally, run};
+use crate::seeds::properties;
 
-proptest! {
-    #![proptest_config(cases(250))]
+properties! {
+    cases: 250, least: LEAST;
 
     /// Every decision, count and wake-up, after every operation and until all the work is done.
     #[test]

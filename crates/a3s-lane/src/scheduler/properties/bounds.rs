@@ -4,13 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
+use super::LEAST;
 use super::invariants::{follow, opened};
 use super::operation::ops;
 use super::rules::{LaneRules, MeterRules, RetryRules};
 use super::strategies::setup;
-use super::world::{Checked, Mode, World, cases, run};
+use super::world::{Checked, Mode, World, run};
 use crate::scheduler::model::Meter;
 use crate::scheduler::{Ending, LaneKey, Released, Scheduler};
+use crate::seeds::properties;
 
 /// Every buffer holds exactly what lives, in room that the largest number alive at once explains.
 fn bounded(world: &World) -> Checked {
@@ -42,8 +44,8 @@ fn bounded(world: &World) -> Checked {
     Ok(())
 }
 
-proptest! {
-    #![proptest_config(cases(60))]
+properties! {
+    cases: 220, least: LEAST;
 
     /// Buffers and heaps are bounded by the live commands, their keys and the lanes, whatever has come and gone.
     #[test]

@@ -2,10 +2,12 @@
 
 use proptest::prelude::*;
 
+use super::LEAST;
 use super::operation::{Jump, Op};
 use super::rules::{CommandRules, LaneRules, Setup};
-use super::world::{Mode, World, cases};
+use super::world::{Mode, World};
 use crate::scheduler::Ending;
+use crate::seeds::{count_operation, properties};
 
 /// What happens between two questions.
 #[derive(Debug, Clone)]
@@ -30,8 +32,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-proptest! {
-    #![proptest_config(cases(100))]
+properties! {
+    cases: 120, least: LEAST;
 
     /// With work of every key always ready, no key is more than one turn ahead of another: starts divided by weight differ
     /// by less than one start of the key that is ahead.
@@ -57,6 +59,7 @@ proptest! {
         let mut world = World::new(Mode::Follow, setup);
         world.apply(&Op::Open)?;
         for step in steps {
+            count_operation();
             // More than one operation starts, so that no key ever lacks work in between.
             for &(key, _) in &keys {
                 while world.model.ready(0).filter(|command| command.rules.key == key).count() < 4 {

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::LEAST;
 use super::operation::{Op, ops};
 use super::rules::Setup;
 use super::strategies::setup;
-use super::world::{Checked, Mode, World, cases, run};
+use super::world::{Checked, Mode, World, run};
+use crate::seeds::properties;
 
 pub(super) fn follow(setup: Setup, ops: &[Op]) -> Result<World, TestCaseError> {
     run(Mode::Follow, setup, ops, |_| Ok(()))
@@ -17,8 +19,8 @@ pub(super) fn opened(ops: &[Op]) -> Vec<Op> {
     [&[Op::Open], ops].concat()
 }
 
-proptest! {
-    #![proptest_config(cases(60))]
+properties! {
+    cases: 220, least: LEAST;
 
     /// Every accepted command leaves exactly once: by its outcome, by being given up, evicted, expired, cancelled or taken
     /// out; and nothing keeps it from leaving.

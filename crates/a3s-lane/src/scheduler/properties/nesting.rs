@@ -5,9 +5,11 @@ mod found;
 
 use proptest::prelude::*;
 
+use super::LEAST;
 use super::rules::{CommandRules, LaneRules, RetryRules};
-use super::world::{Checked, cases};
+use super::world::Checked;
 use crate::scheduler::{Ending, StopReason};
+use crate::seeds::{count_operation, properties};
 use family::{Family, Op, Setup};
 
 /// How many different keys there are.
@@ -16,13 +18,14 @@ const KEYS: u8 = 2;
 fn run(setup: &Setup, ops: &[Op], forward: bool) -> Result<Family, TestCaseError> {
     let mut family = Family::new(setup.clone(), forward);
     for op in ops {
+        count_operation();
         family.apply(op)?;
     }
     Ok(family)
 }
 
-proptest! {
-    #![proptest_config(cases(150))]
+properties! {
+    cases: 600, least: LEAST;
 
     /// A lane and the whole have no more slots than they may, no more bodies move than there are slots, and what was
     /// promised to start is what starts.

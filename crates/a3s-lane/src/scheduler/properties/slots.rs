@@ -2,14 +2,16 @@
 
 use proptest::prelude::*;
 
+use super::LEAST;
 use super::invariants::{follow, opened};
 use super::operation::{Op, ops};
 use super::rules::{LaneRules, Setup};
 use super::strategies::setup;
-use super::world::{Checked, Mode, World, cases, run};
+use super::world::{Checked, Mode, World, run};
+use crate::seeds::properties;
 
-proptest! {
-    #![proptest_config(cases(60))]
+properties! {
+    cases: 220, least: LEAST;
 
     /// A start never takes a lane, a key or the whole above its limit, and the counts that the scheduler gives are the
     /// true ones.

@@ -8,12 +8,13 @@ mod tally;
 
 use std::collections::BTreeMap;
 
-use proptest::test_runner::{Config, RngSeed, TestCaseError};
+use proptest::test_runner::TestCaseError;
 
 use super::operation::{Jump, Op};
 use super::rules::{LaneRules, Setup};
 use crate::scheduler::model::{Command, Model, Phase};
 use crate::scheduler::{CommandKey, Ending, LaneKey, Scheduler};
+use crate::seeds::count_operation;
 
 pub(super) use record::{Preempted, Started};
 pub(super) use tally::Tally;
@@ -61,33 +62,6 @@ pub(super) struct World {
     pub(super) tally: Tally,
 }
 
-/// How many cases to run, and from which seed; both are printed. `PROPTEST_CASES` asks for more cases,
-/// `PROPTEST_RNG_SEED` for the cases of an earlier run.
-pub(super) fn cases(cases: u32) -> Config {
-    let asked = Config::default();
-    let cases = cases.saturating_mul(asked.cases.max(256) / 256);
-    let seed = match asked.rng_seed {
-        RngSeed::Fixed(seed) => seed,
-        RngSeed::Random => rand_seed(),
-    };
-    let test = std::thread::current();
-    let name = test.name().unwrap_or_default();
-    println!("{name}: {cases} cases, PROPTEST_RNG_SEED={seed}");
-    Config {
-        cases,
-        rng_seed: RngSeed::Fixed(seed),
-        // What is found gets a name in `regressions`: a seed means other operations as soon as a strategy changes.
-        failure_persistence: None,
-        ..asked
-    }
-}
-
-fn rand_seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-
-    RandomState::new().hash_one(std::time::SystemTime::now())
-}
-
 /// Applies `ops` to a fresh world and calls `check` after each.
 pub(super) fn run(
     mode: Mode,
@@ -97,6 +71,7 @@ pub(super) fn run(
 ) -> Result<World, TestCaseError> {
     let mut world = World::new(mode, setup);
     for op in ops {
+        count_operation();
         world.apply(op)?;
         check(&world)?;
     }

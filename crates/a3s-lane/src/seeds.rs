@@ -1,0 +1,74 @@
+//! Random tests that can be repeated, and that play as much as they are said to.
+
+use std::cell::Cell;
+use std::io::Write;
+
+use proptest::test_runner::{Config, RngSeed};
+
+thread_local! {
+    static OPERATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts an operation. A case is played on the thread of its test.
+pub(crate) fn count_operation() {
+    OPERATIONS.set(OPERATIONS.get() + 1);
+}
+
+/// How many cases to run, and from which seed; both are printed. `PROPTEST_CASES` asks for more cases,
+/// `PROPTEST_RNG_SEED` for the cases of an earlier run.
+pub(crate) fn cases(cases: u32) -> Config {
+    let asked = Config::default();
+    let cases = cases.saturating_mul(asked.cases.max(256) / 256);
+    let seed = match asked.rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => rand_seed(),
+    };
+    print(&format!("{cases} cases, PROPTEST_RNG_SEED={seed}"));
+    Config {
+        cases,
+        rng_seed: RngSeed::Fixed(seed),
+        // What is found becomes a test with a name: a seed means other operations as soon as a strategy changes.
+        failure_persistence: None,
+        ..asked
+    }
+}
+
+/// Plays a property, and fails if that took fewer than `least` operations.
+pub(crate) fn plays(cases: Config, least: usize, play: impl FnOnce(Config)) {
+    OPERATIONS.set(0);
+    play(cases);
+    let operations = OPERATIONS.get();
+    print(&format!("{operations} random operations"));
+    assert!(
+        operations >= least,
+        "{operations} random operations, not {least}"
+    );
+}
+
+fn rand_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+
+    RandomState::new().hash_one(std::time::SystemTime::now())
+}
+
+/// Not by `println!`: the output of a test that passes must be seen too.
+fn print(what: &str) {
+    let test = std::thread::current();
+    let name = test.name().unwrap_or_default();
+    let _ = writeln!(std::io::stdout(), "{name}: {what}");
+}
+
+/// Properties as `proptest!` takes them, each of which must play its number of operations.
+macro_rules! properties {
+    (cases: $cases:expr, least: $least:expr; $($(#[$attribute:meta])* fn $name:ident($($input:tt)*) $body:block)*) => {
+        $(
+            $(#[$attribute])*
+            fn $name() {
+                $crate::seeds::plays($crate::seeds::cases($cases), $least, |cases| {
+                    ::proptest::proptest!(cases, |($($input)*)| $body);
+                });
+            }
+        )*
+    };
+}
+pub(crate) use properties;
