@@ -47,13 +47,21 @@ impl State {
         self.scheduler
             .conclude(finished.key, finished.run, ending, random)
     }
+
+    /// Whether this attempt was asked to make room for a more urgent command.
+    fn makes_room(&self, finished: &Finished) -> bool {
+        let running = self.scheduler.running_attempt(finished.key, finished.run);
+        running.is_some_and(|running| running.stop == Some(StopReason::Preempt))
+    }
 }
 
 impl Finished {
     fn ending(&self, state: &State) -> Ending {
         match &self.result {
             Ok(_) => Ending::Completed,
-            Err(_) if self.abandoned || state.closed.is_some() => Ending::Unrecoverable,
+            Err(_) if self.abandoned => Ending::Unrecoverable,
+            // What made room for another has not failed: it would have run again.
+            Err(_) if state.closed.is_some() && !state.makes_room(self) => Ending::Unrecoverable,
             Err(error) if error.is_unrecoverable_job() => Ending::Unrecoverable,
             Err(_) => Ending::Failed,
         }
@@ -158,6 +166,7 @@ pub(super) struct Settled<'a> {
     lane: Arc<LaneInfo>,
     run_ns: u64,
     completed: bool,
+    ended: Option<Sample>,
     work: Option<Work>,
     guard: Settling<'a>,
 }
@@ -270,6 +279,9 @@ impl Engine {
             next,
         );
         self.record_awaited(&lane, key, sample).await;
+        if let Some(ended) = settled.ended {
+            self.record_awaited(&lane, key, ended).await;
+        }
         if buried {
             self.record_awaited(&lane, key, Sample::DeadLettered).await;
         }
@@ -428,6 +440,8 @@ impl Engine {
         }
         // A queue that was closed since the verdict keeps nothing for a retry.
         let closed = state.closed.filter(|_| verdict.requeues());
+        // How a command ends all the same that would have run again.
+        let mut ended = closed.map(|_| Sample::Failed { run_ns });
         let answer = match closed {
             Some(reason) => {
                 let job = state.scheduler.abandon(key, run, now);
@@ -448,6 +462,7 @@ impl Engine {
             None => match state.scheduler.release(key, now) {
                 Released::Settled(job) => Some(Answer::new(job.reply, result, status)),
                 Released::Cancelled(job) => {
+                    ended = Some(Sample::Cancelled);
                     self.emitter.report(|| {
                         let name = self.name(key, extras.as_deref());
                         What::Cancelled(
@@ -475,6 +490,9 @@ impl Engine {
         };
         let counts = state.counts(lane_key);
         lane.observer.record(sample, counts);
+        if let Some(ended) = ended {
+            lane.observer.record(ended, counts);
+        }
         if buried {
             lane.observer.record(Sample::DeadLettered, counts);
         }
@@ -507,6 +525,7 @@ impl Engine {
             lane,
             run_ns,
             completed,
+            ended,
             work,
             guard,
         }

@@ -2,14 +2,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use a3s_lane::{
-    JsonCommand, LaneConfig, LaneError, QueueManager, Result, RetryPolicy, Storage, StoredCommand,
-    StoredDeadLetter,
+    CommandStatus, JsonCommand, LaneConfig, LaneError, LaneOptions, QueueManager, Result,
+    RetryPolicy, Storage, StoredCommand, StoredDeadLetter, SubmitOptions,
 };
 use async_trait::async_trait;
 use serde_json::json;
 
 use crate::support::{
-    Gate, Log, builder_with, endless, eventually, failing, nothing, outcome, submit, within,
+    Gate, Log, builder_with, endless, eventually, failing, let_others_run, nothing, outcome,
+    reaches, settled, submit, submit_with, within,
 };
 
 /// What a storage must do wrong.
@@ -306,5 +307,39 @@ async fn a_dropped_manager_leaves_its_work_stored() {
         .collect();
     left.sort();
     assert_eq!(left, ["runs", "runs too", "waits"]);
+    assert!(spy.letters().is_empty(), "nothing failed for good");
+}
+
+/// One that was about to make room would have run again: it has neither failed nor been cancelled.
+#[tokio::test]
+async fn a_dropped_manager_leaves_what_makes_room_stored() {
+    let spy = Spy::new(Fault::None);
+    let lane = |id, priority| (id, LaneConfig::new(0, 1), priority);
+    let manager = builder_with(&[lane("urgent", 0), lane("batch", 9)])
+        .with_lane_options("batch", LaneOptions::new().with_preemption(true))
+        .with_max_concurrency(1)
+        .with_storage(Arc::clone(&spy) as Arc<dyn Storage>)
+        .with_dlq(10)
+        .build()
+        .await
+        .expect("the settings are right");
+    manager.start().await.expect("starts");
+    let batch = submit_with(&manager, "batch", endless("batch"), SubmitOptions::new()).await;
+    reaches(&batch, CommandStatus::Running).await;
+    let_others_run().await;
+    // The body is asked to stop, and has had no turn to do so when the manager is gone.
+    let urgent = submit_with(&manager, "urgent", endless("urgent"), SubmitOptions::new()).await;
+    drop(manager);
+    for handle in [batch, urgent] {
+        let error = settled(&handle).await.expect_err("the queue is gone");
+        assert_eq!(error.code(), "QUEUE_ERROR", "{error}");
+    }
+    let mut left: Vec<String> = spy
+        .commands()
+        .into_iter()
+        .map(|command| command.command_type)
+        .collect();
+    left.sort();
+    assert_eq!(left, ["batch", "urgent"]);
     assert!(spy.letters().is_empty(), "nothing failed for good");
 }
