@@ -8,28 +8,21 @@
 
 #[path = "properties/command.rs"]
 mod command;
+#[path = "properties/options/mod.rs"]
+mod options;
 #[path = "properties/plan.rs"]
 mod plan;
 #[path = "properties/play.rs"]
 mod play;
+#[path = "../src/seeds.rs"]
+mod seeds;
 
 use a3s_lane::event::events::QUEUE_EVENTS_LAGGED;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, FileFailurePersistence};
 
 use plan::{End, Plan, Threads, plan};
 use play::{Played, play};
-
-fn cases(cases: u32) -> Config {
-    Config {
-        cases,
-        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource(
-            "proptest-regressions",
-        ))),
-        max_shrink_iters: 2_000,
-        ..Config::default()
-    }
-}
+use seeds::properties;
 
 /// Each accepted command resolves its receiver exactly once: with the outcome that its script leads to if it was let
 /// finish, with that or an error if the queue was dropped. It is dropped exactly once and makes no attempt too many.
@@ -76,8 +69,8 @@ fn drained_means_empty(played: &Played) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-proptest! {
-    #![proptest_config(cases(300))]
+properties! {
+    cases: 300, least: 7_000;
 
     #[test]
     fn i1_settles_once(plan in plan(Threads::One)) {
@@ -119,8 +112,8 @@ proptest! {
     }
 }
 
-proptest! {
-    #![proptest_config(cases(80))]
+properties! {
+    cases: 80, least: 1_500;
 
     /// All of the above where commands really run at the same time.
     #[test]

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::command::{LaneSeen, Planned};
 use crate::plan::{CommandSpec, End, Plan, Step, Threads};
+use crate::seeds::count_operation;
 
 /// Longer than anything takes; on paused time it costs nothing.
 const LONG: Duration = Duration::from_secs(60);
@@ -103,6 +104,7 @@ impl<'a> Player<'a> {
         let dlq = manager.queue().dlq().cloned().unwrap();
         let mut stream = manager.subscribe();
         for step in self.plan.steps.clone() {
+            count_operation();
             self.step(&manager, step).await?;
         }
         if self.plan.shut_down {

@@ -1,0 +1,186 @@
+//! What is known of each command, from inside and outside.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use a3s_lane::{CommandHandle, LaneError, OnConflict, Result};
+use serde_json::Value;
+use tokio::sync::oneshot::Receiver;
+
+use super::plan::{CommandPlan, KEYS, LANES};
+
+/// What became of a submission.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Not known: the submitter waits, or gave up.
+    None,
+    Refused(&'static str),
+    /// Another command holds the unique key.
+    Joined(CommandHandle),
+    Accepted(CommandHandle),
+    Plain(Option<Receiver<Result<Value>>>),
+}
+
+/// Who submits it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Player,
+    Parent,
+    /// Its parent waits for it, and lends it its slots.
+    WaitingParent,
+}
+
+/// One submission.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) number: usize,
+    pub(crate) lane: usize,
+    pub(crate) plan: CommandPlan,
+    pub(crate) origin: Origin,
+    pub(crate) seen: Seen,
+    pub(crate) answer: Mutex<Answer>,
+}
+
+/// What bodies and the player have seen of it.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Bodies that began.
+    pub(crate) bodies: AtomicU32,
+    /// The highest number of an attempt.
+    pub(crate) attempt: AtomicU32,
+    pub(crate) running: AtomicBool,
+    /// Two bodies ran at once.
+    pub(crate) doubled: AtomicBool,
+    pub(crate) returned: AtomicBool,
+    pub(crate) failed: AtomicBool,
+    pub(crate) gave_up: AtomicBool,
+    pub(crate) panicked: AtomicBool,
+    /// Somebody may have cancelled it.
+    pub(crate) cancelled: AtomicBool,
+}
+
+impl Record {
+    pub(crate) fn handle(&self) -> Option<CommandHandle> {
+        match &*lock(&self.answer) {
+            Answer::Accepted(handle) => Some(handle.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether it was accepted, has not settled and was not cancelled.
+    pub(crate) fn lives(&self) -> bool {
+        let handle = self.handle();
+        handle.is_some_and(|handle| !handle.status().is_settled())
+            && !self.seen.cancelled.load(Ordering::SeqCst)
+    }
+}
+
+/// How many run, and the most that ever did.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge {
+    now: AtomicUsize,
+    pub(crate) most: AtomicUsize,
+}
+
+impl Gauge {
+    fn enter(&self) {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+    }
+
+    fn leave(&self) {
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Shared by the player and all bodies.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    records: Mutex<Vec<Arc<Record>>>,
+    pub(crate) total: Gauge,
+    pub(crate) lanes: [Gauge; LANES],
+    pub(crate) keys: [[Gauge; KEYS as usize]; LANES],
+    /// How many commands exist.
+    pub(crate) alive: AtomicUsize,
+}
+
+impl Book {
+    pub(crate) fn records(&self) -> Vec<Arc<Record>> {
+        lock(&self.records).clone()
+    }
+
+    /// Notes a command before it is submitted: from then on everything may happen to it.
+    pub(crate) fn enter(&self, lane: usize, plan: &CommandPlan, origin: Origin) -> Arc<Record> {
+        let mut records = lock(&self.records);
+        let record = Arc::new(Record {
+            number: records.len(),
+            lane,
+            plan: plan.clone(),
+            origin,
+            seen: Seen::default(),
+            answer: Mutex::new(Answer::None),
+        });
+        records.push(Arc::clone(&record));
+        record
+    }
+
+    /// Notes that these may be cancelled.
+    pub(crate) fn cancelled(&self, which: impl Fn(&Record) -> bool) {
+        for record in self.records().iter().filter(|record| which(record)) {
+            record.seen.cancelled.store(true, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn accept(&self, record: &Record, handle: CommandHandle) {
+        let before = self.records().into_iter().find(|other| {
+            let other = other.handle();
+            other.is_some_and(|other| other.id() == handle.id())
+        });
+        let joined = record.plan.unique.is_some() && before.is_some();
+        if let Some((key, _, OnConflict::Replace)) = record.plan.unique {
+            self.cancelled(|other| {
+                let same = other.plan.unique.is_some_and(|(other, _, _)| other == key);
+                same && other.number != record.number
+            });
+        }
+        *lock(&record.answer) = if joined {
+            Answer::Joined(handle)
+        } else {
+            Answer::Accepted(handle)
+        };
+    }
+
+    pub(crate) fn refuse(&self, record: &Record, error: &LaneError) {
+        *lock(&record.answer) = Answer::Refused(error.code());
+    }
+}
+
+/// A body that holds slots of its own. An awaited child goes on in those of its parent, even when that waits no more.
+pub(crate) struct Holding<'a>(Vec<&'a Gauge>);
+
+impl<'a> Holding<'a> {
+    pub(crate) fn new(book: &'a Book, record: &'a Record) -> Self {
+        let mut gauges = Vec::new();
+        if record.origin != Origin::WaitingParent {
+            gauges.extend([&book.total, &book.lanes[record.lane]]);
+            let key = record.plan.key.map(usize::from);
+            gauges.extend(key.map(|key| &book.keys[record.lane][key]));
+        }
+        for gauge in &gauges {
+            gauge.enter();
+        }
+        Self(gauges)
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        for gauge in &self.0 {
+            gauge.leave();
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
+}
