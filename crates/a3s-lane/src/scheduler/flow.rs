@@ -1,5 +1,6 @@
 //! The ready commands of one lane and one fairness key, in order.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::arena::Arena;
@@ -76,6 +77,24 @@ pub(super) enum End {
     Front,
 }
 
+/// A priority inside a lane. Tests count how often two are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Level(i32);
+
+impl Ord for Level {
+    fn cmp(&self, other: &Self) -> Ordering {
+        #[cfg(test)]
+        tests::COMPARISONS.set(tests::COMPARISONS.get() + 1);
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Level {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 /// Ready commands by their priority, and first in first out inside one.
 ///
 /// Most flows hold one priority only, and keep it in `first`; `rest` has the less urgent ones.
@@ -83,7 +102,7 @@ pub(super) enum End {
 pub(super) struct Flow {
     priority: i32,
     first: Chain,
-    rest: BTreeMap<i32, Chain>,
+    rest: BTreeMap<Level, Chain>,
     length: usize,
     /// The commands by age, where the lane asks for that.
     ages: Option<BTreeSet<Age>>,
@@ -128,13 +147,13 @@ impl Flow {
             self.priority = priority;
         } else if priority < self.priority {
             let first = std::mem::replace(&mut self.first, Chain::EMPTY);
-            self.rest.insert(self.priority, first);
+            self.rest.insert(Level(self.priority), first);
             self.priority = priority;
         }
         let chain = if priority == self.priority {
             &mut self.first
         } else {
-            self.rest.entry(priority).or_insert(Chain::EMPTY)
+            self.rest.entry(Level(priority)).or_insert(Chain::EMPTY)
         };
         match end {
             End::Back => chain.push_back(entries, slot),
@@ -155,14 +174,14 @@ impl Flow {
         if priority == self.priority {
             self.first.unlink(entries, slot);
             if self.first.is_empty()
-                && let Some((priority, chain)) = self.rest.pop_first()
+                && let Some((Level(priority), chain)) = self.rest.pop_first()
             {
                 (self.priority, self.first) = (priority, chain);
             }
-        } else if let Some(chain) = self.rest.get_mut(&priority) {
+        } else if let Some(chain) = self.rest.get_mut(&Level(priority)) {
             chain.unlink(entries, slot);
             if chain.is_empty() {
-                self.rest.remove(&priority);
+                self.rest.remove(&Level(priority));
             }
         }
     }
@@ -181,6 +200,13 @@ impl Flow {
         });
     }
 
+    /// Where the commands of each priority are kept.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> impl Iterator<Item = (i32, usize)> + '_ {
+        let rest = self.rest.iter();
+        rest.map(|(level, chain)| (level.0, std::ptr::from_ref(chain).addr()))
+    }
+
     /// The commands in order.
     pub(super) fn iter<'a, T>(
         &'a self,
@@ -193,4 +219,85 @@ impl Flow {
 
 fn age<T>(entry: &Entry<T>, slot: u32) -> Age {
     (entry.submitted_at, entry.serial, slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::HashMap;
+
+    use super::super::policy::LanePolicy;
+    use super::super::{CommandKey, LaneKey, Scheduler, Stopped, Terms};
+    use crate::command::StopReason;
+    use crate::config::{LaneConfig, LaneOptions};
+
+    thread_local! {
+        pub(super) static COMPARISONS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    fn scheduler() -> (Scheduler<()>, LaneKey) {
+        let mut scheduler = Scheduler::new();
+        let policy = LanePolicy::new(&LaneConfig::new(0, 1), &LaneOptions::new(), 0, 0);
+        let lane = scheduler.add_lane(policy);
+        scheduler.open();
+        (scheduler, lane)
+    }
+
+    fn submit(scheduler: &mut Scheduler<()>, lane: LaneKey, priority: i32) -> CommandKey {
+        let serial = scheduler.reserve();
+        let terms = Terms {
+            priority,
+            ..Terms::default()
+        };
+        let submitted = scheduler.submit(lane, serial, (), Some(Box::new(terms)), 0);
+        submitted.expect("it is let in").key
+    }
+
+    fn comparisons(work: impl FnOnce()) -> usize {
+        COMPARISONS.set(0);
+        work();
+        COMPARISONS.get()
+    }
+
+    /// sindresorhus/p-queue and others keep a sorted list, in which a command that goes before others costs as many
+    /// steps as there are others. Here it is a walk from the root of a tree, whatever the order in which they come.
+    #[test]
+    fn l08_a_command_finds_its_place_without_a_look_at_the_others() {
+        // A node has at least 6 children and at most 11 keys, which are looked at one by one: 6^7 is more than 100,000.
+        const MOST: usize = 7 * 11 + 3;
+        let orders: [fn(i32) -> i32; 3] = [|n| -n, |n| n, |n| n.wrapping_mul(0x5E37_79B1)];
+        for order in orders {
+            let (mut scheduler, lane) = scheduler();
+            let mut keys = Vec::new();
+            for number in 0..100_000 {
+                let cost = comparisons(|| keys.push(submit(&mut scheduler, lane, order(number))));
+                assert!(cost <= MOST, "{cost} comparisons for command {number}");
+            }
+            let cost = comparisons(|| {
+                let stopped = scheduler.stop(keys[50_000], StopReason::Cancel, 0);
+                assert!(matches!(stopped, Stopped::Left(..)));
+            });
+            assert!(cost <= MOST, "{cost} comparisons for a cancel");
+            let cost = comparisons(|| assert!(scheduler.next(0).is_some()));
+            assert!(cost <= MOST, "{cost} comparisons for a start");
+        }
+    }
+
+    /// Nor does anyone else have to move for it.
+    #[test]
+    fn l08_a_command_takes_its_place_without_a_move_of_the_others() {
+        let (mut scheduler, lane) = scheduler();
+        for number in 0..10_000 {
+            submit(&mut scheduler, lane, 2 * number);
+        }
+        for priority in [-1, 1, 9_999, 19_999] {
+            let before: HashMap<i32, usize> = scheduler.lanes[lane.index()].places().collect();
+            submit(&mut scheduler, lane, priority);
+            let after = scheduler.lanes[lane.index()].places();
+            let moved = after.filter(|(priority, place)| before.get(priority) != Some(place));
+            // Those of its node, and one of each node above when all of them are split.
+            let moved = moved.count();
+            assert!(moved <= 7 * 11, "{moved} moved for priority {priority}");
+        }
+    }
 }

@@ -214,10 +214,9 @@ mod tests {
         }
     }
 
-    /// sindresorhus/p-queue and others keep a sorted list, in which a command that goes before others costs as many
-    /// steps as there are others. Here it is one step per doubling, whatever the order in which they come.
+    /// One step per doubling, whatever the order in which they come.
     #[test]
-    fn l08_an_insertion_costs_no_more_than_the_depth_of_a_tree() {
+    fn an_insertion_costs_no_more_than_the_depth_of_a_tree() {
         for order in [
             |n: u64| u64::MAX - n,
             |n: u64| n,

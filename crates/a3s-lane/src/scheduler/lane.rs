@@ -342,6 +342,15 @@ impl LaneState {
     }
 
     #[cfg(test)]
+    pub(super) fn places(&self) -> impl Iterator<Item = (i32, usize)> + '_ {
+        let flow = match &self.queue {
+            Queue::Plain(flow) => Some(flow),
+            Queue::Keyed(_) => None,
+        };
+        flow.into_iter().flat_map(Flow::places)
+    }
+
+    #[cfg(test)]
     pub(super) fn keys(&self) -> usize {
         match &self.queue {
             Queue::Plain(_) => 0,
