@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use a3s_lane::testing::ManualClock;
 use a3s_lane::{
     CommandStatus, Explanation, LaneConfig, LaneOptions, RateLimitConfig, Snapshot, SubmitOptions,
     WaitReason,
@@ -9,8 +10,8 @@ use a3s_lane::{
 use serde_json::json;
 
 use crate::support::{
-    Gate, builder_with, endless, let_others_run, manager_with, nothing, reaches, settled, started,
-    submit, submit_with,
+    Gate, builder_with, endless, let_others_run, manager_with, nothing, reaches, reasons, settled,
+    started, submit, submit_with,
 };
 
 fn named(id: &str) -> SubmitOptions {
@@ -213,4 +214,36 @@ async fn an_explanation_has_a_bounded_size() {
     };
     let expected: Vec<String> = (0..16).map(|number| format!("c{number}")).collect();
     assert_eq!(*running, expected);
+}
+
+/// Between the end of its time to live and the moment at which it leaves.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_is_too_old_is_about_to_leave() {
+    let clock = ManualClock::new();
+    let manager = builder_with(&[("only", LaneConfig::new(0, 1), 0)])
+        .with_clock(clock.clone())
+        .build()
+        .await
+        .expect("built");
+    manager.start().await.expect("starts");
+    manager.pause_lane("only").expect("it exists");
+    let old = named("old").with_ttl(Duration::from_secs(5));
+    let old = submit_with(&manager, "only", nothing("t"), old).await;
+    clock.advance(Duration::from_secs(5) - Duration::from_nanos(1));
+    assert_eq!(reasons(&old), ["lane_paused"]);
+    // Nobody else has a turn between these two.
+    clock.advance(Duration::from_nanos(1));
+    let explanation = manager.explain("old").expect("it is still there");
+    assert!(
+        explanation.reasons.contains(&WaitReason::Expired),
+        "{explanation}"
+    );
+    assert!(
+        explanation
+            .to_string()
+            .contains("its time to live has run out")
+    );
+    let error = settled(&old).await.expect_err("nothing started it");
+    assert_eq!(error.code(), "EXPIRED");
+    assert!(manager.explain("old").is_none());
 }
