@@ -155,4 +155,6 @@ mod guides {
     struct Scheduling;
     #[doc = include_str!("../../../docs/submission.md")]
     struct Submission;
+    #[doc = include_str!("../../../docs/testing.md")]
+    struct Testing;
 }

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use local::LocalMetrics;
+pub(crate) use queue_metrics::LaneWaits;
 pub use queue_metrics::QueueMetrics;
 pub use sample::{LaneRecorder, LaneSample};
 pub use snapshot::{HistogramPercentiles, HistogramStats, MetricsSnapshot};
@@ -53,6 +54,9 @@ pub mod metric_names {
     pub const QUEUE_DEPTH: &str = "lane.queue.depth";
     /// Gauge, per lane: commands that run.
     pub const QUEUE_ACTIVE: &str = "lane.queue.active";
+    /// Gauge, per lane, milliseconds: how long the command has waited that became ready first; 0 when none is ready.
+    /// Written when a snapshot is taken and when a monitor looks.
+    pub const QUEUE_OLDEST_WAIT: &str = "lane.queue.oldest_wait_ms";
     /// Histogram, milliseconds: how long the attempt of a completed command ran.
     pub const COMMAND_LATENCY: &str = "lane.command.latency_ms";
     /// Histogram, milliseconds: how long a command waited before it started.

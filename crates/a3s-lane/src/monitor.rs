@@ -83,6 +83,7 @@ async fn watch(queue: Weak<CommandQueue>, config: MonitorConfig) {
     loop {
         ticks.tick().await;
         let Some(queue) = queue.upgrade() else { return };
+        queue.engine().record_waits().await;
         let stats = QueueStats::of(&queue).await;
         drop(queue);
         #[cfg(feature = "telemetry")]

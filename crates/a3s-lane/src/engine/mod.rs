@@ -205,9 +205,11 @@ impl Engine {
         observers: Observers,
         hooks: Hooks,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let mut scheduler = Scheduler::new();
+        observers.keep_waits(&mut scheduler);
+        let engine = Arc::new(Self {
             state: Mutex::new(State {
-                scheduler: Scheduler::new(),
+                scheduler,
                 names: FastMap::default(),
                 lanes: Vec::new(),
                 #[cfg(feature = "distributed")]
@@ -241,7 +243,9 @@ impl Engine {
             ended: CancellationToken::new(),
             timer_moved: Notify::new(),
             handlers: HandlerMap::default(),
-        })
+        });
+        engine.observers.watch(&engine);
+        engine
     }
 
     pub(crate) fn emitter(&self) -> &EventEmitter {

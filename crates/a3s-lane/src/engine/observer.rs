@@ -1,13 +1,16 @@
 //! Who is told what happens in one lane: metrics and alerts.
 
 use std::sync::Arc;
+#[cfg(feature = "metrics")]
+use std::sync::Weak;
 
-use crate::scheduler::LaneCounts;
+use super::Engine;
+use crate::scheduler::{LaneCounts, Scheduler};
 
 #[cfg(feature = "monitoring")]
 use crate::alerts::{AlertLevel, AlertManager};
 #[cfg(feature = "metrics")]
-use crate::metrics::{LaneRecorder, LaneSample, QueueMetrics};
+use crate::metrics::{LaneRecorder, LaneSample, LaneWaits, QueueMetrics};
 
 /// One thing that happened in a lane. Times are in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,33 @@ pub(crate) struct Observers {
 }
 
 impl Observers {
+    /// Lets the scheduler note how long commands wait, if somebody asks for it.
+    pub(super) fn keep_waits<T>(&self, scheduler: &mut Scheduler<T>) {
+        #[cfg(feature = "metrics")]
+        if self.metrics.is_some() {
+            scheduler.keep_waits();
+        }
+        let _ = scheduler;
+    }
+
+    /// Lets the metrics ask the queue how long its commands wait.
+    pub(super) fn watch(&self, engine: &Arc<Engine>) {
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = &self.metrics {
+            let queue: Weak<Engine> = Arc::downgrade(engine);
+            metrics.watch(queue);
+        }
+        let _ = engine;
+    }
+
+    /// Brings the gauges up to date that go on when nothing happens.
+    #[cfg(feature = "monitoring")]
+    pub(super) async fn record_waits(&self) {
+        if let Some(metrics) = &self.metrics {
+            metrics.record_waits().await;
+        }
+    }
+
     pub(super) fn for_lane(&self, id: &Arc<str>) -> LaneObserver {
         #[cfg(not(feature = "metrics"))]
         let _ = id;
@@ -154,6 +184,26 @@ impl LaneObserver {
             alerts.raise_latency(lane, millis(run_ns));
         }
         let _ = (lane, run_ns);
+    }
+}
+
+#[cfg(feature = "monitoring")]
+impl Engine {
+    pub(crate) async fn record_waits(&self) {
+        self.observers.record_waits().await;
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl LaneWaits for Engine {
+    fn longest_waits(&self) -> Vec<(Arc<str>, f64)> {
+        let now = self.now();
+        let state = self.lock();
+        let lanes = state.names.iter();
+        let wait = |lane| millis(state.scheduler.longest_wait(lane, now));
+        lanes
+            .map(|(id, &lane)| (Arc::clone(id), wait(lane)))
+            .collect()
     }
 }
 

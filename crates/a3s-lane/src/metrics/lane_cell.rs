@@ -22,7 +22,7 @@ impl LaneCell {
     pub(super) fn new() -> Self {
         Self {
             counters: Default::default(),
-            gauges: [AtomicU64::new(UNSET), AtomicU64::new(UNSET)],
+            gauges: std::array::from_fn(|_| AtomicU64::new(UNSET)),
             histograms: [
                 Mutex::new(Distribution::new()),
                 Mutex::new(Distribution::new()),

@@ -5,6 +5,7 @@ use super::metric_names::{
     COMMAND_LATENCY, COMMAND_WAIT_TIME, COMMANDS_CANCELLED, COMMANDS_COMPLETED,
     COMMANDS_DEAD_LETTERED, COMMANDS_EXPIRED, COMMANDS_FAILED, COMMANDS_PREEMPTED,
     COMMANDS_RETRIED, COMMANDS_SUBMITTED, COMMANDS_TIMEOUT, QUEUE_ACTIVE, QUEUE_DEPTH,
+    QUEUE_OLDEST_WAIT,
 };
 
 /// The counters of a lane.
@@ -20,7 +21,7 @@ pub(crate) const COUNTERS: [&str; 9] = [
     COMMANDS_PREEMPTED,
 ];
 /// The gauges of a lane.
-pub(crate) const GAUGES: [&str; 2] = [QUEUE_DEPTH, QUEUE_ACTIVE];
+pub(crate) const GAUGES: [&str; 3] = [QUEUE_DEPTH, QUEUE_ACTIVE, QUEUE_OLDEST_WAIT];
 /// The histograms of a lane.
 pub(crate) const HISTOGRAMS: [&str; 2] = [COMMAND_LATENCY, COMMAND_WAIT_TIME];
 

@@ -1,11 +1,13 @@
 //! The metrics of a queue: which names a lane writes.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::metric_names::{
     COMMAND_LATENCY, COMMAND_WAIT_TIME, COMMANDS_CANCELLED, COMMANDS_COMPLETED,
     COMMANDS_DEAD_LETTERED, COMMANDS_EXPIRED, COMMANDS_FAILED, COMMANDS_PREEMPTED,
     COMMANDS_RETRIED, COMMANDS_SUBMITTED, COMMANDS_TIMEOUT, QUEUE_ACTIVE, QUEUE_DEPTH,
+    QUEUE_OLDEST_WAIT,
 };
 use super::{LaneRecorder, LaneSample, LocalMetrics, MetricsBackend, MetricsSnapshot};
 
@@ -33,12 +35,29 @@ use super::{LaneRecorder, LaneSample, LocalMetrics, MetricsBackend, MetricsSnaps
 #[derive(Clone)]
 pub struct QueueMetrics {
     backend: Arc<dyn MetricsBackend>,
+    watched: Arc<Mutex<Watched>>,
+}
+
+/// The queues that can say how long their commands wait, and the lanes of which that was written.
+#[derive(Default)]
+struct Watched {
+    queues: Vec<Weak<dyn LaneWaits>>,
+    lanes: HashSet<Arc<str>>,
+}
+
+/// A queue whose commands wait.
+pub(crate) trait LaneWaits: Send + Sync {
+    /// Each lane, and how long its command has waited that became ready first, in milliseconds.
+    fn longest_waits(&self) -> Vec<(Arc<str>, f64)>;
 }
 
 impl QueueMetrics {
     /// Metrics that go to `backend`.
     pub fn new(backend: Arc<dyn MetricsBackend>) -> Self {
-        Self { backend }
+        Self {
+            backend,
+            watched: Arc::default(),
+        }
     }
 
     /// Metrics kept in memory by a new [`LocalMetrics`].
@@ -115,6 +134,13 @@ impl QueueMetrics {
             .await;
     }
 
+    /// How long the command of a lane has waited that became ready first.
+    pub async fn set_oldest_wait(&self, lane_id: &str, wait_ms: f64) {
+        self.backend
+            .set_gauge(&per_lane(QUEUE_OLDEST_WAIT, lane_id), wait_ms)
+            .await;
+    }
+
     /// Records how many milliseconds a command waited before it started.
     pub async fn record_wait_time(&self, lane_id: &str, wait_time_ms: f64) {
         self.observe(COMMAND_WAIT_TIME, lane_id, wait_time_ms).await;
@@ -122,12 +148,51 @@ impl QueueMetrics {
 
     /// Everything recorded so far; empty if the backend cannot read.
     pub async fn snapshot(&self) -> MetricsSnapshot {
+        self.record_waits().await;
         self.backend.snapshot().await
     }
 
     /// Forgets everything recorded so far, where the backend can.
     pub async fn reset(&self) {
         self.backend.reset().await;
+    }
+
+    /// Reports the waits of this queue from now on.
+    pub(crate) fn watch(&self, queue: Weak<dyn LaneWaits>) {
+        let mut watched = self.watched();
+        watched.queues.retain(|queue| queue.strong_count() > 0);
+        watched.queues.push(queue);
+    }
+
+    /// Writes how long commands have waited. A gauge of time goes on when nothing happens: so it is written when somebody
+    /// looks, not when something changes.
+    pub(crate) async fn record_waits(&self) {
+        for (lane, wait_ms) in self.longest_waits() {
+            self.set_oldest_wait(&lane, wait_ms).await;
+        }
+    }
+
+    fn longest_waits(&self) -> HashMap<Arc<str>, f64> {
+        let queues: Vec<_> = {
+            let queues = &self.watched().queues;
+            queues.iter().filter_map(Weak::upgrade).collect()
+        };
+        let mut waits: HashMap<Arc<str>, f64> = HashMap::new();
+        for (lane, wait_ms) in queues.iter().flat_map(|queue| queue.longest_waits()) {
+            let longest = waits.entry(lane).or_default();
+            *longest = longest.max(wait_ms);
+        }
+        let lanes = waits.keys().cloned().collect();
+        // In a lane that is gone nothing waits.
+        for gone in std::mem::replace(&mut self.watched().lanes, lanes) {
+            waits.entry(gone).or_default();
+        }
+        waits
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        // Nothing that runs under the lock can leave it half-written.
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The backend's synchronous recorder for a lane, if it has one.

@@ -1,5 +1,6 @@
 //! One lane inside the scheduler: its queue and its counts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::arena::Arena;
@@ -81,6 +82,8 @@ pub(super) struct LaneState {
     /// Pressure was reported and not yet relieved.
     pub(super) pressed: bool,
     pub(super) share: Share,
+    /// When the ready commands became ready, and their slots; kept for metrics only.
+    waits: Option<BTreeSet<(u64, u32)>>,
 }
 
 impl LaneState {
@@ -105,6 +108,31 @@ impl LaneState {
             removed: false,
             pressed: false,
             share: Share::default(),
+            waits: None,
+        }
+    }
+
+    /// Keeps note from now on of how long commands wait. The lane must be empty.
+    pub(super) fn keep_waits(&mut self) {
+        self.waits = Some(BTreeSet::new());
+    }
+
+    /// Since when the ready command waits that became ready first. Known where waits are kept.
+    pub(super) fn waits_since(&self) -> Option<u64> {
+        self.waits.as_ref()?.first().map(|(since, _)| *since)
+    }
+
+    fn begin_wait<T>(&mut self, entries: &Arena<Entry<T>>, slot: u32) {
+        self.ready += 1;
+        if let Some(waits) = &mut self.waits {
+            waits.insert((entries[slot].since, slot));
+        }
+    }
+
+    fn end_wait<T>(&mut self, entries: &Arena<Entry<T>>, slot: u32) {
+        self.ready -= 1;
+        if let Some(waits) = &mut self.waits {
+            waits.remove(&(entries[slot].since, slot));
         }
     }
 
@@ -138,7 +166,7 @@ impl LaneState {
         slot: u32,
         lent: bool,
     ) {
-        self.ready += 1;
+        self.begin_wait(entries, slot);
         if lent {
             self.lent_length += 1;
             self.lent.push_back(entries, slot);
@@ -159,7 +187,7 @@ impl LaneState {
         slot: u32,
         lent: bool,
     ) {
-        self.ready -= 1;
+        self.end_wait(entries, slot);
         if lent {
             self.lent_length -= 1;
             self.lent.unlink(entries, slot);
@@ -256,7 +284,7 @@ impl LaneState {
     }
 
     pub(super) fn push<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32, end: End) {
-        self.ready += 1;
+        self.begin_wait(entries, slot);
         let max = self.policy.keys().max;
         match &mut self.queue {
             Queue::Plain(flow) => flow.push(entries, slot, end),
@@ -265,7 +293,7 @@ impl LaneState {
     }
 
     pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
-        self.ready -= 1;
+        self.end_wait(entries, slot);
         let max = self.policy.keys().max;
         match &mut self.queue {
             Queue::Plain(flow) => flow.unlink(entries, slot),

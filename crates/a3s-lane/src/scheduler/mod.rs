@@ -127,6 +127,8 @@ pub(crate) struct Scheduler<T> {
     stopping: usize,
     /// The sum of what each lane can add.
     sum: Share,
+    /// Somebody asks how long commands wait.
+    keeps_waits: bool,
 }
 
 impl<T> Scheduler<T> {
@@ -153,6 +155,7 @@ impl<T> Scheduler<T> {
             active: 0,
             stopping: 0,
             sum: Share::default(),
+            keeps_waits: false,
         }
     }
 
@@ -172,7 +175,10 @@ impl<T> Scheduler<T> {
 
     pub(crate) fn add_lane(&mut self, policy: LanePolicy) -> LaneKey {
         self.preemptible_lanes += usize::from(policy.preemptible);
-        let state = LaneState::new(policy);
+        let mut state = LaneState::new(policy);
+        if self.keeps_waits {
+            state.keep_waits();
+        }
         let lane = match self.free_lanes.pop() {
             Some(lane) => {
                 self.lanes[lane.index()] = state;

@@ -55,6 +55,19 @@ impl<T> Scheduler<T> {
         })
     }
 
+    /// Keeps note of how long commands wait, in lanes that are added from now on.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn keep_waits(&mut self) {
+        self.keeps_waits = true;
+    }
+
+    /// How long the command of a lane has been ready that became ready first, in nanoseconds; 0 when none is.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn longest_wait(&self, lane: LaneKey, now: u64) -> u64 {
+        let since = self.lanes[lane.index()].waits_since();
+        since.map_or(0, |since| now.saturating_sub(since))
+    }
+
     /// How many commands a lane may hold, and what happens to one more.
     pub(crate) fn max_pending(&self, lane: LaneKey) -> Option<(usize, Overflow)> {
         let policy = &self.lanes[lane.index()].policy;

@@ -126,3 +126,88 @@ async fn l03_without_a_boost_it_waits_for_all() {
     low.await.expect("resolved").expect("it runs");
     assert!(start.elapsed() >= Duration::from_secs(1_000));
 }
+
+/// Who starves must be seen while it starves: the gauge goes on though nothing starts and nothing else happens.
+#[cfg(feature = "monitoring")]
+#[tokio::test(start_paused = true)]
+async fn l03_the_longest_wait_of_a_lane_is_seen() {
+    use std::sync::Arc;
+
+    use a3s_lane::{MonitorConfig, QueueMetrics, QueueMonitor, metric_names};
+
+    let metrics = QueueMetrics::local();
+    let name = |lane: &str| format!("{}.{lane}", metric_names::QUEUE_OLDEST_WAIT);
+    let waits = async |lane: &str| {
+        let snapshot = metrics.snapshot().await;
+        snapshot.gauges.get(&name(lane)).copied()
+    };
+    let manager = builder_with(&[
+        ("people", LaneConfig::new(0, 1), 0),
+        ("background", LaneConfig::new(0, 1), 9),
+    ])
+    .with_max_concurrency(1)
+    .with_metrics(metrics.clone())
+    .build()
+    .await
+    .expect("built");
+    assert_eq!(waits("background").await, Some(0.0));
+    let hour = Duration::from_secs(3_600);
+    let later = SubmitOptions::new().with_delay(hour);
+    let delayed = submit_with(&manager, "background", nothing("later"), later).await;
+    submit_with(
+        &manager,
+        "people",
+        sleeper("person", hour * 3),
+        SubmitOptions::new(),
+    )
+    .await;
+    manager.start().await.expect("starts");
+    let_others_run().await;
+    let first = submit_with(
+        &manager,
+        "background",
+        nothing("first"),
+        SubmitOptions::new(),
+    )
+    .await;
+    sleep(Duration::from_secs(20)).await;
+    let keyed = SubmitOptions::new().with_key("k").with_priority(-1);
+    let second = submit_with(&manager, "background", nothing("second"), keyed).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(
+        waits("background").await,
+        Some(30_000.0),
+        "the first one waits"
+    );
+    assert_eq!(waits("people").await, Some(0.0), "what runs does not wait");
+    first.cancel();
+    assert_eq!(
+        waits("background").await,
+        Some(10_000.0),
+        "the second one waits"
+    );
+    second.cancel();
+    assert_eq!(
+        waits("background").await,
+        Some(0.0),
+        "what is delayed is not ready"
+    );
+    sleep(hour).await;
+    assert_eq!(waits("background").await, Some(30_000.0), "now it is");
+
+    // Whoever cannot take snapshots has a monitor.
+    let config = MonitorConfig {
+        interval: Duration::from_secs(60),
+        ..MonitorConfig::default()
+    };
+    Arc::new(QueueMonitor::with_config(manager.queue(), config))
+        .start()
+        .await;
+    sleep(Duration::from_secs(61)).await;
+    let gauge = metrics.backend().get_gauge(&name("background")).await;
+    assert_eq!(gauge, Some(90_000.0), "as the monitor saw it a second ago");
+
+    delayed.cancel();
+    manager.remove_lane("background").expect("it is empty");
+    assert_eq!(waits("background").await, Some(0.0));
+}

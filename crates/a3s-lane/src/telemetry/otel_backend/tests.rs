@@ -165,6 +165,11 @@ async fn a_recorder_and_the_awaited_path_give_the_same_points() {
     }
     assert_has_samples(&exported, "recorded");
     assert_has_samples(&exported, "awaited");
+    metrics.set_oldest_wait("awaited", 1_500.0).await;
+    assert_eq!(
+        exported.gauge("lane.queue.oldest_wait_ms", Some("awaited")),
+        Some(1_500.0)
+    );
     let expected = [&COUNTERS[..], &GAUGES, &HISTOGRAMS].concat();
     let expected: BTreeSet<_> = expected.into_iter().map(str::to_owned).collect();
     assert_eq!(
