@@ -25,6 +25,8 @@ mod waiting;
 
 #[cfg(feature = "distributed")]
 mod config_json;
+#[cfg(feature = "monitoring")]
+mod controls;
 #[cfg(feature = "distributed")]
 mod cost;
 #[cfg(feature = "monitoring")]

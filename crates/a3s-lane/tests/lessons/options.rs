@@ -1,11 +1,11 @@
 //! L21: aging is a setting no code reads. A documented option without a test that fails when it is ignored is a defect.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A source file, and for each of its builder methods the test that fails when the setting is ignored: a scenario as
 /// `file/name`, or a Rust test as `folder/file.rs/name`.
-type Covered = (&'static str, &'static [(&'static str, &'static str)]);
+pub(crate) type Covered = (&'static str, &'static [(&'static str, &'static str)]);
 
 const OPTIONS: &[Covered] = &[
     (
@@ -139,7 +139,7 @@ fn folder(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn text(path: &str) -> String {
+pub(crate) fn text(path: &str) -> String {
     let path = folder(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -172,22 +172,23 @@ fn l21_every_option_has_a_test() {
     }
 }
 
+/// Fails unless the test is there that `name` is said to have.
+pub(crate) fn exists(name: &str, test: &str) {
+    let (file, line) = match test.rsplit_once('/').expect("a file and a test") {
+        (file, test) if file.starts_with("src/") => (file.to_owned(), format!("fn {test}(")),
+        (file, test) if file.ends_with(".rs") => (format!("tests/{file}"), format!("fn {test}(")),
+        (subject, test) => (
+            format!("../../tests/scenarios/{subject}.json"),
+            format!("\"name\": \"{test}\""),
+        ),
+    };
+    assert!(text(&file).contains(&line), "{name}: {file} has no {line}");
+}
+
 #[test]
 fn l21_every_listed_test_exists() {
-    let mut files: BTreeMap<String, String> = BTreeMap::new();
     for (name, test) in OPTIONS.iter().flat_map(|(_, covered)| covered.iter()) {
-        let (file, line) = match test.rsplit_once('/').expect("a file and a test") {
-            (file, test) if file.starts_with("src/") => (file.to_owned(), format!("fn {test}(")),
-            (file, test) if file.ends_with(".rs") => {
-                (format!("tests/{file}"), format!("fn {test}("))
-            }
-            (subject, test) => (
-                format!("../../tests/scenarios/{subject}.json"),
-                format!("\"name\": \"{test}\""),
-            ),
-        };
-        let content = files.entry(file.clone()).or_insert_with(|| text(&file));
-        assert!(content.contains(&line), "{name}: {file} has no {line}");
+        exists(name, test);
     }
 }
 
