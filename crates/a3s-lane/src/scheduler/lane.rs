@@ -118,6 +118,7 @@ impl LaneState {
     }
 
     /// Since when the ready command waits that became ready first. Known where waits are kept.
+    #[cfg(feature = "metrics")]
     pub(super) fn waits_since(&self) -> Option<u64> {
         self.waits.as_ref()?.first().map(|(since, _)| *since)
     }

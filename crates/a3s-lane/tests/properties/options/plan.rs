@@ -21,7 +21,9 @@ pub(crate) enum Act {
     SleepMs(u64),
     Beat,
     Report,
-    SettleCost(u64),
+    SettleCost(
+        #[cfg_attr(not(feature = "distributed"), expect(dead_code, reason = "no costs"))] u64,
+    ),
     /// Submits a child to its own lane or a later one: whoever goes back could wait for a lane that waits for it.
     Child {
         lanes_on: usize,
