@@ -58,7 +58,7 @@ async fn run(
 }
 
 #[tokio::test]
-async fn l2_a_lane_of_one_can_wait_for_itself() {
+async fn l02_a_lane_of_one_can_wait_for_itself() {
     let manager = started(builder().with_lane("one", LaneConfig::new(0, 1), 0)).await;
     let calls = run(
         &manager,
@@ -73,7 +73,7 @@ async fn l2_a_lane_of_one_can_wait_for_itself() {
 }
 
 #[tokio::test]
-async fn l2_a_total_of_one_can_wait_across_lanes() {
+async fn l02_a_total_of_one_can_wait_across_lanes() {
     let manager = started(
         builder()
             .with_lane("a", LaneConfig::new(0, 1), 0)
@@ -95,7 +95,7 @@ async fn l2_a_total_of_one_can_wait_across_lanes() {
 }
 
 #[tokio::test]
-async fn l2_nobody_else_gets_the_slot_of_a_parent_that_waits() {
+async fn l02_nobody_else_gets_the_slot_of_a_parent_that_waits() {
     let order: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
     let (parent_order, child_order) = (order.clone(), order.clone());
     let note = |order: &Arc<std::sync::Mutex<Vec<String>>>, text: &str| {
@@ -159,7 +159,7 @@ async fn l2_nobody_else_gets_the_slot_of_a_parent_that_waits() {
 }
 
 #[tokio::test]
-async fn l2_children_that_are_awaited_together_share_one_slot() {
+async fn l02_children_that_are_awaited_together_share_one_slot() {
     let manager = started(
         builder()
             .with_lane("one", LaneConfig::new(0, 1), 0)
@@ -184,7 +184,7 @@ async fn l2_children_that_are_awaited_together_share_one_slot() {
 }
 
 #[tokio::test]
-async fn l2_a_child_does_not_wait_for_room_that_its_parent_keeps() {
+async fn l02_a_child_does_not_wait_for_room_that_its_parent_keeps() {
     let options = LaneOptions::new()
         .with_max_pending(1)
         .with_overflow(Overflow::Wait);
@@ -222,7 +222,7 @@ async fn l2_a_child_does_not_wait_for_room_that_its_parent_keeps() {
 }
 
 #[tokio::test]
-async fn l2_slots_come_back_whatever_ends_first() {
+async fn l02_slots_come_back_whatever_ends_first() {
     let manager = started(
         builder()
             .with_lane("one", LaneConfig::new(0, 1), 0)
