@@ -6,6 +6,8 @@ export type Step =
   | { sleep_ms: number }
   /** Ends the attempt with `COMMAND_ERROR`. */
   | { fail: string }
+  /** Ends the attempt with `UNRECOVERABLE`: it is not retried. */
+  | { unrecoverable: string }
   /** Ends the attempt with a panic in the native code, which becomes `PANICKED`. */
   | { panic: string }
   /** Ends the attempt with this result. */
@@ -21,7 +23,9 @@ export type Step =
   /** Says what the command really costs. */
   | { settle_cost: number }
   /** Waits until the attempt is asked to stop, then goes on with the next step. */
-  | { await_cancel: Record<string, never> };
+  | { await_cancel: Record<string, never> }
+  /** Submits a child that follows a script of its own and waits for it; its failure is one of the attempt. */
+  | { child: { lane_id: string; command_type: string; script: Script } };
 
 /** The attempts of a command: the first, the second, and so on; the last one repeats. */
 export type Script = readonly (readonly Step[])[];

@@ -715,9 +715,11 @@ def submit_scripted(
     """Hands a command that follows ``script`` to a lane and returns at once, also before :meth:`Lane.start`.
 
     ``script`` is a list of attempts, each a list of steps that run in order: ``{"sleep_ms": 20}``, ``{"fail": "text"}``,
-    ``{"panic": "text"}``, ``{"return": value}``, ``{"return_metadata": {}}``, ``{"progress": value}``, ``{"emit": value}``,
-    ``{"heartbeat": {}}``, ``{"settle_cost": 5}``, ``{"await_cancel": {}}``. An attempt in which none fails, panics or
-    returns ends with ``None``. The last attempt of the list is repeated when there are more retries.
+    ``{"unrecoverable": "text"}``, which is not retried, ``{"panic": "text"}``, ``{"return": value}``,
+    ``{"return_metadata": {}}``, ``{"progress": value}``, ``{"emit": value}``, ``{"heartbeat": {}}``, ``{"settle_cost": 5}``,
+    ``{"await_cancel": {}}`` and ``{"child": {"lane_id": "...", "command_type": "...", "script": [...]}}``, which submits a
+    command of its own and waits for it. An attempt in which no step fails, panics or returns ends with ``None``. The last
+    attempt of the list is repeated when there are more retries.
     """
 
 def enqueue_scripted(

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::command::Command;
 use crate::context::CommandContext;
 use crate::error::{LaneError, Result};
+use crate::submission::SubmitOptions;
 
 pub use clock::ManualClock;
 pub use drain::drain_now;
@@ -40,6 +41,8 @@ pub enum Step {
     SleepMs(u64),
     /// Ends the attempt with [`LaneError::CommandError`] and this text.
     Fail(String),
+    /// Ends the attempt with [`LaneError::unrecoverable`] and this text: it is not retried.
+    Unrecoverable(String),
     /// Panics with this text.
     Panic(String),
     /// Ends the attempt with this value.
@@ -56,6 +59,16 @@ pub enum Step {
     SettleCost(u64),
     /// Waits until the attempt is [asked to stop](CommandContext::cancellation), then goes on with the next step.
     AwaitCancel {},
+    /// Submits a [child](CommandContext::submit_child) that follows a script of its own, and waits for it: goes on when the
+    /// child has completed, and else ends the attempt with the child's error.
+    Child {
+        /// The child's lane.
+        lane_id: String,
+        /// What kind of work the child is.
+        command_type: String,
+        /// What the child's attempts do.
+        script: Vec<Vec<Step>>,
+    },
 }
 
 /// A command whose attempts follow a script.
@@ -65,8 +78,8 @@ pub enum Step {
 /// failure or a panic returns null, and so does every attempt of an empty script. Its payload is the script, so a storage
 /// can bring it back.
 ///
-/// Called without a context, [`execute`](Command::execute) has nobody to report to and no metadata, and waits for ever
-/// to be asked to stop.
+/// Called without a context, [`execute`](Command::execute) has nobody to report to and no metadata, waits for ever
+/// to be asked to stop, and runs a child itself.
 ///
 /// # Examples
 ///
@@ -145,6 +158,9 @@ impl ScriptedCommand {
             match step {
                 Step::SleepMs(millis) => tokio::time::sleep(Duration::from_millis(*millis)).await,
                 Step::Fail(message) => return Err(LaneError::CommandError(message.clone())),
+                Step::Unrecoverable(message) => {
+                    return Err(LaneError::unrecoverable(message.clone()));
+                }
                 Step::Panic(message) => panic!("{message}"),
                 Step::Return(value) => return Ok(value.clone()),
                 Step::ReturnMetadata {} => {
@@ -155,6 +171,14 @@ impl ScriptedCommand {
                     Some(context) => context.cancellation().cancelled_owned().await,
                     None => std::future::pending().await,
                 },
+                Step::Child {
+                    lane_id,
+                    command_type,
+                    script,
+                } => {
+                    let child = Self::new(command_type, script.clone());
+                    run_child(lane_id, child, context).await?;
+                }
                 Step::Progress(_) | Step::Emit(_) | Step::Heartbeat {} | Step::SettleCost(_) => {
                     if let Some(context) = context {
                         report(step, context);
@@ -164,6 +188,20 @@ impl ScriptedCommand {
         }
         Ok(Value::Null)
     }
+}
+
+/// Waits for a child.
+async fn run_child(
+    lane_id: &str,
+    child: ScriptedCommand,
+    context: Option<&CommandContext>,
+) -> Result<Value> {
+    let Some(context) = context else {
+        return child.execute().await;
+    };
+    let options = SubmitOptions::new();
+    let child = context.submit_child(lane_id, Box::new(child), options);
+    child.await?.await
 }
 
 /// Tells the queue something.
@@ -263,6 +301,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_unrecoverable_failure_says_so() {
+        let error = scripted(json!([[{"unrecoverable": "no such user"}]]))
+            .execute()
+            .await
+            .expect_err("the attempt fails");
+        assert!(error.is_unrecoverable(), "{error:?}");
+        assert_eq!(error.to_string(), "no such user");
+    }
+
+    #[tokio::test]
+    async fn without_a_context_a_child_runs_in_place() {
+        let child = |script: Value| json!({"child": {"lane_id": "any", "command_type": "child", "script": script}});
+        let command = scripted(json!([
+            [child(json!([[{"fail": "child"}]])), {"return": 1}],
+            [child(json!([[{"return": "child"}]])), {"return": 2}]
+        ]));
+        let error = command.execute().await.expect_err("its child fails");
+        assert!(matches!(error, LaneError::CommandError(text) if text == "child"));
+        assert_eq!(command.execute().await.expect("returns"), 2);
+    }
+
+    #[tokio::test]
     async fn panics_carry_their_text() {
         let command = scripted(json!([[{"panic": "boom"}]]));
         let panic = std::panic::AssertUnwindSafe(command.execute())
@@ -285,6 +345,7 @@ mod tests {
             json!([[{"sleep_ms": -1}]]),
             json!([[{"heartbeat": {"loud": true}}]]),
             json!([[{"settle_cost": -1}]]),
+            json!([[{"child": {"lane_id": "a", "command_type": "b"}}]]),
         ] {
             let error = ScriptedCommand::from_json("x", &script).expect_err("not a script");
             let text = error.to_string();
@@ -299,7 +360,8 @@ mod tests {
     fn the_payload_is_the_script() {
         let script = json!([[{"sleep_ms": 1}, {"fail": "a"}], [{"panic": "b"}], [{"return": null}],
                    [{"progress": {"page": 1}}, {"emit": [1]}, {"heartbeat": {}}, {"settle_cost": 2},
-                    {"await_cancel": {}}, {"return_metadata": {}}]]);
+                    {"await_cancel": {}}, {"return_metadata": {}}],
+                   [{"child": {"lane_id": "l", "command_type": "t", "script": [[{"unrecoverable": "c"}]]}}]]);
         assert_eq!(scripted(script.clone()).payload(), Some(script));
     }
 }
