@@ -9,6 +9,16 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** The time of lanes, moved by hand. */
+export declare class NativeClock {
+  /** A clock at zero. */
+  constructor()
+  /** Moves the time on. */
+  advance(ms: number): void
+  /** How far it was moved so far. */
+  elapsedMs(): number
+}
+
 /** One submitted command. Keeps its queue, so that a result can be asked for as long as somebody holds it. */
 export declare class NativeHandle {
   /** The command's id. */
@@ -59,7 +69,7 @@ export declare class NativeLane {
    */
   shutdownWithin(timeoutMs: number): Promise<NativeOutcome>
   /** The given lanes, or the six default lanes when `configs` is left out. */
-  constructor(configs?: Array<NativeLaneConfig> | undefined | null, dlqSize?: number | undefined | null, maxConcurrency?: number | undefined | null, limiters?: Array<NativeLimiter> | undefined | null)
+  constructor(configs?: Array<NativeLaneConfig> | undefined | null, dlqSize?: number | undefined | null, maxConcurrency?: number | undefined | null, limiters?: Array<NativeLimiter> | undefined | null, clock?: NativeClock | undefined | null, inline?: boolean | undefined | null, log?: NativeLog | undefined | null)
   /** Begins to run what was submitted. */
   start(): void
   /** Runs a command, and blocks until its result is there. */
@@ -80,6 +90,16 @@ export declare class NativeLane {
   drainAsync(timeoutMs: number): Promise<NativeOutcome>
   /** Submits a command whose attempts follow `script` (JSON text), without options. The promise is that of its result. */
   submitScripted(laneId: string, commandType: string, script: string): Promise<NativeOutcome>
+  /** Runs everything that waits, and moves a manual clock on; a promise of how many commands are left, as text. */
+  drainNow(): Promise<NativeOutcome>
+}
+
+/** What lanes have accepted. */
+export declare class NativeLog {
+  /** An empty log. */
+  constructor()
+  /** Everything so far, in the order of acceptance. */
+  submitted(): Array<NativeSubmitted>
 }
 
 /** What one command reports, until it has settled. */
@@ -301,6 +321,16 @@ export interface NativeSubmitOptions {
   metadata?: string
   /** False: never stopped for a more urgent lane. */
   preemptible?: boolean
+}
+
+/** One accepted command. */
+export interface NativeSubmitted {
+  /** Its lane. */
+  laneId: string
+  /** What kind of work it is. */
+  commandType: string
+  /** JSON text: its payload, or its script. */
+  payload: string
 }
 
 /** A name of which there may be one command. */

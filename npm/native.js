@@ -835,7 +835,9 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.NativeClock = nativeBinding.NativeClock
 module.exports.NativeHandle = nativeBinding.NativeHandle
 module.exports.NativeLane = nativeBinding.NativeLane
+module.exports.NativeLog = nativeBinding.NativeLog
 module.exports.NativeReports = nativeBinding.NativeReports
 module.exports.NativeSubscription = nativeBinding.NativeSubscription

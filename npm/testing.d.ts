@@ -1,4 +1,4 @@
-import type { CommandHandle, Lane, LaneError, SubmitOptions } from './index.js';
+import type { CommandHandle, Lane, LaneConfig, LaneError, LaneOptions, SubmitOptions } from './index.js';
 
 /** One thing that an attempt of a scripted command does. */
 export type Step =
@@ -60,3 +60,67 @@ export function submitManyScripted(
   laneId: string,
   commands: readonly ScriptedBatchCommand[],
 ): (CommandHandle | LaneError)[];
+
+/**
+ * The time of a lane, for tests: it stands still until `advance` moves it.
+ *
+ * Delays, time limits, times to live, rate limits and boosts of a lane from {@link createLane} go by it. The bodies of
+ * commands do not: one that sleeps sleeps in real time. One clock may serve several lanes.
+ */
+export class ManualClock {
+  /** A clock at zero. */
+  constructor();
+  /** Moves the time on by so many milliseconds, 0 to 1e13. What becomes due runs soon after; {@link drainNow} waits for that. */
+  advance(ms: number): void;
+  /** The milliseconds since the clock was made, as moved by hand. */
+  readonly elapsedMs: number;
+}
+
+/** One accepted command. */
+export interface Submitted {
+  laneId: string;
+  commandType: string;
+  /** Its payload as a value, or its script; null without one. */
+  payload: any;
+}
+
+/**
+ * Remembers what a lane accepts, so that a test can ask whether code under test has submitted something.
+ *
+ * It belongs to a lane from {@link createLane}, and grows with each command: for tests only.
+ */
+export class SubmissionLog {
+  /** An empty log. */
+  constructor();
+  /** Everything so far, in the order of acceptance. */
+  submitted(): Submitted[];
+  /** The first command of this type that was submitted to this lane. Throws an `AssertionError` when there is none. */
+  assertSubmitted(laneId: string, commandType: string): Submitted;
+  /** Throws an `AssertionError` when a command of this type was submitted to this lane. */
+  assertNotSubmitted(laneId: string, commandType: string): void;
+}
+
+/** Settings of {@link createLane}. */
+export interface TestLaneOptions extends LaneOptions {
+  /** The lanes; without them the six default lanes. */
+  configs?: readonly LaneConfig[] | undefined;
+  /** What the lane goes by instead of the time of day. */
+  clock?: ManualClock | undefined;
+  /**
+   * Once the lane has started, a submission blocks until its command has run, and everything else that could run without
+   * time going on. So does the event loop: what needs it cannot run then.
+   */
+  inline?: boolean | undefined;
+  /** Remembers what the lane accepts. */
+  submissionLog?: SubmissionLog | undefined;
+}
+
+/** A lane that tests can steer. */
+export function createLane(options?: TestLaneOptions): Lane;
+
+/**
+ * Runs everything that waits, without waiting for its time: where only delays, back-offs or rate limits are left, a
+ * {@link ManualClock} is moved on to the next one. Resolves to how many commands are left, which nothing but a resume or
+ * another limit can start. With the real clock it waits for delays.
+ */
+export function drainNow(lane: Lane): Promise<number>;

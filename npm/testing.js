@@ -1,9 +1,12 @@
 'use strict';
 
+const { AssertionError } = require('assert');
+
 const check = require('./lib/check.js');
 const { native, settled } = require('./lib/error.js');
-const { enqueue, enqueueMany, nativeOf } = require('./lib/lane.js');
+const { enqueue, enqueueMany, nativeOf, steered } = require('./lib/lane.js');
 const { submitOptions } = require('./lib/settings.js');
+const { NativeClock, NativeLog } = require('./native.js');
 
 function scriptText(script) {
   return check.string('script (as JSON)', JSON.stringify(script));
@@ -36,4 +39,87 @@ function submitManyScripted(lane, laneId, commands) {
   return enqueueMany(lane, laneId, check.array('commands', commands).map(each));
 }
 
-module.exports = { enqueueScripted, submitManyScripted, submitScripted };
+/** The native half of each `ManualClock` and `SubmissionLog`. */
+const natives = new WeakMap();
+
+function instance(type) {
+  return (name, value) => natives.get(value instanceof type ? value : {}) || check.refuse(name, `a ${type.name}`, value);
+}
+
+class ManualClock {
+  constructor() {
+    natives.set(this, new NativeClock());
+  }
+
+  advance(ms) {
+    check.number('ms', ms);
+    native(() => natives.get(this).advance(ms));
+  }
+
+  get elapsedMs() {
+    return natives.get(this).elapsedMs();
+  }
+}
+
+class SubmissionLog {
+  constructor() {
+    natives.set(this, new NativeLog());
+  }
+
+  submitted() {
+    const all = natives.get(this).submitted();
+    return all.map(({ payload, ...submitted }) => ({ ...submitted, payload: JSON.parse(payload) }));
+  }
+
+  assertSubmitted(laneId, commandType) {
+    const found = this.#find(laneId, commandType);
+    if (found !== undefined) return found;
+    const all = this.submitted().map((each) => [each.laneId, each.commandType]);
+    throw new AssertionError({
+      message: `no '${commandType}' was submitted to '${laneId}', only ${JSON.stringify(all)}`,
+      stackStartFn: this.assertSubmitted,
+    });
+  }
+
+  assertNotSubmitted(laneId, commandType) {
+    const found = this.#find(laneId, commandType);
+    if (found === undefined) return;
+    throw new AssertionError({
+      message: `${JSON.stringify(found)} was submitted`,
+      stackStartFn: this.assertNotSubmitted,
+    });
+  }
+
+  #find(laneId, commandType) {
+    check.string('laneId', laneId);
+    check.string('commandType', commandType);
+    return this.submitted().find((each) => each.laneId === laneId && each.commandType === commandType);
+  }
+}
+
+const OWN = ['configs', 'clock', 'inline', 'submissionLog'];
+
+function createLane(options = {}) {
+  const { configs, clock, inline, submissionLog, ...shared } = check.fields(
+    ...['options', options, [...OWN, 'dlqSize', 'maxConcurrency', 'limiters']],
+  );
+  return steered(configs, shared, {
+    clock: check.optional(instance(ManualClock), 'options.clock', clock),
+    inline: check.optional(check.boolean, 'options.inline', inline),
+    log: check.optional(instance(SubmissionLog), 'options.submissionLog', submissionLog),
+  });
+}
+
+async function drainNow(lane) {
+  return Number(await settled(native(() => nativeOf(lane).drainNow())));
+}
+
+module.exports = {
+  ManualClock,
+  SubmissionLog,
+  createLane,
+  drainNow,
+  enqueueScripted,
+  submitManyScripted,
+  submitScripted,
+};

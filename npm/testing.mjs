@@ -1,4 +1,4 @@
 import testing from './testing.js';
 
-export const { enqueueScripted, submitManyScripted, submitScripted } = testing;
+export const { ManualClock, SubmissionLog, createLane, drainNow, enqueueScripted, submitManyScripted, submitScripted } = testing;
 export default testing;

@@ -11,6 +11,9 @@ const { Subscription } = require('./subscription.js');
 /** How `withLanes` hands its lanes to the constructor, whose public form has the default lanes. */
 const CONFIGS = Symbol('configs');
 
+/** How `testing` hands over what a lane of a test does differently. */
+const HOOKS = Symbol('hooks');
+
 /** The native half of each `Lane`. */
 const natives = new WeakMap();
 
@@ -36,7 +39,9 @@ class Lane {
   constructor(options = {}) {
     const { dlqSize, maxConcurrency, limiters } = settings.laneOptions('options', options);
     const configs = options[CONFIGS];
-    natives.set(this, native(() => new NativeLane(configs, dlqSize, maxConcurrency, limiters)));
+    const { clock, inline, log } = options[HOOKS] || {};
+    const made = native(() => new NativeLane(configs, dlqSize, maxConcurrency, limiters, clock, inline, log));
+    natives.set(this, made);
   }
 
   static withLanes(configs, options = {}) {
@@ -179,4 +184,10 @@ class Lane {
   }
 }
 
-module.exports = { Lane, enqueue, enqueueMany, nativeOf };
+/** A lane for tests: `configs` are unchecked, `hooks` are checked. */
+function steered(configs, options, hooks) {
+  const checked = check.optional(settings.laneConfigs, 'configs', configs);
+  return new Lane({ ...options, [CONFIGS]: checked, [HOOKS]: hooks });
+}
+
+module.exports = { Lane, enqueue, enqueueMany, nativeOf, steered };

@@ -19,6 +19,7 @@ __all__ = [
     "LaneStatus",
     "Leftover",
     "Limiter",
+    "ManualClock",
     "PriorityBoost",
     "ProgressStream",
     "QueueStats",
@@ -26,8 +27,12 @@ __all__ = [
     "RetryPolicy",
     "ScriptedResult",
     "ShutdownReport",
+    "SubmissionLog",
+    "Submitted",
     "Unique",
     "__version__",
+    "create_lane",
+    "drain_now",
     "enqueue_scripted",
     "submit_many_scripted",
     "submit_scripted",
@@ -740,3 +745,78 @@ def submit_many_scripted(
     ],
 ) -> list[CommandHandle | LaneError]:
     """Like :meth:`Lane.submit_many`, with a script in the place of each payload."""
+
+@final
+class ManualClock:
+    """The time of a lane, for tests: it stands still until :meth:`advance` moves it.
+
+    Delays, time limits, ``ttl_secs``, rate limits and boosts of a :class:`Lane` from :func:`create_lane` go by it. The bodies
+    of commands do not: one that sleeps sleeps in real time. One clock may serve several lanes.
+    """
+
+    def __new__(cls) -> Self: ...
+    def advance(self, secs: float) -> None:
+        """Moves the time on. What becomes due runs soon after; :func:`drain_now` waits for that."""
+    @property
+    def elapsed_secs(self) -> float:
+        """The seconds since the clock was made, as moved by hand."""
+
+@final
+class SubmissionLog:
+    """Remembers what a lane accepts, so that a test can ask whether code under test has submitted something.
+
+    It belongs to a :class:`Lane` from :func:`create_lane`, and grows with each command: for tests only.
+    """
+
+    def __new__(cls) -> Self: ...
+    def submitted(self) -> list[Submitted]:
+        """Everything so far, in the order of acceptance."""
+    def assert_submitted(self, lane_id: str, command_type: str) -> Submitted:
+        """The first command of this type that was submitted to this lane.
+
+        Raises ``AssertionError`` when there is none; the text says what was submitted instead.
+        """
+    def assert_not_submitted(self, lane_id: str, command_type: str) -> None:
+        """Raises ``AssertionError`` when a command of this type was submitted to this lane."""
+
+@final
+class Submitted:
+    """One accepted command."""
+
+    @property
+    def lane_id(self) -> str:
+        """Its lane."""
+    @property
+    def command_type(self) -> str:
+        """What kind of work it is."""
+    @property
+    def payload(self) -> Any:
+        """Its payload, or its script."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+def create_lane(
+    configs: Iterable[LaneConfig] | None = None,
+    *,
+    clock: ManualClock | None = None,
+    inline: bool = False,
+    submission_log: SubmissionLog | None = None,
+    dlq_size: int | None = None,
+    max_concurrency: int | None = None,
+    limiters: dict[str, Limiter] | None = None,
+) -> Lane:
+    """A ``Lane`` that tests can steer: the lanes of ``configs``, or the six of ``Lane()``.
+
+    It goes by ``clock``. With ``inline``, once it has started, a submission returns when its command has run, and everything
+    else that could run without time going on. ``submission_log`` remembers what it accepts. The other arguments are those
+    of :class:`Lane`.
+    """
+
+def drain_now(lane: Lane) -> int:
+    """Runs everything that waits, without waiting for its time: where only delays, back-offs or rate limits are left, a
+    :class:`ManualClock` is moved on to the next one. Returns how many commands are left, which nothing but a resume or
+    another limit can start.
+
+    With the real clock it waits for delays. Raises :class:`NotStartedError` before :meth:`Lane.start`.
+    """

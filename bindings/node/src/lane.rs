@@ -18,6 +18,7 @@ use crate::queue::{Queue, Totals};
 use crate::range::millis;
 use crate::runtime::runtime;
 use crate::subscription::NativeSubscription;
+use crate::testing::{Hooks, NativeClock, NativeLog};
 
 /// A set of lanes. The typed entry wraps it in `Lane`.
 #[napi]
@@ -34,12 +35,20 @@ impl NativeLane {
         dlq_size: Option<f64>,
         max_concurrency: Option<f64>,
         limiters: Option<Vec<NativeLimiter>>,
+        clock: Option<&NativeClock>,
+        inline: Option<bool>,
+        log: Option<&NativeLog>,
     ) -> Result<Self, Code> {
         guard(|| {
             let totals = Totals {
                 dlq_size,
                 max_concurrency,
                 limiters: limiters.as_deref().unwrap_or_default(),
+                hooks: Hooks {
+                    clock,
+                    inline: inline.unwrap_or_default(),
+                    log,
+                },
             };
             let queue = Queue::new(configs.as_deref(), &totals)?;
             Ok(Self {

@@ -26,3 +26,4 @@ mod retry;
 mod runtime;
 mod scripted;
 mod subscription;
+mod testing;

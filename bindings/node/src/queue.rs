@@ -21,6 +21,7 @@ use crate::options::Prepared;
 use crate::range::{MAX, whole};
 use crate::runtime::runtime;
 use crate::subscription::Subscriptions;
+use crate::testing::Hooks;
 
 /// Events that the queue buffers for a subscription whose task has not run yet. The subscription has a larger buffer.
 const EMITTER_CAPACITY: usize = 8_192;
@@ -30,7 +31,9 @@ const EMITTER_CAPACITY: usize = 8_192;
 pub(crate) struct Queue {
     /// `None` only while it is being dropped.
     manager: Option<QueueManager>,
-    started: AtomicBool,
+    pub(crate) started: AtomicBool,
+    /// For tests: a submission blocks until its command has run.
+    pub(crate) inline: bool,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) lanes: Lanes,
 }
@@ -40,6 +43,7 @@ pub(crate) struct Totals<'a> {
     pub(crate) dlq_size: Option<f64>,
     pub(crate) max_concurrency: Option<f64>,
     pub(crate) limiters: &'a [NativeLimiter],
+    pub(crate) hooks: Hooks<'a>,
 }
 
 impl Queue {
@@ -72,9 +76,11 @@ impl Queue {
         for limiter in totals.limiters {
             builder = builder.with_limiter(limiter.name.as_str(), limiter.resolve()?);
         }
+        builder = totals.hooks.apply(builder);
         Ok(Self {
             manager: Some(runtime()?.block_on(builder.build())?),
             started: AtomicBool::new(false),
+            inline: totals.hooks.inline,
             subscriptions: Subscriptions::default(),
             lanes,
         })
@@ -146,7 +152,10 @@ impl Queue {
             let submitted = queue.manager()?.submit_with(&lane, body, options).await;
             submitted.map_err(|refused| LaneError::from(refused).into())
         });
-        let ticket = Ticket::submit(submitting, id.unwrap_or_default(), lane_id.to_owned());
+        let ticket = match self.inline {
+            true => runtime()?.block_on(submitting).map(Ticket::In),
+            false => Ticket::submit(submitting, id.unwrap_or_default(), lane_id.to_owned()),
+        };
         self.subscriptions.collect();
         ticket
     }

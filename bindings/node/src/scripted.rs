@@ -31,7 +31,10 @@ impl NativeLane {
             let queue = Arc::clone(&self.queue);
             let mut submitting =
                 Box::pin(async move { queue.submit(&lane_id, Box::new(command)).await });
-            let receipt = begin(submitting.as_mut())?.transpose()?;
+            let receipt = match self.queue.inline {
+                true => Some(runtime()?.block_on(submitting.as_mut())?),
+                false => begin(submitting.as_mut())?.transpose()?,
+            };
             let queue = Arc::clone(&self.queue);
             promise(env, runtime()?, async move {
                 let receipt = match receipt {

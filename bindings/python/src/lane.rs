@@ -39,7 +39,7 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    fn build(py: Python<'_>, plan: Plan) -> PyResult<Self> {
+    pub(crate) fn build(py: Python<'_>, plan: Plan) -> PyResult<Self> {
         let manager = try_wait(py, plan.builder.build())?;
         Ok(Self {
             queue: ProcessLocal::new(Queue::new(manager, plan.lanes)),

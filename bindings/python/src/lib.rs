@@ -26,6 +26,7 @@ mod scripted;
 mod stats;
 mod stream;
 mod submit_options;
+mod testing;
 mod to_json;
 mod wait;
 
@@ -50,6 +51,7 @@ mod _a3s_lane {
         stats::{LaneStatus, QueueStats},
         stream::EventStream,
         submit_options::Unique,
+        testing::{ManualClock, SubmissionLog, Submitted, create_lane, drain_now},
     };
 
     #[pymodule_export]

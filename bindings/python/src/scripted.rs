@@ -121,7 +121,7 @@ pub(crate) fn submit_many_scripted<'py>(
     })
 }
 
-fn queue_of<'a>(lane: &'a Bound<'_, PyAny>) -> PyResult<&'a Lane> {
+pub(crate) fn queue_of<'a>(lane: &'a Bound<'_, PyAny>) -> PyResult<&'a Lane> {
     lane.cast::<Lane>()
         .map(|lane| lane.get())
         .map_err(|_| argument::wrong_class("lane", "Lane", lane))
