@@ -83,7 +83,7 @@ function limitersOf(limiters) {
 }
 
 const OPTIONS = [
-  ...['id', 'priority', 'delay_ms', 'ttl_ms', 'timeout_ms', 'no_timeout', 'progress_timeout_ms', 'retry', 'jitter'],
+  ...['id', 'priority', 'delay_ms', 'run_at', 'ttl_ms', 'timeout_ms', 'no_timeout', 'progress_timeout_ms', 'retry', 'jitter'],
   ...['key', 'unique', 'cost', 'metadata', 'preemptible'],
 ];
 
@@ -98,6 +98,7 @@ function optionsOf(options) {
     id: options.id,
     priority: options.priority,
     delayMs: options.delay_ms,
+    runAt: given((text) => new Date(text), options.run_at),
     ttlMs: options.ttl_ms,
     timeoutMs: options.timeout_ms,
     noTimeout: options.no_timeout,

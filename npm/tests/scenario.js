@@ -5,8 +5,8 @@
 
 const assert = require('node:assert/strict');
 
-const { Lane, LaneError } = require('@a3s-lab/lane');
-const { enqueueScripted, submitManyScripted, submitScripted } = require('@a3s-lab/lane/testing');
+const { LaneError } = require('@a3s-lab/lane');
+const testing = require('@a3s-lab/lane/testing');
 const { checkEvents } = require('./scenario-events.js');
 const { configOf, given, limiterOf, limitersOf, only, optionsOf } = require('./scenario-settings.js');
 const { eventually, record } = require('./support.js');
@@ -27,8 +27,30 @@ function holds(stats, { lanes = {}, ...totals }) {
   );
 }
 
+/** A structure of the tables in the words of this package. */
+function renamed(value) {
+  if (Array.isArray(value)) return value.map(renamed);
+  if (typeof value !== 'object' || value === null) return value;
+  const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [camel(name), renamed(each)]));
+}
+
+/** `got` must have everything that is expected: all fields of an object, and as many items of a list. */
+function contains(got, expected) {
+  if (typeof expected !== 'object' || expected === null) {
+    assert.equal(got, expected);
+    return;
+  }
+  assert.equal(Array.isArray(got), Array.isArray(expected));
+  if (Array.isArray(expected)) assert.equal(got.length, expected.length);
+  for (const [name, value] of Object.entries(expected)) {
+    assert.ok(name in got, `there is no ${name}`);
+    contains(got[name], value);
+  }
+}
+
 /** Looks until `check` throws nothing; its last error is the test's. */
-async function soon(check) {
+async function soon({ patienceMs }, check) {
   let last;
   const look = async () => {
     try {
@@ -39,7 +61,7 @@ async function soon(check) {
       return false;
     }
   };
-  await eventually(look).catch(() => assert.fail(last));
+  await eventually(look, look, patienceMs).catch(() => assert.fail(last));
 }
 
 /** Does `work`, which must fail with `error` if there is one. */
@@ -95,13 +117,13 @@ const STEPS = {
       ...['submit', step, 'as', 'lane', 'script', 'options', 'joins', 'error'],
     );
     if (options !== undefined) {
-      const submit = () => enqueueScripted(state.lane, id, as, script, optionsOf(options));
+      const submit = () => testing.enqueueScripted(state.lane, id, as, script, optionsOf(options));
       if (error === undefined) keep(state, step, submit());
       else await done(submit, error);
       return;
     }
     assert.equal(joins, undefined, 'joins needs options');
-    const result = submitScripted(state.lane, id, as, script);
+    const result = testing.submitScripted(state.lane, id, as, script);
     if (error !== undefined) {
       await done(() => result, error);
       return;
@@ -117,7 +139,7 @@ const STEPS = {
       script,
       options: optionsOf(options),
     }));
-    const answers = submitManyScripted(state.lane, id, each);
+    const answers = testing.submitManyScripted(state.lane, id, each);
     assert.equal(answers.length, commands.length);
     commands.forEach((command, index) => {
       const { options = {}, error } = only('command', command, 'as', 'script', 'options', 'joins', 'error');
@@ -173,16 +195,23 @@ const STEPS = {
     const { as, reasons, none = false } = only('explain', step, 'as', 'reasons', 'none');
     assert.ok((reasons === undefined) === none, 'explain needs either reasons or none');
     const handle = handleOf(state, as);
-    await soon(() => {
+    await soon(state, () => {
       const explanation = handle.explain();
       assert.deepEqual(state.lane.explain(handle.id) === null, explanation === null);
       if (none) assert.equal(explanation, null);
-      else assert.deepEqual(new Set(explanation.reasons.map(({ reason }) => reason)), new Set(reasons));
+      else {
+        const tables = reasons.map((reason) => (typeof reason === 'string' ? { reason } : reason));
+        const found = new Map(explanation.reasons.map((each) => [each.reason, each]));
+        assert.deepEqual(new Set(found.keys()), new Set(tables.map(({ reason }) => reason)));
+        for (const table of tables) contains(found.get(table.reason), renamed(table));
+      }
     });
   },
   async status(state, step) {
-    const { as, is } = only('status', step, 'as', 'is');
-    await soon(() => assert.equal(handleOf(state, as).status, is));
+    const { as, is, now = false } = only('status', step, 'as', 'is', 'now');
+    const look = () => assert.equal(handleOf(state, as).status, is);
+    if (now) look();
+    else await soon(state, look);
   },
   async chunks(state, step) {
     const { as, are } = only('chunks', step, 'as', 'are');
@@ -192,7 +221,28 @@ const STEPS = {
   },
   async progress(state, step) {
     const { as, is } = only('progress', step, 'as', 'is');
-    await soon(async () => assert.deepEqual(await newestProgress(handleOf(state, as)), is));
+    await soon(state, async () => assert.deepEqual(await newestProgress(handleOf(state, as)), is));
+  },
+  async snapshot(state, step) {
+    await soon(state, () => contains(state.lane.snapshot(), renamed(step)));
+  },
+  submitted({ log }, step) {
+    const { lane, type, payload, found = true } = only('submitted', step, 'lane', 'type', 'payload', 'found');
+    if (!found) {
+      log.assertNotSubmitted(lane, type);
+      return;
+    }
+    const submitted = log.assertSubmitted(lane, type);
+    assert.deepEqual([submitted.laneId, submitted.commandType], [lane, type]);
+    if ('payload' in step) assert.deepEqual(submitted.payload, payload);
+  },
+  advance_ms({ clock }, ms) {
+    assert.ok(clock, 'the clock is not manual');
+    clock.advance(ms);
+  },
+  async drain_now({ lane }, step) {
+    const { left } = only('drain_now', step, 'left');
+    assert.equal(await testing.drainNow(lane), left);
   },
   async sleep_ms(state, ms) {
     await new Promise((resolve) => setTimeout(resolve, ms));
@@ -221,22 +271,33 @@ const STEPS = {
   },
 };
 
-const SCENARIO = ['name', 'about', 'lanes', 'dlq_size', 'max_concurrency', 'limiters', 'steps', 'events'];
+const SCENARIO = [
+  ...['name', 'about', 'lanes', 'dlq_size', 'max_concurrency', 'limiters', 'clock', 'inline', 'steps', 'events'],
+];
 
-/** Plays `scenario`; `drain(lane, timeoutMs)` is the way of draining under test. */
-async function play(scenario, drain) {
+/**
+ * Plays `scenario`; `drain(lane, timeoutMs)` is the way of draining under test, and what a step looks for may take
+ * `patienceMs`.
+ */
+async function play(scenario, drain, patienceMs) {
   only('scenario', scenario, ...SCENARIO);
-  const { lanes, steps, events } = scenario;
-  const options = {
+  const { steps, events } = scenario;
+  assert.ok([undefined, 'manual'].includes(scenario.clock), 'an unknown clock');
+  const clock = given(() => new testing.ManualClock(), scenario.clock);
+  const log = new testing.SubmissionLog();
+  const lane = testing.createLane({
+    configs: given((lanes) => lanes.map(configOf), scenario.lanes),
+    clock,
+    inline: scenario.inline,
+    submissionLog: log,
     dlqSize: scenario.dlq_size,
     maxConcurrency: scenario.max_concurrency,
     limiters: given(limitersOf, scenario.limiters),
-  };
-  const lane = lanes === undefined ? new Lane(options) : Lane.withLanes(lanes.map(configOf), options);
+  });
   // Everything, to know commands by name; and what the scenario asks for.
   const all = record(lane);
   const chosen = record(lane, events && events.keys);
-  const state = { lane, submitted: new Map(), ids: new Map(), drain };
+  const state = { lane, clock, log, patienceMs, submitted: new Map(), ids: new Map(), drain };
   for (const [index, step] of steps.entries()) {
     const [[kind, fields], ...more] = Object.entries(step);
     assert.ok(kind in STEPS && more.length === 0, `unknown step ${JSON.stringify(step)}`);

@@ -22,7 +22,7 @@ test('there are scenarios', () => {
 
 /** Whether a scenario blocks the event loop, and with it every scenario beside it. */
 function blocks(scenario, way) {
-  return way === 'drain' || scenario.steps.some((step) => 'echo' in step);
+  return way === 'drain' || scenario.inline || scenario.steps.some((step) => 'echo' in step);
 }
 
 for (const file of files) {
@@ -42,6 +42,7 @@ for (const file of files) {
   );
 }
 
+const held = { submit: { as: 'a', lane: 'query', options: {} } };
 const right = { name: 'n', about: 'a', steps: [{ start: {} }, { echo: { lane: 'query', type: 't', payload: 1 } }] };
 const wrong = {
   'an unknown step': { steps: [{ dance: {} }] },
@@ -50,6 +51,21 @@ const wrong = {
   'an unknown field of a lane': { lanes: [{ id: 'query', priority: 0, colour: 'red' }] },
   'a wrong result': { steps: [{ start: {} }, { submit: { as: 'a', lane: 'query' } }, { await: { as: 'a', ok: 1 } }] },
   'a wrong error': { steps: [{ start: {} }, { submit: { as: 'a', lane: 'query', error: 'TIMEOUT' } }] },
+  'a wrong field of a reason': {
+    steps: [held, { explain: { as: 'a', reasons: [{ reason: 'not_started', commands: 1 }] } }],
+  },
+  'a wrong snapshot': { steps: [held, { snapshot: { pending: 2 } }] },
+  'an unknown field of a snapshot': { steps: [{ snapshot: { colour: 'red' } }] },
+  'a snapshot of fewer lanes': { steps: [{ snapshot: { lanes: [] } }] },
+  'a submission after all': { steps: [held, { submitted: { lane: 'query', type: 'a', found: false } }] },
+  'no submission': { steps: [{ submitted: { lane: 'query', type: 'a' } }] },
+  'a wrong payload': { steps: [held, { submitted: { lane: 'query', type: 'a', payload: 1 } }] },
+  'an unknown clock': { clock: 'sundial' },
+  'a real clock that is moved': { steps: [{ advance_ms: 1 }] },
+  'a wrong number of commands left': {
+    steps: [{ start: {} }, { pause: { lane: 'query' } }, held, { drain_now: { left: 0 } }],
+  },
+  'a status that is not there': { steps: [held, { status: { as: 'a', is: 'running', now: true } }] },
   'a missing event': { events: { keys: ['queue.command.started'], order: ['started t', 'started t'] } },
   'an event too many': { events: { keys: ['queue.command.started'], order: [] } },
   'a wrong story of one command': { events: { each: { t: ['started', 'failed'] } } },
@@ -58,5 +74,6 @@ const wrong = {
 
 test('the player plays a right scenario', () => play(right, drains.drain));
 for (const [what, change] of Object.entries(wrong)) {
-  test(`the player refuses ${what}`, () => assert.rejects(play({ ...right, ...change }, drains.drain)));
+  // What does not come need not be awaited for long.
+  test(`the player refuses ${what}`, () => assert.rejects(play({ ...right, ...change }, drains.drain, 200)));
 }

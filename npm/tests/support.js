@@ -15,8 +15,8 @@ function turn() {
 }
 
 /** Waits until `look` returns something truthy, and returns that. */
-async function eventually(look, what = look) {
-  const end = Date.now() + PATIENCE_MS;
+async function eventually(look, what = look, patienceMs = PATIENCE_MS) {
+  const end = Date.now() + patienceMs;
   for (;;) {
     const found = await look();
     if (found) return found;

@@ -16,7 +16,15 @@ from typing import Any
 import pytest
 
 from a3s_lane import CommandHandle, Lane, LaneError, Leftover, QueueStats
-from a3s_lane.testing import ScriptedResult, enqueue_scripted, submit_many_scripted, submit_scripted
+from a3s_lane.testing import (
+    ManualClock,
+    ScriptedResult,
+    SubmissionLog,
+    drain_now,
+    enqueue_scripted,
+    submit_many_scripted,
+    submit_scripted,
+)
 from conftest import LIMIT_SECS, wait_until
 from scenario_events import Recorder, check_events
 from scenario_settings import Table, lane_config, lane_of, limiter, only, secs, submit_options
@@ -40,6 +48,16 @@ def types_of(left: list[Leftover]) -> list[str]:
     return [command.command_type for command in left]
 
 
+def contains(got: Any, expected: Any) -> bool:
+    """Whether `got` has everything that is expected: all fields of a dict, and as many items of a list."""
+    if isinstance(got, dict) and isinstance(expected, dict):
+        return all(name in got and contains(got[name], value) for name, value in expected.items())
+    if isinstance(got, list) and isinstance(expected, list):
+        return len(got) == len(expected) and all(map(contains, got, expected))
+    # True is not 1.
+    return type(got) is type(expected) and got == expected
+
+
 class Background:
     """Runs `call` in a thread of its own, which nobody waits for in vain."""
 
@@ -55,8 +73,10 @@ class Background:
 class Player:
     """The steps, one method each."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, clock: ManualClock | None, log: SubmissionLog) -> None:
         self.lane = lane
+        self.clock = clock
+        self.log = log
         self.submitted: dict[str, ScriptedResult | CommandHandle] = {}
         self.names: dict[str, str] = {}
         """The names of commands with handles, by their ids."""
@@ -215,13 +235,21 @@ class Player:
             explanation = handle.explain()
             if explanation is None or "reasons" not in fields:
                 return explanation is None and "reasons" not in fields
-            return {reason["reason"] for reason in explanation["reasons"]} == set(fields["reasons"])
+            found, named = {reason["reason"]: reason for reason in explanation["reasons"]}, set()
+            for reason in fields["reasons"]:
+                table = {"reason": reason} if isinstance(reason, str) else reason
+                named.add(table["reason"])
+                if not contains(found.get(table["reason"]), table):
+                    return False
+            return found.keys() == named
 
         wait_until(holds)
 
     def _status(self, fields: Table) -> None:
-        only("status", fields, "as", "is")
+        only("status", fields, "as", "is", "now")
         handle = self._handle(fields)
+        if fields.get("now", False):
+            assert handle.status == fields["is"]
         wait_until(lambda: handle.status == fields["is"])
 
     def _chunks(self, fields: Table) -> None:
@@ -242,6 +270,26 @@ class Player:
 
         Background(read)
         wait_until(lambda: values[-1:] == [fields["is"]])
+
+    def _snapshot(self, fields: Table) -> None:
+        wait_until(lambda: contains(self.lane.snapshot(), fields))
+
+    def _submitted(self, fields: Table) -> None:
+        only("submitted", fields, "lane", "type", "payload", "found")
+        if not fields.get("found", True):
+            self.log.assert_not_submitted(fields["lane"], fields["type"])
+            return
+        submitted = self.log.assert_submitted(fields["lane"], fields["type"])
+        assert (submitted.lane_id, submitted.command_type) == (fields["lane"], fields["type"])
+        assert "payload" not in fields or submitted.payload == fields["payload"]
+
+    def _advance_ms(self, milliseconds: int) -> None:
+        assert self.clock is not None, "the clock is not manual"
+        self.clock.advance(secs(milliseconds))
+
+    def _drain_now(self, fields: Table) -> None:
+        only("drain_now", fields, "left")
+        assert drain_now(self.lane) == fields["left"]
 
     def _sleep_ms(self, milliseconds: int) -> None:
         time.sleep(secs(milliseconds))
@@ -264,18 +312,22 @@ class Player:
         assert code == fields["error"], caught.value
 
 
+FIELDS = ("name", "about", "lanes", "dlq_size", "max_concurrency", "limiters", "clock", "inline", "steps", "events")
+
+
 def play(scenario: Table) -> None:
     """Plays all steps, then checks the events."""
-    only(
-        "scenario", scenario, "name", "about", "lanes", "dlq_size", "max_concurrency", "limiters", "steps", "events"
-    )
-    lane = lane_of(scenario)
+    only("scenario", scenario, *FIELDS)
+    assert scenario.get("clock", "manual") == "manual"
+    clock = ManualClock() if "clock" in scenario else None
+    log = SubmissionLog()
+    lane = lane_of(scenario, clock, log)
     expected = scenario.get("events") or {}
     # Everything, to know commands by name; and what the scenario asks for.
     everything = Recorder(lane.subscribe())
     keys = expected.get("keys")
     chosen = Recorder(lane.subscribe() if keys is None else lane.subscribe_filtered(keys))
-    player = Player(lane)
+    player = Player(lane, clock, log)
     for step in scenario["steps"]:
         player.step(step)
     # Only the end of a stream proves that nothing else comes.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from a3s_lane import Lane, LaneConfig, Limiter, PriorityBoost, RateLimit, RetryPolicy, SubmitOptions, Unique
+from a3s_lane.testing import ManualClock, SubmissionLog, create_lane
 
 Table = dict[str, Any]
 
@@ -84,11 +86,17 @@ def unique(table: Table) -> Unique:
     return Unique(given["key"], None if window is None else secs(window), given.get("on_conflict", "reject"))
 
 
+def moment(text: str) -> datetime:
+    # Before Python 3.11 `fromisoformat` knows no "Z".
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 # Each option: the argument and how to read the value.
 OPTIONS: dict[str, tuple[str, Any]] = {
     "id": ("id", str),
     "priority": ("priority", int),
     "delay_ms": ("delay_secs", secs),
+    "run_at": ("run_at", moment),
     "ttl_ms": ("ttl_secs", secs),
     "timeout_ms": ("timeout_secs", secs),
     "no_timeout": ("no_timeout", bool),
@@ -109,13 +117,15 @@ def submit_options(table: Table) -> SubmitOptions:
     return options  # type: ignore[no-any-return]
 
 
-def lane_of(scenario: Table) -> Lane:
+def lane_of(scenario: Table, clock: ManualClock | None, log: SubmissionLog) -> Lane:
     """The lanes that a scenario asks for."""
-    shared: Table = {
-        "dlq_size": scenario.get("dlq_size"),
-        "max_concurrency": scenario.get("max_concurrency"),
-        "limiters": {name: limiter(table) for name, table in scenario.get("limiters", {}).items()},
-    }
-    if scenario.get("lanes") is None:
-        return Lane(**shared)
-    return Lane.with_lanes(map(lane_config, scenario["lanes"]), **shared)
+    lanes = scenario.get("lanes")
+    return create_lane(
+        None if lanes is None else map(lane_config, lanes),
+        clock=clock,
+        inline=scenario.get("inline", False),
+        submission_log=log,
+        dlq_size=scenario.get("dlq_size"),
+        max_concurrency=scenario.get("max_concurrency"),
+        limiters={name: limiter(table) for name, table in scenario.get("limiters", {}).items()},
+    )

@@ -119,6 +119,21 @@ WRONG: dict[str, Table] = {
     "an unknown limiter": {"steps": [{"set_limiter": {"name": "t", "max_commands": 2, "window_ms": 1}}]},
     "wrong reasons": {"steps": [HELD, {"explain": {"as": "a", "reasons": ["lane_full"]}}]},
     "an explanation after all": {"steps": [HELD, {"explain": {"as": "a", "none": True}}]},
+    "a wrong field of a reason": {
+        "steps": [HELD, {"explain": {"as": "a", "reasons": [{"reason": "not_started", "commands": 1}]}}]
+    },
+    "a wrong snapshot": {"steps": [HELD, {"snapshot": {"pending": 2}}]},
+    "an unknown field of a snapshot": {"steps": [{"snapshot": {"colour": "red"}}]},
+    "a snapshot of fewer lanes": {"steps": [{"snapshot": {"lanes": []}}]},
+    "a submission after all": {"steps": [HELD, {"submitted": {"lane": "high", "type": "a", "found": False}}]},
+    "no submission": {"steps": [{"submitted": {"lane": "high", "type": "a"}}]},
+    "a wrong payload": {"steps": [HELD, {"submitted": {"lane": "high", "type": "a", "payload": 1}}]},
+    "an unknown clock": {"clock": "sundial"},
+    "a real clock that is moved": {"steps": [{"advance_ms": 1}]},
+    "a wrong number of commands left": {
+        "steps": [{"start": {}}, {"pause": {"lane": "high"}}, HELD, {"drain_now": {"left": 0}}]
+    },
+    "a status that is not there yet": {"steps": [HELD, {"start": {}}, {"status": {"as": "a", "is": "failed", "now": True}}]},
     "a wrong status": {"steps": [HELD, {"status": {"as": "a", "is": "running"}}]},
     "wrong chunks": {"steps": [{"start": {}}, HELD, {"chunks": {"as": "a", "are": [2]}}]},
     "wrong progress": {"steps": [{"start": {}}, HELD, {"progress": {"as": "a", "is": 2}}]},

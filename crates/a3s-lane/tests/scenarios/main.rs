@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use table::Scenario;
 
-const SUBJECTS: [&str; 18] = [
+const SUBJECTS: [&str; 20] = [
     "admission",
     "cancel",
     "control",
@@ -26,11 +26,13 @@ const SUBJECTS: [&str; 18] = [
     "lifecycle",
     "limiters",
     "limits",
+    "nested",
     "options",
     "order",
     "preemption",
     "retries",
     "shutdown_within",
+    "testing",
     "timeouts",
     "total_limit",
 ];
@@ -124,6 +126,11 @@ async fn limits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nested() {
+    play_all("nested").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn options() {
     play_all("options").await;
 }
@@ -146,6 +153,11 @@ async fn retries() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_within() {
     play_all("shutdown_within").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn testing() {
+    play_all("testing").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -233,6 +245,14 @@ async fn the_player_refuses_what_is_different() {
             json!([held, {"shutdown_within": {"timeout_ms": 1, "pending": ["a"], "stopped": ["a"]}}]),
         ),
         steps(json!([{"start": {}}, quick, {"chunks": {"as": "a", "are": [2]}}])),
+        steps(json!([held, {"status": {"as": "a", "is": "running", "now": true}}])),
+        steps(json!([{"advance_ms": 1}])),
+        steps(
+            json!([{"start": {}}, {"pause": {"lane": "query"}}, held, {"drain_now": {"left": 0}}]),
+        ),
+        steps(json!([held, {"submitted": {"lane": "query", "type": "a", "found": false}}])),
+        steps(json!([held, {"submitted": {"lane": "query", "type": "b"}}])),
+        steps(json!([held, {"submitted": {"lane": "query", "type": "a", "payload": 1}}])),
     ] {
         let scenario = scenario_with(change.clone()).expect("a legal scenario");
         assert!(player::play(scenario).await.is_err(), "{change} passed");
@@ -243,21 +263,31 @@ async fn the_player_refuses_what_is_different() {
 #[tokio::test(start_paused = true)]
 async fn what_never_comes_true_is_different() {
     let submit = json!({"submit": {"as": "a", "lane": "query", "script": [[{"progress": 1}]], "options": {}}});
+    let held_first = json!({"submit": {"as": "first", "lane": "query"}});
     for expected in [
         json!({"status": {"as": "a", "is": "cancelled"}}),
         json!({"explain": {"as": "a", "reasons": ["lane_full"]}}),
         json!({"explain": {"as": "a", "reasons": []}}),
         json!({"progress": {"as": "a", "is": 2}}),
         json!({"stats": {"total_pending": 1}}),
+        json!({"snapshot": {"pending": 1}}),
+        json!({"snapshot": {"colour": "red"}}),
+        json!({"snapshot": {"lanes": []}}),
     ] {
         let steps =
             json!({"steps": [{"start": {}}, submit, {"await": {"as": "a", "ok": null}}, expected]});
         let scenario = scenario_with(steps).expect("a legal scenario");
         assert!(player::play(scenario).await.is_err(), "{expected} passed");
     }
-    let waits = json!({"steps": [submit, {"explain": {"as": "a", "none": true}}]});
-    let scenario = scenario_with(waits).expect("a legal scenario");
-    assert!(player::play(scenario).await.is_err(), "it is explained");
+    for wrong in [
+        json!({"as": "a", "none": true}),
+        json!({"as": "a", "reasons": [{"reason": "behind", "commands": 2}, "not_started"]}),
+        json!({"as": "a", "reasons": [{"reason": "behind", "commands": 1}]}),
+    ] {
+        let steps = json!([held_first, submit, {"explain": wrong}]);
+        let scenario = scenario_with(json!({"steps": steps})).expect("a legal scenario");
+        assert!(player::play(scenario).await.is_err(), "{wrong} passed");
+    }
 }
 
 #[test]
@@ -283,6 +313,10 @@ fn unknown_words_are_refused() {
         json!({"steps": [{"pause": {"lane": "a", "key": "k"}}]}),
         json!({"steps": [{"shutdown_within": {"timeout_ms": 1, "left": []}}]}),
         json!({"events": {"keys": [], "disorder": []}}),
+        json!({"clock": "sundial"}),
+        json!({"steps": [{"drain_now": {}}]}),
+        json!({"steps": [{"submitted": {"lane": "query", "type": "a", "colour": "red"}}]}),
+        json!({"steps": [{"explain": {"as": "a", "reasons": [{"commands": 1}]}}]}),
     ] {
         assert!(scenario_with(change.clone()).is_err(), "{change} was read");
     }

@@ -3,22 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use a3s_lane::testing::ScriptedCommand;
+use a3s_lane::testing::{ManualClock, ScriptedCommand, SubmissionLog};
 use a3s_lane::{
     Command, CommandHandle, EventStream, JsonCommand, LaneEvent, QueueManager, QueueStats, Refused,
     Result, SubmitOptions, testing,
 };
 use futures::FutureExt;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::events::check_events;
-use crate::settings::{build, config, lane_options, limiter, submit_options};
+use crate::settings::{Built, build, config, lane_options, limiter, submit_options};
 use crate::table::{
-    Await, Cancel, Chunks, Drain, Echo, Explain, LaneStats, Progress, Scenario, ShutdownWithin,
-    Stats, Status, Step, Submit, SubmitMany, Target,
+    Await, Cancel, Chunks, Drain, DrainNow, Echo, Explain, LaneStats, Progress, Reason, Scenario,
+    ShutdownWithin, Stats, Status, Step, Submit, SubmitMany, Target,
 };
 
 /// How long anything may take before the scenario has failed.
@@ -32,7 +32,12 @@ type Outcome<T = ()> = std::result::Result<T, String>;
 
 /// Plays `scenario`, or says what was different.
 pub(crate) async fn play(scenario: Scenario) -> Outcome {
-    let manager = build(&scenario).await.map_err(|error| error.to_string())?;
+    let built = build(&scenario).await.map_err(|error| error.to_string())?;
+    let Built {
+        manager,
+        clock,
+        log,
+    } = built;
     let all = record(manager.subscribe());
     let chosen = record(match scenario.events.keys.clone() {
         Some(keys) => manager.subscribe_filtered(move |event| keys.contains(&event.key)),
@@ -40,6 +45,8 @@ pub(crate) async fn play(scenario: Scenario) -> Outcome {
     });
     let mut player = Player {
         manager,
+        clock,
+        log,
         submitted: BTreeMap::new(),
         ids: BTreeMap::new(),
     };
@@ -69,6 +76,8 @@ enum Submitted {
 
 struct Player {
     manager: QueueManager,
+    clock: Option<ManualClock>,
+    log: SubmissionLog,
     /// By name.
     submitted: BTreeMap<String, Submitted>,
     /// The names of commands by their ids.
@@ -124,9 +133,19 @@ impl Player {
             Step::Status(expected) => self.status(expected).await,
             Step::Chunks(expected) => self.chunks(expected).await,
             Step::Progress(expected) => self.progress(expected).await,
+            Step::Snapshot(expected) => self.snapshot(expected).await,
+            Step::Submitted(expected) => self.was_submitted(expected),
             Step::SleepMs(ms) => {
                 tokio::time::sleep(Duration::from_millis(*ms)).await;
                 Ok(())
+            }
+            Step::AdvanceMs(ms) => {
+                let clock = self.clock.as_ref().ok_or("the clock is not manual")?;
+                clock.advance(Duration::from_millis(*ms));
+                Ok(())
+            }
+            Step::DrainNow(DrainNow { left }) => {
+                same(&within(testing::drain_now(manager)).await?, left)
             }
             Step::Shutdown(_) => {
                 manager.shutdown().await;
@@ -300,23 +319,51 @@ impl Player {
     async fn explain(&self, expected: &Explain) -> Outcome {
         let handle = self.handle(&expected.name)?;
         let expected = match (&expected.reasons, expected.none) {
-            (Some(reasons), false) => Some(reasons.iter().cloned().collect::<BTreeSet<_>>()),
+            (Some(reasons), false) => Some(reasons),
             (None, true) => None,
             _ => return Err("needs either `reasons` or `none`".to_owned()),
         };
         soon(|| {
-            let got = handle.explain().map(|explanation| {
-                let reasons = explanation.reasons.iter();
-                reasons.map(reason_name).collect::<BTreeSet<_>>()
-            });
-            same(&got, &expected)
+            let got = handle.explain();
+            let got = got.map(|it| serde_json::to_value(it.reasons).expect("plain data"));
+            match (&got, expected) {
+                (Some(Value::Array(got)), Some(expected)) => same_reasons(got, expected),
+                (None, None) => Ok(()),
+                _ => Err(format!("got {got:?}")),
+            }
         })
         .await
     }
 
+    async fn snapshot(&self, expected: &Map<String, Value>) -> Outcome {
+        let expected = Value::Object(expected.clone());
+        soon(|| {
+            let got = serde_json::to_value(self.manager.snapshot()).map_err(text)?;
+            match contains(&got, &expected) {
+                true => Ok(()),
+                false => Err(format!("got {got}")),
+            }
+        })
+        .await
+    }
+
+    fn was_submitted(&self, expected: &crate::table::Submitted) -> Outcome {
+        let mut submitted = self.log.submitted().into_iter();
+        let found = submitted.any(|it| {
+            it.lane_id == expected.lane
+                && it.command_type == expected.command_type
+                && (expected.payload.is_none() || it.payload == expected.payload)
+        });
+        same(&found, &expected.found.unwrap_or(true))
+    }
+
     async fn status(&self, expected: &Status) -> Outcome {
         let handle = self.handle(&expected.name)?;
-        soon(|| same(&handle.status().to_string(), &expected.is)).await
+        let look = || same(&handle.status().to_string(), &expected.is);
+        match expected.now {
+            true => look(),
+            false => soon(look).await,
+        }
     }
 
     async fn chunks(&self, expected: &Chunks) -> Outcome {
@@ -364,10 +411,39 @@ impl Player {
     }
 }
 
-/// The name of a reason, such as `lane_full`.
-fn reason_name(reason: &a3s_lane::WaitReason) -> String {
-    let reason = serde_json::to_value(reason).expect("a reason is plain data");
-    reason["reason"].as_str().unwrap_or_default().to_owned()
+/// Whether these are the reasons, and their fields have the values that are expected.
+fn same_reasons(got: &[Value], expected: &[Reason]) -> Outcome {
+    let name = |reason: &Value| reason["reason"].as_str().unwrap_or_default().to_owned();
+    let names: BTreeSet<String> = got.iter().map(name).collect();
+    let mut expected_names = BTreeSet::new();
+    for reason in expected {
+        expected_names.insert(match reason {
+            Reason::Name(reason) => reason.clone(),
+            Reason::With { reason, fields } => {
+                let fields = Value::Object(fields.clone());
+                let mut same_name = got.iter().filter(|it| name(it) == *reason);
+                if !same_name.any(|it| contains(it, &fields)) {
+                    return Err(format!("got {got:?}"));
+                }
+                reason.clone()
+            }
+        });
+    }
+    same(&names, &expected_names)
+}
+
+/// Whether `got` has everything that is expected: all fields of an object, and as many items of a list.
+fn contains(got: &Value, expected: &Value) -> bool {
+    match (got, expected) {
+        (Value::Object(got), Value::Object(expected)) => expected
+            .iter()
+            .all(|(name, value)| got.get(name).is_some_and(|got| contains(got, value))),
+        (Value::Array(got), Value::Array(expected)) => {
+            got.len() == expected.len()
+                && got.iter().zip(expected).all(|(got, it)| contains(got, it))
+        }
+        _ => got == expected,
+    }
 }
 
 /// Looks until it is true, or says what was different in the end.

@@ -2,19 +2,34 @@
 
 use std::time::Duration;
 
+use a3s_lane::testing::{ManualClock, SubmissionLog};
 use a3s_lane::{
     EventEmitter, LaneConfig, LaneOptions, LimiterConfig, PriorityBoostConfig, QueueManager,
     QueueManagerBuilder, RateLimitConfig, RetryPolicy, SubmitOptions,
 };
 
-use crate::table::{Algorithm, Lane, Limiter, Options, Retry, Scenario, Unique};
+use crate::table::{Algorithm, Clock, Lane, Limiter, Options, Retry, Scenario, Unique};
 
 fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-pub(crate) async fn build(scenario: &Scenario) -> a3s_lane::Result<QueueManager> {
-    let mut builder = QueueManagerBuilder::new(EventEmitter::new(100));
+/// The queue, and what a test can do to it or ask of it.
+pub(crate) struct Built {
+    pub(crate) manager: QueueManager,
+    pub(crate) clock: Option<ManualClock>,
+    pub(crate) log: SubmissionLog,
+}
+
+pub(crate) async fn build(scenario: &Scenario) -> a3s_lane::Result<Built> {
+    let log = SubmissionLog::new();
+    let clock = (scenario.clock == Clock::Manual).then(ManualClock::new);
+    let mut builder = QueueManagerBuilder::new(EventEmitter::new(100))
+        .with_inline(scenario.inline)
+        .with_submission_log(log.clone());
+    if let Some(clock) = &clock {
+        builder = builder.with_clock(clock.clone());
+    }
     builder = match &scenario.lanes {
         None => builder.with_default_lanes(),
         Some(lanes) => lanes.iter().fold(builder, |builder, lane| {
@@ -32,7 +47,11 @@ pub(crate) async fn build(scenario: &Scenario) -> a3s_lane::Result<QueueManager>
     for (name, settings) in &scenario.limiters {
         builder = builder.with_limiter(name, limiter(settings));
     }
-    builder.build().await
+    Ok(Built {
+        manager: builder.build().await?,
+        clock,
+        log,
+    })
 }
 
 pub(crate) fn config(lane: &Lane) -> LaneConfig {
@@ -128,6 +147,9 @@ pub(crate) fn submit_options(given: &Options) -> SubmitOptions {
     }
     if let Some(delay) = given.delay_ms {
         options = options.with_delay(millis(delay));
+    }
+    if let Some(time) = given.run_at {
+        options = options.with_run_at(time);
     }
     if let Some(ttl) = given.ttl_ms {
         options = options.with_ttl(millis(ttl));

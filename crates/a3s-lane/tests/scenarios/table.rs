@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use a3s_lane::{Jitter, OnConflict, Overflow, testing};
+use chrono::{DateTime, Utc};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -17,9 +18,21 @@ pub(crate) struct Scenario {
     pub(crate) max_concurrency: Option<usize>,
     #[serde(default)]
     pub(crate) limiters: BTreeMap<String, Limiter>,
+    #[serde(default)]
+    pub(crate) clock: Clock,
+    #[serde(default)]
+    pub(crate) inline: bool,
     pub(crate) steps: Vec<Step>,
     #[serde(default)]
     pub(crate) events: Events,
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Clock {
+    #[default]
+    Real,
+    Manual,
 }
 
 #[derive(Debug, Deserialize)]
@@ -119,7 +132,11 @@ pub(crate) enum Step {
     Status(Status),
     Chunks(Chunks),
     Progress(Progress),
+    Snapshot(Map<String, Value>),
+    Submitted(Submitted),
     SleepMs(u64),
+    AdvanceMs(u64),
+    DrainNow(DrainNow),
     Shutdown(Nothing),
     ShutdownWithin(ShutdownWithin),
     Drain(Drain),
@@ -169,6 +186,7 @@ pub(crate) struct Options {
     pub(crate) id: Option<String>,
     pub(crate) priority: Option<i32>,
     pub(crate) delay_ms: Option<u64>,
+    pub(crate) run_at: Option<DateTime<Utc>>,
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) timeout_ms: Option<u64>,
     #[serde(default)]
@@ -267,9 +285,38 @@ pub(crate) struct SetLimiter {
 pub(crate) struct Explain {
     #[serde(rename = "as")]
     pub(crate) name: String,
-    pub(crate) reasons: Option<Vec<String>>,
+    pub(crate) reasons: Option<Vec<Reason>>,
     #[serde(default)]
     pub(crate) none: bool,
+}
+
+/// A reason by its name, or with some of its fields.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Reason {
+    Name(String),
+    With {
+        reason: String,
+        #[serde(flatten)]
+        fields: Map<String, Value>,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Submitted {
+    pub(crate) lane: String,
+    #[serde(rename = "type")]
+    pub(crate) command_type: String,
+    #[serde(default, deserialize_with = "present")]
+    pub(crate) payload: Option<Value>,
+    pub(crate) found: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrainNow {
+    pub(crate) left: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -278,6 +325,8 @@ pub(crate) struct Status {
     #[serde(rename = "as")]
     pub(crate) name: String,
     pub(crate) is: String,
+    #[serde(default)]
+    pub(crate) now: bool,
 }
 
 #[derive(Debug, Deserialize)]
