@@ -6,18 +6,33 @@ What each option does is in tests/scenarios; here is what only this package has.
 from __future__ import annotations
 
 import copy
+import inspect
+import json
 import math
 import pickle
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 import a3s_lane
-from a3s_lane import CommandHandle, Lane, LaneConfig, Limiter, RetryPolicy, Unique
+from a3s_lane import (
+    CommandHandle,
+    Lane,
+    LaneConfig,
+    Limiter,
+    PriorityBoost,
+    RateLimit,
+    RetryPolicy,
+    SubmitOptions,
+    Unique,
+)
 from a3s_lane.testing import enqueue_scripted, submit_many_scripted
-from conftest import LIMIT_SECS, Script
+from conftest import LIMIT_SECS, REPOSITORY, Script
+from scenario_settings import LANE, OPTIONS, Table
 
 
 @pytest.fixture
@@ -240,3 +255,92 @@ def test_a_retry_policy_of_its_own(queue: Lane) -> None:
     flaky = enqueue_scripted(queue, "one", "t", script, retry_policy=RetryPolicy.fixed(1, 0))
     with queue:
         assert flaky.result(LIMIT_SECS) == 2
+
+
+def tables() -> Iterator[tuple[str, Table]]:
+    """Every table of settings in the scenarios, and what it sets."""
+
+    def inner(table: Table, *names: str) -> Iterator[tuple[str, Table]]:
+        for name in names:
+            if table.get(name) is not None:
+                yield name, table[name]
+
+    def of_lane(table: Table) -> Iterator[tuple[str, Table]]:
+        yield "lane", table
+        yield from inner(table, "retry", "rate_limit", "boost")
+
+    def of_options(table: Table) -> Iterator[tuple[str, Table]]:
+        yield "options", table
+        yield from inner(table, "retry", "unique")
+
+    def of_limiter(table: Table) -> Iterator[tuple[str, Table]]:
+        yield "limiter", {**table, **(table.get("reserve") or {})}
+
+    for file in sorted((REPOSITORY / "tests" / "scenarios").glob("*.json")):
+        for scenario in json.loads(file.read_text(encoding="utf-8")):
+            yield "scenario", scenario
+            for lane in scenario.get("lanes") or []:
+                yield from of_lane(lane)
+            for limiter in (scenario.get("limiters") or {}).values():
+                yield from of_limiter(limiter)
+            for step in scenario["steps"]:
+                if "set_lane" in step:
+                    yield from of_lane(step["set_lane"])
+                if "set_limiter" in step:
+                    yield from of_limiter(step["set_limiter"])
+                for command in [step.get("submit"), *step.get("submit_many", {}).get("commands", [])]:
+                    if command is not None and command.get("options") is not None:
+                        yield from of_options(command["options"])
+
+
+# What sets things, the tables of scenarios that say what, and the scenarios' name for each argument where it differs.
+SETTINGS: list[tuple[Callable[..., Any], str, dict[str, str]]] = [
+    (Lane, "scenario", {}),
+    (Lane.enqueue, "options", {argument: name for name, (argument, _) in OPTIONS.items()}),
+    (LaneConfig, "lane", {"lane_id": "id", **{argument: name for name, (argument, _) in LANE.items()}}),
+    (RetryPolicy, "retry", {"initial_delay_secs": "initial_delay_ms", "max_delay_secs": "max_delay_ms"}),
+    (RateLimit, "rate_limit", {"window_secs": "window_ms"}),
+    (PriorityBoost, "boost", {"deadline_secs": "deadline_ms"}),
+    (Limiter, "limiter", {"window_secs": "window_ms", "reserve": "amount"}),
+    (Unique, "unique", {"window_secs": "window_ms"}),
+]
+
+# What a command is, not how it runs.
+NO_OPTIONS = {"self", "lane_id", "command_type", "payload"}
+
+
+@pytest.mark.parametrize(("call", "kind", "names"), SETTINGS)
+def test_l21_every_option_is_in_a_scenario(call: Callable[..., Any], kind: str, names: dict[str, str]) -> None:
+    if inspect.isclass(call) and sys.version_info < (3, 10):
+        pytest.skip("3.9 shows no signature of such classes")
+    arguments = set(inspect.signature(call).parameters)
+    if call is Lane.enqueue:
+        arguments -= NO_OPTIONS
+        assert arguments == SubmitOptions.__annotations__.keys()
+    used = {name for found, table in tables() if found == kind for name, value in table.items() if value is not None}
+    assert {names.get(argument, argument) for argument in arguments} <= used
+
+
+def refusal(call: Callable[..., Any]) -> str:
+    with pytest.raises(ValueError) as caught:
+        call("?")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "name", "default"),
+    [
+        (lambda word: Lane().enqueue("query", "t", jitter=word), "options", "jitter", None),
+        (lambda word: LaneConfig("a", 0, retry_jitter=word), "lane", "retry_jitter", "none"),
+        (lambda word: LaneConfig("a", 0, overflow=word), "lane", "overflow", "reject"),
+        (lambda word: Limiter(1, 1, algorithm=word), "limiter", "algorithm", "token_bucket"),
+        (lambda word: Unique("u", on_conflict=word), "unique", "on_conflict", "reject"),
+    ],
+)
+def test_l21_every_choice_is_in_a_scenario(
+    call: Callable[..., Any], kind: str, name: str, default: str | None
+) -> None:
+    choices = set(re.findall("'(\\w+)'", refusal(call)))
+    used = {table.get(name) for found, table in tables() if found == kind}
+    assert len(choices) > 1
+    assert choices - {default} <= used
