@@ -115,6 +115,81 @@ fn a_delayed_command_starts_later() {
 }
 
 #[test]
+fn a_command_waits_for_its_time_of_day() {
+    let place = Place::new();
+    let lines = [
+        // Far ahead: it still waits when its time to live is over.
+        echo(
+            "ahead",
+            json!({ "run_at": "2130-06-01T08:00:00Z", "ttl_ms": 60 }),
+        ),
+        echo("past", json!({ "run_at": "2001-06-01T08:00:00Z" })),
+    ];
+    let done = place.run_lanes(&one(""), &lines.concat(), &[]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    let status = |line| place.result(line)["status"].clone();
+    assert_eq!(
+        (status(1), status(2)),
+        (json!("expired"), json!("completed"))
+    );
+}
+
+#[test]
+fn a_command_has_retries_of_its_own() {
+    let place = Place::new();
+    let retry = |retries: u32| json!({ "max_retries": retries, "initial_delay_ms": 1 });
+    // Fails the first time.
+    let flaky = |name: &str| format!("mkdir {name} 2>/dev/null && exit 1 || true");
+    let lines = [
+        sh("a", &flaky("one"), json!({ "retry": retry(1) })),
+        sh("a", &flaky("two"), json!({})),
+    ];
+    let done = place.run_lanes(&one(""), &lines.concat(), &[]);
+    let result = |line, field: &str| place.result(line)[field].clone();
+    assert_eq!(
+        (result(1, "ok"), result(1, "attempts"), result(2, "ok")),
+        (json!(true), json!(2), json!(false)),
+        "{}",
+        done.stderr
+    );
+    // None, although the lane has some.
+    let lanes = one("retry = { max_retries = 3, initial_delay_ms = 1 }");
+    let line = sh("a", "exit 1", json!({ "retry": retry(0) }));
+    place.run_lanes(&lanes, &line, &[]);
+    assert_eq!(result(1, "attempts"), 1);
+}
+
+#[test]
+fn the_jitter_of_a_command_shortens_its_retries() {
+    let place = Place::new();
+    let line = |name: &str, retries: u32, jitter: &str| {
+        let retry = json!({ "max_retries": retries, "initial_delay_ms": 60, "max_delay_ms": 60 });
+        let options = json!({ "retry": retry, "retry_jitter": jitter });
+        sh("a", &format!("echo {name} >> ends; exit 1"), options)
+    };
+    // The one with more back-offs ends first, because each is half as long on average.
+    let lines = [line("exact", 25, "none"), line("short", 30, "full")].concat();
+    let lanes = "[lanes.a]\npriority = 1\nmax_concurrency = 2\nretry_jitter = \"none\"\n";
+    let done = place.run_lanes(lanes, &lines, &[]);
+    assert_eq!(done.counts("a"), [0, 2, 0, 0, 55, 0], "{}", done.stderr);
+    let ends = place.read("ends");
+    assert_eq!(ends.lines().last(), Some("exact"), "{ends}");
+}
+
+#[test]
+fn a_command_may_have_no_time_limit() {
+    let place = Place::new();
+    let lanes = one("timeout = \"200ms\"");
+    let lines = [
+        sh("a", "sleep 60", json!({ "no_timeout": false })),
+        sh("a", "sleep 2", json!({ "no_timeout": true })),
+    ];
+    let done = place.run_lanes(&lanes, &lines.concat(), &[]);
+    assert_eq!(done.counts("a"), [1, 0, 1, 0, 0, 0], "{}", done.stderr);
+    assert_eq!(place.result(1)["code"], "TIMEOUT");
+}
+
+#[test]
 fn a_command_expires_unrun() {
     let place = Place::new();
     // The first holds the only slot until the second has expired.
