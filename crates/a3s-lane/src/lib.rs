@@ -47,6 +47,7 @@
 //! | `monitoring` | alerts on depth and latency, a monitor (implies `metrics`) |
 //! | `telemetry` | `tracing` spans and OpenTelemetry instruments (implies `metrics`) |
 //! | `distributed` | rate limits, priority boost, partitions and worker pools |
+//! | `local-storage` | pending commands and dead letters in a SQLite file, which is compiled in |
 #![forbid(unsafe_code)]
 
 mod command;
@@ -112,7 +113,7 @@ pub use queue::{
 };
 pub use retry::{Jitter, RetryPolicy};
 pub use stats::QueueStats;
-pub use storage::{LocalStorage, Storage, StoredCommand, StoredDeadLetter};
+pub use storage::{Storage, StoredCommand, StoredDeadLetter};
 pub use submission::{OnConflict, Refused, SubmitOptions, Unique};
 
 #[cfg(feature = "monitoring")]
@@ -139,6 +140,8 @@ pub use partition::{
 pub use ratelimit::{
     LimiterConfig, RateLimitConfig, RateLimiter, SlidingWindowLimiter, TokenBucketLimiter,
 };
+#[cfg(feature = "local-storage")]
+pub use storage::{Durability, LocalStorage};
 #[cfg(feature = "telemetry")]
 pub use telemetry::OtelMetricsBackend;
 
@@ -151,6 +154,9 @@ mod guides {
     struct Reliability;
     #[doc = include_str!("../../../docs/observability.md")]
     struct Observability;
+    #[cfg(feature = "local-storage")]
+    #[doc = include_str!("../../../docs/storage.md")]
+    struct LocalStorage;
     #[doc = include_str!("../../../docs/scheduling.md")]
     struct Scheduling;
     #[doc = include_str!("../../../docs/submission.md")]

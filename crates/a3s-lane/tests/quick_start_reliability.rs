@@ -1,9 +1,11 @@
 //! "With Reliability" of the quick start, word for word. It stores in `./queue`, so this process works in a folder of
 //! its own and has this one test.
+#![cfg(feature = "local-storage")]
 
 use std::error::Error;
 
-use serde_json::{Value, json};
+use a3s_lane::{LocalStorage, Storage};
+use serde_json::json;
 
 #[rustfmt::skip]
 mod reliability {
@@ -28,11 +30,6 @@ mod reliability {
     }
 }
 
-fn stored(file: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(file).expect("the file was written");
-    serde_json::from_str(&text).expect("the file is a JSON array")
-}
-
 #[tokio::test]
 async fn reliability() -> Result<(), Box<dyn Error>> {
     use a3s_lane::testing::{ScriptedCommand, Step};
@@ -46,10 +43,12 @@ async fn reliability() -> Result<(), Box<dyn Error>> {
     let good = manager
         .submit("api", Box::new(JsonCommand::new("good", json!({"k": 1}))))
         .await?;
-    let commands = stored("queue/commands.json");
+    assert!(folder.path().join("queue").join("lanes.db").is_file());
+    let storage = LocalStorage::new("./queue".into()).await?;
+    let commands = storage.load_commands().await?;
     assert_eq!(commands.len(), 1);
-    assert_eq!(commands[0]["command_type"], "good");
-    assert_eq!(commands[0]["payload"], json!({"k": 1}));
+    assert_eq!(commands[0].command_type, "good");
+    assert_eq!(commands[0].payload, json!({"k": 1}));
 
     // Four attempts: 0, 100, 200 and 400 ms after the one before.
     let bad = ScriptedCommand::new("bad", vec![vec![Step::Fail("no".into())]]);
@@ -69,10 +68,10 @@ async fn reliability() -> Result<(), Box<dyn Error>> {
         (letters[0].command_type.as_str(), letters[0].attempts),
         ("bad", 4)
     );
-    assert_eq!(stored("queue/commands.json").len(), 0);
-    let kept = stored("queue/dead_letters.json");
+    assert_eq!(storage.load_commands().await?.len(), 0);
+    let kept = storage.load_dead_letters().await?;
     assert_eq!(kept.len(), 1);
-    assert_eq!(kept[0]["command_id"], json!(letters[0].command_id));
+    assert_eq!(kept[0].command_id, letters[0].command_id);
     std::env::set_current_dir(std::env::temp_dir())?;
     Ok(())
 }

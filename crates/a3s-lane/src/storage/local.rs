@@ -1,39 +1,54 @@
-//! A storage in two JSON files of a directory.
+//! A storage in a SQLite file of a directory.
+
+mod engine;
+mod index;
+mod legacy;
+mod store;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
 
 use super::{Storage, StoredCommand, StoredDeadLetter};
 use crate::error::{LaneError, Result};
+use engine::{Change, Engine};
 
-mod files;
+/// When a call of a [`LocalStorage`] counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Once the disk has it: what is acknowledged survives a crash of the process, of the system and a power cut.
+    #[default]
+    Full,
+    /// Once the operating system has it: what is acknowledged survives a crash of the process, but not one of the system. The
+    /// file stays whole in any case.
+    Relaxed,
+}
 
-use files::{Change, Files};
-
-/// A [`Storage`] in two JSON files of one directory, for tens of thousands of pending commands.
+/// A [`Storage`] in one SQLite file, `lanes.db`, of a directory of its own.
 ///
-/// `commands.json` and `dead_letters.json` each hold a JSON array that a person can read and edit. A call that has
-/// succeeded is on the disk. Each write replaces a whole file atomically (write beside it, fsync, rename), so a crash leaves
-/// the old file or the new one; concurrent calls share one such write. Writers take turns through an operating-system lock
-/// on the file `lock`, so several handles and processes may use one directory. Blocking work runs on tokio's blocking
-/// threads.
+/// A call that has succeeded is kept as its [`Durability`] says. One thread writes; all calls that wait at the same time share
+/// one transaction and one fsync, and none waits for a timer. The file can be read with `sqlite3` while it is in use; its
+/// tables are described in `docs/storage.md`.
+///
+/// The directory belongs to one process at a time, which an operating-system lock on the file `lock` ensures; handles on
+/// one directory inside a process share the thread and the file. `commands.json` and `dead_letters.json` of a3s-lane 0.4 are
+/// read into the file once and kept with `.imported` added to their names.
 ///
 /// Keeps the newest 10,000 dead letters, see [`with_max_dead_letters`](Self::with_max_dead_letters); commands are kept until
-/// removed.
+/// removed. In memory there are 17 to 34 bytes per stored command, and no payloads.
 ///
 /// # Errors
 ///
-/// All methods return [`LaneError::Storage`] with the file's name when the file cannot be read or written, or is not what
-/// it should be. A damaged file is never taken for an empty one and never overwritten: only
-/// [`clear_all`](Storage::clear_all) removes it. A missing file is empty.
+/// All methods return [`LaneError::Storage`] with the name of the file when it cannot be read or written: the disk is
+/// full, the directory is read-only. [`new`](Self::new) also when the file is damaged, was written by a newer version, or
+/// belongs to another process. After an error nothing of the call is kept, and later calls try again.
 ///
 /// # Cancel safety
 ///
-/// A change whose call was dropped before it ended may be made all the same, in the order of the calls.
+/// A change whose call was dropped before it ended is made all the same, in the order of the calls.
 ///
 /// # Examples
 ///
@@ -50,21 +65,19 @@ use files::{Change, Files};
 /// # }
 /// ```
 pub struct LocalStorage {
-    files: Files,
-    waiting: Arc<Mutex<Vec<Waiting>>>,
-    writer: Arc<tokio::sync::Mutex<()>>,
+    engine: Arc<Engine>,
+    durability: Durability,
+    max_dead_letters: i64,
 }
 
-struct Waiting {
-    change: Change,
-    done: oneshot::Sender<Result<()>>,
-}
+const DEFAULT_MAX_DEAD_LETTERS: i64 = 10_000;
 
 impl fmt::Debug for LocalStorage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("LocalStorage")
-            .field("directory", &self.files.directory)
+            .field("directory", &self.engine.directory())
+            .field("durability", &self.durability)
             .finish_non_exhaustive()
     }
 }
@@ -74,57 +87,37 @@ impl LocalStorage {
     ///
     /// # Errors
     ///
-    /// [`LaneError::Storage`] when the directory cannot be created.
+    /// [`LaneError::Storage`] when the directory cannot be used: see [`LocalStorage`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a call that is dropped may leave an empty storage behind.
     pub async fn new(storage_dir: PathBuf) -> Result<Self> {
-        let files = Files::new(storage_dir);
-        let opened = files.clone();
-        blocking(move || opened.create_directory()).await?;
+        let opened = tokio::task::spawn_blocking(move || Engine::open(&storage_dir)).await;
+        let engine = opened.unwrap_or_else(|_| Err(engine::interrupted()));
         Ok(Self {
-            files,
-            waiting: Arc::default(),
-            writer: Arc::default(),
+            engine: engine.map_err(LaneError::Storage)?,
+            durability: Durability::default(),
+            max_dead_letters: DEFAULT_MAX_DEAD_LETTERS,
         })
+    }
+
+    /// Sets when calls through this handle count as done; [`Durability::Full`] by default. A call that shares its
+    /// transaction with one that asks for more gets more.
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
     }
 
     /// Sets how many dead letters are kept; a further one replaces the oldest. 0 keeps none.
     pub fn with_max_dead_letters(mut self, max_dead_letters: usize) -> Self {
-        self.files.max_dead_letters = max_dead_letters;
+        self.max_dead_letters = max_dead_letters.try_into().unwrap_or(i64::MAX);
         self
     }
 
-    /// Makes a change together with all others that wait: whoever gets the writer's turn writes for everybody.
     async fn apply(&self, change: Change) -> Result<()> {
-        let (done, mut result) = oneshot::channel();
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Waiting { change, done });
-        let turn = tokio::select! {
-            biased;
-            written = &mut result => return written.unwrap_or_else(|_| Err(interrupted())),
-            turn = Arc::clone(&self.writer).lock_owned() => turn,
-        };
-        let (files, waiting) = (self.files.clone(), Arc::clone(&self.waiting));
-        blocking(move || {
-            // The turn moves into the thread: it must not end before the write does, even when the caller is dropped.
-            let _turn = turn;
-            let batch =
-                std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let (changes, done): (Vec<_>, Vec<_>) = batch
-                .into_iter()
-                .map(|waiting| (waiting.change, waiting.done))
-                .unzip();
-            for (done, outcome) in done.into_iter().zip(files.apply(changes)) {
-                // Nobody listens when the call was dropped.
-                let _ = done.send(outcome.map_err(LaneError::Storage));
-            }
-            Ok(())
-        })
-        .await?;
-        result.await.unwrap_or_else(|_| Err(interrupted()))
+        let done = self.engine.change(change, self.durability);
+        done.await.map_err(LaneError::Storage)
     }
 }
 
@@ -135,8 +128,8 @@ impl Storage for LocalStorage {
     }
 
     async fn load_commands(&self) -> Result<Vec<StoredCommand>> {
-        let files = self.files.clone();
-        blocking(move || files.read_commands()).await
+        let commands = self.engine.load_commands().await;
+        commands.map_err(LaneError::Storage)
     }
 
     async fn remove_command(&self, id: &str) -> Result<()> {
@@ -144,12 +137,13 @@ impl Storage for LocalStorage {
     }
 
     async fn save_dead_letter(&self, letter: StoredDeadLetter) -> Result<()> {
-        self.apply(Change::SaveDeadLetter(letter)).await
+        self.apply(Change::SaveDeadLetter(letter, self.max_dead_letters))
+            .await
     }
 
     async fn load_dead_letters(&self) -> Result<Vec<StoredDeadLetter>> {
-        let files = self.files.clone();
-        blocking(move || files.read_dead_letters()).await
+        let letters = self.engine.load_dead_letters().await;
+        letters.map_err(LaneError::Storage)
     }
 
     async fn clear_dead_letters(&self) -> Result<()> {
@@ -159,19 +153,6 @@ impl Storage for LocalStorage {
     async fn clear_all(&self) -> Result<()> {
         self.apply(Change::ClearAll).await
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> std::result::Result<T, String> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome.map_err(LaneError::Storage),
-        Err(_) => Err(interrupted()),
-    }
-}
-
-fn interrupted() -> LaneError {
-    LaneError::Storage("the write was interrupted because the runtime is shutting down".into())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Keeps pending commands and dead letters beyond the life of the process.
 
+#[cfg(feature = "local-storage")]
 mod local;
 
 use async_trait::async_trait;
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
-pub use local::LocalStorage;
+#[cfg(feature = "local-storage")]
+pub use local::{Durability, LocalStorage};
 
 /// The unique name of a stored command.
 pub type StoredCommandId = String;

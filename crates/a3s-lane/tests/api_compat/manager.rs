@@ -1,9 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "local-storage")]
+use a3s_lane::{CommandQueue, LaneConfig};
 use a3s_lane::{
-    CommandQueue, EventEmitter, EventStream, JsonCommand, LaneConfig, LocalStorage, QueueManager,
-    QueueManagerBuilder, QueueStats, Result,
+    EventEmitter, EventStream, JsonCommand, QueueManager, QueueManagerBuilder, QueueStats, Result,
 };
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -46,10 +47,11 @@ async fn the_default_lanes() {
     );
 }
 
+#[cfg(feature = "local-storage")]
 #[tokio::test]
 async fn every_setting_of_the_builder() {
     let folder = tempfile::tempdir().expect("a folder");
-    let storage = LocalStorage::new(folder.path().join("q")).await;
+    let storage = a3s_lane::LocalStorage::new(folder.path().join("q")).await;
     let manager = QueueManagerBuilder::new(EventEmitter::new(10))
         .with_lane("a", LaneConfig::new(1, 9), 3)
         .with_lane("a".to_owned(), LaneConfig::new(1, 2), 0)

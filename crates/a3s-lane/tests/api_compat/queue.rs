@@ -3,10 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a3s_lane::queue::{Command, CommandQueue, JsonCommand, Lane, LaneId, LaneStatus, Priority};
-use a3s_lane::{
-    DeadLetterQueue, EventEmitter, EventStream, LaneConfig, LaneError, LocalStorage, Result,
-    Storage, lane_ids, priorities,
-};
+#[cfg(feature = "local-storage")]
+use a3s_lane::{DeadLetterQueue, Storage};
+use a3s_lane::{EventEmitter, EventStream, LaneConfig, LaneError, Result, lane_ids, priorities};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -116,11 +115,12 @@ async fn a_lane_without_a_queue_resolves_its_receivers_when_dropped() {
     let _ = within(receiver).await;
 }
 
+#[cfg(feature = "local-storage")]
 #[tokio::test]
 async fn the_four_ways_to_make_a_queue() {
     let folder = tempfile::tempdir().expect("a folder");
     let storage: Arc<dyn Storage> = Arc::new(
-        LocalStorage::new(folder.path().join("q"))
+        a3s_lane::LocalStorage::new(folder.path().join("q"))
             .await
             .expect("opens"),
     );
@@ -137,11 +137,12 @@ async fn the_four_ways_to_make_a_queue() {
     assert!(both.dlq().is_some() && both.storage().is_some());
 }
 
+#[cfg(feature = "local-storage")]
 #[tokio::test]
 async fn storage_belongs_to_the_lane_not_to_the_queue() {
     let folder = tempfile::tempdir().expect("a folder");
     let storage: Arc<dyn Storage> = Arc::new(
-        LocalStorage::new(folder.path().join("q"))
+        a3s_lane::LocalStorage::new(folder.path().join("q"))
             .await
             .expect("opens"),
     );

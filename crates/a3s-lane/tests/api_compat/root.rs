@@ -33,6 +33,7 @@ fn what_is_always_there() {
     same::<a3s_lane::Priority, a3s_lane::queue::Priority>();
     same::<a3s_lane::Priority, u8>();
     same::<a3s_lane::RetryPolicy, a3s_lane::retry::RetryPolicy>();
+    #[cfg(feature = "local-storage")]
     same::<a3s_lane::LocalStorage, a3s_lane::storage::LocalStorage>();
     same::<dyn a3s_lane::Storage, dyn a3s_lane::storage::Storage>();
     same::<a3s_lane::StoredCommand, a3s_lane::storage::StoredCommand>();

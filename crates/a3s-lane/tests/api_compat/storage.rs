@@ -1,7 +1,8 @@
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use a3s_lane::{LocalStorage, Result, Storage, StoredCommand, StoredDeadLetter};
+#[cfg(feature = "local-storage")]
+use a3s_lane::LocalStorage;
+use a3s_lane::{Result, Storage, StoredCommand, StoredDeadLetter};
 use async_trait::async_trait;
 use chrono::Utc;
 use serde_json::json;
@@ -93,6 +94,8 @@ async fn conforms(storage: Arc<dyn Storage>) -> Result<()> {
 #[test]
 fn traits() {
     fn is_storage<S: Storage + Send + Sync + 'static>() {}
+    is_storage::<Memory>();
+    #[cfg(feature = "local-storage")]
     is_storage::<LocalStorage>();
     crate::is_shared::<Arc<dyn Storage>>();
     crate::is_value::<StoredCommand>();
@@ -131,33 +134,60 @@ async fn a_users_own_storage() {
     storage.await.expect("no panic").expect("no error");
 }
 
+#[cfg(feature = "local-storage")]
 #[tokio::test]
 async fn local_storage_and_its_files() {
     let folder = tempfile::tempdir().expect("a folder");
-    let place: PathBuf = folder.path().join("deep").join("queue");
+    let place: std::path::PathBuf = folder.path().join("deep").join("queue");
     let storage: LocalStorage = crate::send(LocalStorage::new(place.clone()))
         .await
         .expect("the folder is made");
     assert!(place.is_dir());
-    assert!(!place.join("commands.json").exists());
     conforms(Arc::new(storage)).await.expect("no error");
-    assert!(!place.join("commands.json").exists());
-    assert!(!place.join("dead_letters.json").exists());
 
     let storage = LocalStorage::new(place.clone()).await.expect("opens");
     storage.save_command(command("a")).await.expect("saved");
     storage.save_dead_letter(letter("b")).await.expect("saved");
-    for (file, field, id) in [
-        ("commands.json", "id", "a"),
-        ("dead_letters.json", "command_id", "b"),
-    ] {
-        let text = std::fs::read_to_string(place.join(file)).expect("the file was written");
-        let list: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
-        assert_eq!(list[0][field], json!(id));
-        assert!(text.contains('\n'), "{file} is pretty-printed");
-    }
     drop(storage);
     let again = LocalStorage::new(place).await.expect("opens");
-    assert_eq!(again.load_commands().await.expect("loaded").len(), 1);
-    assert_eq!(again.load_dead_letters().await.expect("loaded").len(), 1);
+    let commands = again.load_commands().await.expect("loaded");
+    assert_eq!(
+        commands
+            .iter()
+            .map(|command| &*command.id)
+            .collect::<Vec<_>>(),
+        ["a"]
+    );
+    let letters = again.load_dead_letters().await.expect("loaded");
+    assert_eq!(
+        letters
+            .iter()
+            .map(|letter| &*letter.command_id)
+            .collect::<Vec<_>>(),
+        ["b"]
+    );
+}
+
+#[cfg(feature = "local-storage")]
+#[tokio::test]
+async fn the_files_of_0_4_are_taken_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (file, text) in [
+        (
+            "commands.json",
+            serde_json::to_string_pretty(&[command("a")]),
+        ),
+        (
+            "dead_letters.json",
+            serde_json::to_string_pretty(&[letter("b")]),
+        ),
+    ] {
+        std::fs::write(folder.path().join(file), text.expect("it is JSON")).expect("written");
+    }
+    let storage = LocalStorage::new(folder.path().into())
+        .await
+        .expect("opens");
+    assert_eq!(storage.load_commands().await.expect("loaded")[0].id, "a");
+    let letters = storage.load_dead_letters().await.expect("loaded");
+    assert_eq!(letters[0].command_id, "b");
 }

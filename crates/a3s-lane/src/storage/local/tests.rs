@@ -1,11 +1,15 @@
 use std::path::Path;
 
-use chrono::Utc;
+use chrono::{TimeZone, Utc};
 use futures::FutureExt;
+use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+
+mod failures;
+mod import;
 
 fn command(id: impl ToString) -> StoredCommand {
     StoredCommand {
@@ -34,10 +38,12 @@ fn directory() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
+fn store(directory: &TempDir) -> PathBuf {
+    directory.path().join("deep").join("store")
+}
+
 async fn open(directory: &TempDir) -> LocalStorage {
-    LocalStorage::new(directory.path().join("deep").join("store"))
-        .await
-        .expect("the directory can be created")
+    LocalStorage::new(store(directory)).await.expect("it opens")
 }
 
 async fn command_ids(storage: &LocalStorage) -> Vec<String> {
@@ -47,10 +53,8 @@ async fn command_ids(storage: &LocalStorage) -> Vec<String> {
 
 async fn letter_ids(storage: &LocalStorage) -> Vec<String> {
     let letters = storage.load_dead_letters().await.expect("readable");
-    letters
-        .into_iter()
-        .map(|letter| letter.command_id)
-        .collect()
+    let ids = letters.into_iter().map(|letter| letter.command_id);
+    ids.collect()
 }
 
 fn as_json(value: impl serde::Serialize) -> serde_json::Value {
@@ -58,25 +62,41 @@ fn as_json(value: impl serde::Serialize) -> serde_json::Value {
 }
 
 fn file_names(directory: &Path) -> Vec<String> {
-    let mut names: Vec<_> = std::fs::read_dir(directory)
+    let names = std::fs::read_dir(directory)
         .expect("readable")
         .map(|entry| {
-            entry
-                .expect("readable")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
+            let name = entry.expect("readable").file_name();
+            name.to_string_lossy().into_owned()
+        });
+    let mut names: Vec<_> = names.collect();
     names.sort();
     names
 }
 
 fn storage_error<T: fmt::Debug>(result: Result<T>) -> String {
-    match result.expect_err("the file is damaged") {
+    match result.expect_err("it cannot be done") {
         LaneError::Storage(text) => text,
         other => panic!("not a storage error: {other}"),
     }
+}
+
+/// What the thread of the storage says to a question about its file.
+async fn ask<T: Send + 'static>(
+    storage: &LocalStorage,
+    question: impl FnOnce(&mut store::Store) -> T + Send + 'static,
+) -> T {
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    storage
+        .engine
+        .test(move |store| drop(answer.send(question(store))));
+    answered.await.expect("the thread lives")
+}
+
+/// Keeps the thread busy until the result is dropped.
+fn hold(storage: &LocalStorage) -> std::sync::mpsc::Sender<()> {
+    let (free, held) = std::sync::mpsc::channel::<()>();
+    storage.engine.test(move |_| _ = held.recv());
+    free
 }
 
 #[tokio::test]
@@ -85,13 +105,21 @@ async fn everything_survives_reopening() {
     let storage = open(&directory).await;
     assert!(command_ids(&storage).await.is_empty());
     assert!(letter_ids(&storage).await.is_empty());
-    let (one, two, dead) = (command(1), command(2), letter(3));
+    let early = Utc.timestamp_nanos(-1_234_567_890_123_456_789);
+    let tried = StoredCommand {
+        created_at: early,
+        last_attempt_at: Some(Utc::now()),
+        payload: json!("a text with \u{0} and \u{1F980}"),
+        ..command("")
+    };
+    let (one, two, dead) = (command(1), tried, letter(3));
     for command in [&one, &two] {
         storage.save_command(command.clone()).await.expect("saved");
     }
     storage.save_dead_letter(dead.clone()).await.expect("saved");
     drop(storage);
 
+    // At once: it waits for the thread before.
     let storage = open(&directory).await;
     assert_eq!(
         as_json(storage.load_commands().await.expect("readable")),
@@ -104,34 +132,27 @@ async fn everything_survives_reopening() {
 }
 
 #[tokio::test]
-async fn files_are_pretty_json_arrays_under_their_names() {
+async fn the_file_is_plain_sqlite_that_others_may_read_meanwhile() {
     let directory = directory();
     let storage = open(&directory).await;
-    let store = directory.path().join("deep").join("store");
-    assert!(
-        file_names(&store).is_empty(),
-        "files appear on the first write"
-    );
-    storage.save_command(command(1)).await.expect("saved");
-    storage.save_dead_letter(letter(1)).await.expect("saved");
-    assert_eq!(
-        file_names(&store),
-        ["commands.json", "dead_letters.json", "lock"]
-    );
-    let text = std::fs::read_to_string(store.join("commands.json")).expect("readable");
-    assert!(text.starts_with("[\n  {\n    \"id\": \"1\","), "{text}");
-}
-
-#[tokio::test]
-async fn files_written_by_hand_are_read() {
-    let directory = directory();
-    let storage = open(&directory).await;
-    let text = r#"[{"id":"a","command_type":"t","lane_id":"l","payload":{},"retry_count":0,
-        "created_at":"2026-01-02T03:04:05Z","last_attempt_at":null}]"#;
-    std::fs::write(directory.path().join("deep/store/commands.json"), text).expect("written");
-    assert_eq!(command_ids(&storage).await, ["a"]);
-    storage.save_command(command("b")).await.expect("saved");
-    assert_eq!(command_ids(&storage).await, ["a", "b"]);
+    storage.save_command(command("a")).await.expect("saved");
+    storage.save_dead_letter(letter("b")).await.expect("saved");
+    let file = store(&directory).join("lanes.db");
+    let person = Connection::open(file).expect("it opens");
+    let row = "SELECT id || ' ' || type || ' ' || lane || ' ' || json_extract(payload, '$.to') FROM commands";
+    let row: String = person
+        .query_row(row, (), |row| row.get(0))
+        .expect("one row");
+    assert_eq!(row, "a mail skill you");
+    let row = "SELECT id || ' ' || error || ' ' || attempts FROM dead_letters";
+    let row: String = person
+        .query_row(row, (), |row| row.get(0))
+        .expect("one row");
+    assert_eq!(row, "b boom 3");
+    let format: i32 = person
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .expect("it has one");
+    assert_eq!(format, 1);
 }
 
 #[tokio::test]
@@ -159,6 +180,45 @@ async fn saving_again_replaces_and_removing_forgets() {
 }
 
 #[tokio::test]
+async fn ids_whose_hashes_collide_are_told_apart() {
+    let directory = directory();
+    let storage = open(&directory).await;
+    let ids = ["collides-a", "collides-b", "collides-c"];
+    for id in ids {
+        storage.save_command(command(id)).await.expect("saved");
+    }
+    storage
+        .remove_command("collides-d")
+        .await
+        .expect("nothing to do");
+    assert_eq!(command_ids(&storage).await, ids);
+    for reopened in [false, true] {
+        let storage = if reopened {
+            open(&directory).await
+        } else {
+            LocalStorage::new(store(&directory)).await.expect("shared")
+        };
+        let changed = StoredCommand {
+            retry_count: 7,
+            ..command("collides-b")
+        };
+        storage.save_command(changed).await.expect("saved");
+        let commands = storage.load_commands().await.expect("readable");
+        let counts: Vec<_> = commands.iter().map(|command| command.retry_count).collect();
+        assert_eq!(counts, [2, 7, 2]);
+    }
+    storage.remove_command("collides-a").await.expect("removed");
+    storage.remove_command("collides-c").await.expect("removed");
+    assert_eq!(command_ids(&storage).await, ["collides-b"]);
+    storage
+        .save_command(command("collides-c"))
+        .await
+        .expect("saved");
+    storage.remove_command("collides-b").await.expect("removed");
+    assert_eq!(command_ids(&storage).await, ["collides-c"]);
+}
+
+#[tokio::test]
 async fn clearing_forgets_only_what_it_names() {
     let directory = directory();
     let storage = open(&directory).await;
@@ -166,34 +226,29 @@ async fn clearing_forgets_only_what_it_names() {
     storage.save_command(command(1)).await.expect("saved");
     storage.save_dead_letter(letter(1)).await.expect("saved");
     storage.clear_dead_letters().await.expect("cleared");
-    assert_eq!(
-        (
-            command_ids(&storage).await.len(),
-            letter_ids(&storage).await.len()
-        ),
-        (1, 0)
-    );
+    assert_eq!(command_ids(&storage).await, ["1"]);
+    assert!(letter_ids(&storage).await.is_empty());
     storage.save_dead_letter(letter(2)).await.expect("saved");
     storage.clear_all().await.expect("cleared");
-    assert_eq!(
-        (
-            command_ids(&storage).await.len(),
-            letter_ids(&storage).await.len()
-        ),
-        (0, 0)
-    );
-    assert_eq!(file_names(&directory.path().join("deep/store")), ["lock"]);
+    assert!(command_ids(&storage).await.is_empty());
+    assert!(letter_ids(&storage).await.is_empty());
+    storage.save_command(command(1)).await.expect("saved");
+    assert_eq!(command_ids(&storage).await, ["1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_calls_lose_nothing() {
     let directory = directory();
-    let storage = Arc::new(open(&directory).await);
+    // Two handles share the file.
+    let handles = [
+        Arc::new(open(&directory).await),
+        Arc::new(open(&directory).await),
+    ];
     for id in 0..32 {
-        storage.save_command(command(id)).await.expect("saved");
+        handles[0].save_command(command(id)).await.expect("saved");
     }
     let calls = (0..64).map(|id| {
-        let storage = Arc::clone(&storage);
+        let storage = Arc::clone(&handles[id % 2]);
         tokio::spawn(async move {
             storage.save_command(command(100 + id)).await?;
             storage.save_dead_letter(letter(id)).await?;
@@ -203,7 +258,7 @@ async fn concurrent_calls_lose_nothing() {
     for call in futures::future::join_all(calls).await {
         call.expect("no panic").expect("every call succeeds");
     }
-    drop(storage);
+    drop(handles);
     let storage = open(&directory).await;
     let mut ids = command_ids(&storage).await;
     ids.sort();
@@ -212,116 +267,71 @@ async fn concurrent_calls_lose_nothing() {
     assert_eq!(letter_ids(&storage).await.len(), 64);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_handles_on_one_directory_lose_nothing() {
-    let directory = directory();
-    let handles = [
-        Arc::new(open(&directory).await),
-        Arc::new(open(&directory).await),
-    ];
-    let calls = (0..64).map(|id| {
-        let storage = Arc::clone(&handles[id % 2]);
-        tokio::spawn(async move { storage.save_command(command(id)).await })
-    });
-    for call in futures::future::join_all(calls).await {
-        call.expect("no panic").expect("every call succeeds");
-    }
-    assert_eq!(command_ids(&handles[0]).await.len(), 64);
-}
-
 #[tokio::test]
-async fn calls_that_wait_share_one_write() {
+async fn calls_that_wait_share_one_transaction() {
     let directory = directory();
     let storage = open(&directory).await;
-    // While somebody else has the turn, all calls queue up behind it.
-    let turn = Arc::clone(&storage.writer).lock_owned().await;
-    let mut calls: Vec<_> = (0..8)
+    let free = hold(&storage);
+    let mut calls: Vec<_> = (0..300)
         .map(|id| Box::pin(storage.save_command(command(id))))
         .collect();
     for call in &mut calls {
         assert!(call.now_or_never().is_none());
     }
-    drop(turn);
-    calls.remove(0).await.expect("saved");
-    assert_eq!(command_ids(&storage).await.len(), 8);
-    for call in calls {
-        call.await.expect("saved with the first");
-    }
+    drop(free);
+    futures::future::try_join_all(calls).await.expect("saved");
+    // 256 at most go into one.
+    assert_eq!(ask(&storage, |store| store.commits).await, 2);
+    assert_eq!(command_ids(&storage).await.len(), 300);
 }
 
 #[tokio::test]
 async fn a_dropped_call_keeps_its_place_in_the_order() {
     let directory = directory();
     let storage = open(&directory).await;
-    let turn = Arc::clone(&storage.writer).lock_owned().await;
+    let free = hold(&storage);
     assert!(storage.save_command(command(1)).now_or_never().is_none());
-    drop(turn);
+    assert!(storage.save_command(command(2)).now_or_never().is_none());
+    drop(free);
     storage.remove_command("1").await.expect("removed");
-    assert!(command_ids(&storage).await.is_empty());
+    assert_eq!(command_ids(&storage).await, ["2"]);
+}
+
+/// SQLite's own word for how durable the last transaction was.
+async fn level(storage: &LocalStorage) -> i32 {
+    ask(storage, |store| {
+        let connection = store.connection();
+        let level = connection.pragma_query_value(None, "synchronous", |row| row.get(0));
+        level.expect("it has one")
+    })
+    .await
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_an_error_and_is_left_alone() {
+async fn durability_is_what_was_asked_for_and_the_most_in_a_transaction() {
     let directory = directory();
-    let storage = open(&directory).await;
-    storage.save_command(command(1)).await.expect("saved");
-    storage.save_dead_letter(letter(1)).await.expect("saved");
-    let path = directory.path().join("deep/store/commands.json");
-    let whole = std::fs::read(&path).expect("readable");
-    let truncated = &whole[..whole.len() / 2];
-    std::fs::write(&path, truncated).expect("written");
-
-    let damaged = format!("{} is damaged: ", path.display());
-    for text in [
-        storage_error(storage.load_commands().await),
-        storage_error(storage.save_command(command(2)).await),
-        storage_error(storage.remove_command("1").await),
-    ] {
-        assert!(text.starts_with(&damaged), "{text}");
+    let full = open(&directory).await;
+    let relaxed = open(&directory).await.with_durability(Durability::Relaxed);
+    let (normal, full_level): (i32, i32) = (1, 2);
+    full.save_command(command(1)).await.expect("saved");
+    assert_eq!(level(&full).await, full_level);
+    relaxed.save_command(command(2)).await.expect("saved");
+    assert_eq!(level(&full).await, normal);
+    let free = hold(&full);
+    let together = futures::future::join3(
+        relaxed.save_command(command(3)),
+        full.save_command(command(4)),
+        relaxed.save_command(command(5)),
+    );
+    let mut together = Box::pin(together);
+    assert!((&mut together).now_or_never().is_none());
+    drop(free);
+    let (three, four, five) = together.await;
+    for call in [three, four, five] {
+        call.expect("saved");
     }
-    assert_eq!(std::fs::read(&path).expect("readable"), truncated);
-    assert_eq!(
-        letter_ids(&storage).await,
-        ["1"],
-        "the other file is not concerned"
-    );
-    storage.clear_all().await.expect("cleared");
-    storage.save_command(command(3)).await.expect("saved");
-    assert_eq!(command_ids(&storage).await, ["3"]);
-}
-
-#[tokio::test]
-async fn an_empty_file_is_damaged_too() {
-    let directory = directory();
-    let storage = open(&directory).await;
-    let path = directory.path().join("deep/store/dead_letters.json");
-    std::fs::write(&path, "").expect("written");
-    let text = storage_error(storage.load_dead_letters().await);
-    assert!(text.contains("dead_letters.json is damaged"), "{text}");
-    assert!(command_ids(&storage).await.is_empty());
-}
-
-#[tokio::test]
-async fn errors_name_the_path() {
-    let directory = directory();
-    let file = directory.path().join("file");
-    std::fs::write(&file, "").expect("written");
-    let text = storage_error(LocalStorage::new(file.join("store")).await);
-    assert!(
-        text.starts_with(&format!(
-            "failed to create {}",
-            file.join("store").display()
-        )),
-        "{text}"
-    );
-
-    let storage = open(&directory).await;
-    std::fs::remove_dir_all(directory.path().join("deep")).expect("removed");
-    let text = storage_error(storage.save_command(command(1)).await);
-    assert!(
-        text.starts_with("failed to open ") && text.contains("lock"),
-        "{text}"
-    );
+    assert_eq!(level(&full).await, full_level);
+    assert_eq!(ask(&full, |store| store.commits).await, 3);
 }
 
 #[tokio::test]
@@ -332,9 +342,40 @@ async fn dead_letters_are_bounded() {
         storage.save_dead_letter(letter(id)).await.expect("saved");
     }
     assert_eq!(letter_ids(&storage).await, ["3", "4"]);
+    drop(storage);
+    // The count survives.
+    let storage = open(&directory).await.with_max_dead_letters(2);
+    storage.save_dead_letter(letter(5)).await.expect("saved");
+    assert_eq!(letter_ids(&storage).await, ["4", "5"]);
     let none = open(&directory).await.with_max_dead_letters(0);
     none.save_dead_letter(letter(9))
         .await
         .expect("dropped at once");
     assert!(letter_ids(&none).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_long_life_leaves_a_small_file() {
+    let directory = directory();
+    let storage = open(&directory).await.with_durability(Durability::Relaxed);
+    for round in 0..200 {
+        let saves = (0..200).map(|id| storage.save_command(command(format!("{round}-{id}"))));
+        futures::future::try_join_all(saves).await.expect("saved");
+        let ids = (0..200)
+            .map(|id| format!("{round}-{id}"))
+            .collect::<Vec<_>>();
+        let removes = ids.iter().map(|id| storage.remove_command(id));
+        futures::future::try_join_all(removes)
+            .await
+            .expect("removed");
+    }
+    drop(storage);
+    drop(open(&directory).await);
+    let names = file_names(&store(&directory));
+    let sizes = names.iter().map(|name| {
+        let data = std::fs::metadata(store(&directory).join(name)).expect("it is there");
+        data.len()
+    });
+    // 40,000 commands went through, 200 at a time: about 40 KiB.
+    assert!(sizes.sum::<u64>() < 6 << 20, "{names:?}");
 }
