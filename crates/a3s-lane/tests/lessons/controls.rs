@@ -16,6 +16,10 @@ const CONTROLS: &[Covered] = &[
                 "behaviour/handlers.rs/handlers_come_and_go_at_run_time",
             ),
             (
+                "register_handler_on",
+                "behaviour/executors.rs/a_handler_runs_on_its_executor_and_others_do_not",
+            ),
+            (
                 "remove_handler",
                 "behaviour/handlers.rs/handlers_come_and_go_at_run_time",
             ),

@@ -83,10 +83,16 @@ const OPTIONS: &[Covered] = &[
     ),
     (
         "storage/local.rs",
-        &[(
-            "with_max_dead_letters",
-            "src/storage/local/tests.rs/dead_letters_are_bounded",
-        )],
+        &[
+            (
+                "with_durability",
+                "src/storage/local/tests.rs/durability_is_what_was_asked_for_and_the_most_in_a_transaction",
+            ),
+            (
+                "with_max_dead_letters",
+                "src/storage/local/tests.rs/dead_letters_are_bounded",
+            ),
+        ],
     ),
     (
         "manager/builder.rs",
