@@ -251,6 +251,14 @@ impl LaneState {
         }
     }
 
+    /// The most urgent that the lane may have become by `then` with a command of this age back in it.
+    pub(super) fn urgency_with(&self, submitted_at: u64, then: u64) -> u8 {
+        let oldest = self
+            .oldest()
+            .map_or(submitted_at, |(at, _)| at.min(submitted_at));
+        self.policy.most_urgent(then.saturating_sub(oldest))
+    }
+
     /// When the effective priority changes next if nothing else happens.
     pub(super) fn next_boost_at(&self, now: u64) -> Option<u64> {
         let (submitted_at, _) = self.oldest()?;

@@ -131,6 +131,16 @@ impl LanePolicy {
         self.priority
     }
 
+    /// The most urgent that the lane becomes while its oldest command waits for `waited` ns: a later boost may be smaller.
+    pub(super) fn most_urgent(&self, waited: u64) -> u8 {
+        #[cfg(feature = "distributed")]
+        if let Some(boost) = &self.boost {
+            return boost.most_urgent(self.priority, waited);
+        }
+        let _ = waited;
+        self.priority
+    }
+
     /// How long the oldest command must have waited for the effective priority to change again.
     pub(super) fn next_boost(&self, waited: u64) -> Option<u64> {
         #[cfg(feature = "distributed")]

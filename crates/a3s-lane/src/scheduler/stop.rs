@@ -96,52 +96,52 @@ impl<T> Scheduler<T> {
             return None;
         }
         self.age(now);
-        let (victim, priority) = self.victim()?;
-        let lane = self.entries[victim].lane;
-        if self.demand_above(priority, lane, now) <= self.stopping {
+        let (victim, priority) = self.victim(now)?;
+        if self.demand_above(priority, now) <= self.stopping {
             return None;
         }
         let key = self.entries[victim].key(victim);
         Some((key, self.ask(victim, StopReason::Preempt, now)))
     }
 
-    /// The last started command of the least urgent lane that may lose one, and that lane's priority. A command that a
-    /// boost had made more urgent when it started is left alone: it would be as urgent again.
-    fn victim(&self) -> Option<(u32, u8)> {
+    /// Of the commands that lanes may lose, the one that will be the least urgent when it is back, of these the last
+    /// started; and how urgent it will be.
+    fn victim(&self, now: u64) -> Option<(u32, u8)> {
         let lanes = self.lanes.iter().enumerate().filter(|(_, lane)| {
             // What a lane has below its minimum would be kept for it again.
             lane.policy.preemptible && lane.shares.saturating_sub(lane.stopping) > lane.policy.min
         });
-        let youngest = lanes.filter_map(|(number, lane)| {
+        let of_lanes = lanes.filter_map(|(number, lane)| {
+            let mut best = None;
             let mut slot = lane.running.tail;
             while slot != NONE {
                 let entry = &self.entries[slot];
-                let waited = entry.since.saturating_sub(entry.submitted_at);
-                let willing = entry.terms.as_ref().is_none_or(|terms| terms.preemptible)
-                    && lane.policy.effective_priority(waited) == lane.policy.priority;
+                let willing = entry.terms.as_ref().is_none_or(|terms| terms.preemptible);
                 if entry.state == State::Running && willing && entry.is_alone() {
-                    return Some((lane.policy.priority, entry.since, number, slot));
+                    let back_at = now.saturating_add(lane.policy.grace_ns);
+                    let urgency = lane.urgency_with(entry.submitted_at, back_at);
+                    best = best.max(Some((urgency, entry.since, number, slot)));
+                    if urgency == lane.policy.priority {
+                        // None is less urgent, and those before it started earlier.
+                        break;
+                    }
                 }
                 slot = entry.prev;
             }
-            None
+            best
         });
-        let (priority, _, _, slot) = youngest.max()?;
+        let (priority, _, _, slot) = of_lanes.max()?;
         Some((slot, priority))
     }
 
-    /// How many commands of other, more urgent lanes wait for nothing but the total limit.
-    fn demand_above(&mut self, priority: u8, except: LaneKey, now: u64) -> usize {
+    /// How many commands of lanes that are more urgent than this wait for nothing but the total limit.
+    fn demand_above(&mut self, priority: u8, now: u64) -> usize {
         let mut demand = 0;
         for lane in 0..self.lanes.len() as u32 {
             let lane = LaneKey(lane);
             let state = &self.lanes[lane.index()];
             let waiting = state.share.own + state.share.common;
-            if lane == except
-                || waiting == 0
-                || state.effective_priority(now) >= priority
-                || self.is_admitted(lane)
-            {
+            if waiting == 0 || state.effective_priority(now) >= priority || self.is_admitted(lane) {
                 continue;
             }
             demand += if state.policy.is_rated() {

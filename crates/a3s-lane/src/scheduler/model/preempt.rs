@@ -11,12 +11,11 @@ impl Model {
             return None;
         }
         self.age(now);
-        let victim = self.victim()?;
-        let (serial, lane) = (victim.serial, victim.lane);
-        let priority = self.lane(lane).rules.priority;
+        let victim = self.victim(now)?;
+        let serial = victim.serial;
+        let priority = self.urgency_back(victim, now);
         let demand: usize = lanes
             .into_iter()
-            .filter(|&other| other != lane)
             .map(|lane| self.demand_of(lane, priority, now))
             .sum();
         (demand > self.stopping_in_all()).then_some(serial)
@@ -48,12 +47,22 @@ impl Model {
         self.ready_within_keys(lane).min(slots)
     }
 
-    /// The youngest run of the least urgent lane that may lose one.
-    fn victim(&self) -> Option<&Command> {
+    /// The youngest run of those that will be the least urgent when they are back.
+    fn victim(&self, now: u64) -> Option<&Command> {
         self.victims().max_by_key(|command| {
-            let priority = self.lane(command.lane).rules.priority;
+            let priority = self.urgency_back(command, now);
             (priority, command.started_at, command.lane, command.start)
         })
+    }
+
+    /// How urgent its lane will be when a command that is asked now is back, if not before.
+    pub(in crate::scheduler) fn urgency_back(&self, command: &Command, now: u64) -> u8 {
+        let rules = &self.lane(command.lane).rules;
+        let oldest = self.oldest(command.lane);
+        let oldest = oldest.map_or(command.submitted_at, |oldest| {
+            oldest.submitted_at.min(command.submitted_at)
+        });
+        rules.most_urgent(now + rules.grace_ns - oldest)
     }
 
     /// The commands that may be asked to make room.
@@ -62,10 +71,6 @@ impl Model {
             .iter()
             .filter(|command| command.phase == Phase::Running && command.stop.is_none())
             .filter(|command| command.rules.preemptible)
-            .filter(|command| {
-                let rules = &self.lane(command.lane).rules;
-                rules.boosted(command.started_at - command.submitted_at) == rules.priority
-            })
             .filter(|command| self.lane(command.lane).rules.preemptible)
             .filter(|command| self.has_spare(command.lane))
     }
@@ -89,14 +94,14 @@ impl Model {
     /// Whether a more urgent lane waits for nothing but the total, nothing is about to be free, and someone could make
     /// room for it.
     pub(in crate::scheduler) fn is_help_needed(&self, now: u64) -> bool {
-        let lanes = self.lane_numbers().into_iter();
-        let Some(victim) = self.victim() else {
+        let mut lanes = self.lane_numbers().into_iter();
+        let Some(victim) = self.victim(now) else {
             return false;
         };
-        let priority = self.lane(victim.lane).rules.priority;
-        let others = lanes.filter(|&lane| lane != victim.lane);
-        let mut waiting = others.filter(|&lane| self.waits_for_total(lane, now));
+        let priority = self.urgency_back(victim, now);
         self.stopping_in_all() == 0
-            && waiting.any(|lane| self.effective_priority(lane, now) < priority)
+            && lanes.any(|lane| {
+                self.waits_for_total(lane, now) && self.effective_priority(lane, now) < priority
+            })
     }
 }

@@ -187,3 +187,76 @@ fn a_boosted_lane_takes_one_slot_at_a_time() {
     let world = agree(&[running, boosted], &[], &ops);
     assert_eq!(world.tally.preempted, 1);
 }
+
+/// A body that is stopped goes back to its lane with the age it has by then: here as urgent as can be.
+#[test]
+#[cfg(feature = "distributed")]
+fn nobody_is_stopped_who_would_go_first_again() {
+    let old = LaneRules {
+        priority: 5,
+        preemptible: true,
+        boost: Some(Boost {
+            deadline_ns: 100,
+            steps: Vec::new(),
+        }),
+        ..LaneRules::default()
+    };
+    let urgent = LaneRules {
+        priority: 1,
+        ..LaneRules::default()
+    };
+    for (waits, grace_ns, expected) in [(200, 0, 0), (50, 60, 0), (50, 0, 1)] {
+        let old = LaneRules {
+            grace_ns,
+            ..old.clone()
+        };
+        let ops = [
+            Op::Open,
+            Op::SetTotal(Some(1)),
+            submit(0, CommandRules::default()),
+            Op::Settle,
+            Op::Advance(Jump::Ns(waits)),
+            submit(1, CommandRules::default()),
+            Op::Settle,
+        ];
+        let world = agree(&[old, urgent.clone()], &[], &ops);
+        assert_eq!(
+            world.tally.preempted, expected,
+            "{waits} ns old, {grace_ns} ns of grace"
+        );
+    }
+}
+
+/// The least urgent lane has become the most urgent one: it gives nothing, and another lane gives to it.
+#[test]
+#[cfg(feature = "distributed")]
+fn a_boosted_lane_is_given_a_slot_although_its_own_priority_is_the_least_urgent() {
+    let boosted = LaneRules {
+        priority: 9,
+        configured_max: 2,
+        preemptible: true,
+        boost: Some(Boost {
+            deadline_ns: 100,
+            steps: Vec::new(),
+        }),
+        ..LaneRules::default()
+    };
+    let giver = LaneRules {
+        priority: 5,
+        preemptible: true,
+        ..LaneRules::default()
+    };
+    let ops = [
+        Op::Open,
+        Op::SetTotal(Some(2)),
+        submit(1, CommandRules::default()),
+        submit(0, CommandRules::default()),
+        submit(0, CommandRules::default()),
+        Op::Settle,
+        Op::Advance(Jump::Ns(100)),
+        Op::Settle,
+    ];
+    let world = agree(&[boosted, giver], &[], &ops);
+    let asked = world.model.commands.iter().find(|one| one.stop.is_some());
+    assert_eq!(asked.map(|one| one.serial), Some(1));
+}

@@ -126,6 +126,18 @@ impl LaneRules {
             .map_or(0, |by| self.priority.saturating_sub(by))
     }
 
+    /// The most urgent that a wait of up to `waited` makes the lane: at its end, or at one of the steps before.
+    pub(in crate::scheduler) fn most_urgent(&self, waited: u64) -> u8 {
+        let Some(boost) = &self.boost else {
+            return self.priority;
+        };
+        let steps = boost.steps.iter();
+        let times = steps.map(|(left, _)| boost.deadline_ns.saturating_sub(*left));
+        let times = times.filter(|at| *at <= waited).chain([waited]);
+        let priorities = times.map(|at| self.boosted(at));
+        priorities.min().unwrap_or(self.priority)
+    }
+
     /// After how long a wait, longer than `waited`, the boost changes next: the steps and the deadline are all the times
     /// at which it may.
     pub(in crate::scheduler) fn next_boost(&self, waited: u64) -> Option<u64> {

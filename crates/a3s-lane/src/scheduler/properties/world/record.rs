@@ -46,10 +46,10 @@ pub(in super::super) struct Started {
 pub(in super::super) struct Preempted {
     #[expect(dead_code, reason = "printed with a failure")]
     pub(in super::super) serial: u64,
-    /// Its lane's priority, and those of all lanes that have a command to give.
+    /// How urgent it will be when it is back, and that of all commands that there are to give.
     pub(in super::super) priority: u8,
     pub(in super::super) priorities: Vec<u8>,
-    /// Its start, and those of all commands to give of lanes of that priority.
+    /// Its start, and those of all commands to give that will be as urgent.
     pub(in super::super) started_at: u64,
     pub(in super::super) starts: Vec<u64>,
     /// The effective priorities of the lanes that wait for nothing but the total.
@@ -138,7 +138,7 @@ impl World {
     pub(super) fn record_preemption(&mut self, victim: Option<u64>) -> Checked {
         let model = &self.model;
         let lanes = model.lane_numbers();
-        let priority_of = |command: &Command| model.lane(command.lane).rules.priority;
+        let priority_of = |command: &Command| model.urgency_back(command, self.now);
         let victims: Vec<&Command> = model.victims().collect();
         let waiting: Vec<u8> = lanes
             .iter()
