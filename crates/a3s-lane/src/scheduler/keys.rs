@@ -1,10 +1,14 @@
 //! Fairness keys: how the keys of one lane take turns.
 //!
-//! Start-time fair queueing (Goyal, Vin, Cheng 1996): each key has a *pass*, the lane's virtual time at which it may
-//! start next. The smallest pass goes first and grows by [`STRIDE`] / weight, so that over time each key that always
-//! has work gets starts in proportion to its weight. A key that comes back joins at the lane's present time: it can
-//! neither save up turns nor owe them.
+//! Start-time fair queueing (Goyal, Vin, Cheng 1996): each key has a *pass*, the virtual time at which it may start
+//! next. The smallest pass goes first and grows by [`STRIDE`] / weight, so that over time each key that always has
+//! work gets starts in proportion to its weight. Whoever starts gets its next pass from the present time, so that a key
+//! that was away, whatever kept it away, can neither save up turns nor owe them, but for its last one.
+//!
+//! Keys take turns with those whose front has the same priority: each such *level* has a time of its own. Those that
+//! wait behind a more urgent level wait alike, so its time stands still, and who joins them joins at that time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -46,11 +50,21 @@ struct KeyState {
     active: usize,
     paused: bool,
     weight: u64,
+    /// The priority of its front, or the last that it had, and when it may start in the time of that level.
+    level: i32,
     pass: u64,
     /// When it had its last turn, as a number; decides between equal passes.
     turn: u64,
     /// How many commands may start as far as this key is concerned.
     room: usize,
+}
+
+/// The time of the keys of one level.
+#[derive(Debug, Default)]
+struct Clock {
+    /// The pass of the last one that had its turn.
+    time: u64,
+    keys: usize,
 }
 
 /// The keys of one lane.
@@ -62,14 +76,16 @@ pub(super) struct KeyTable {
     order: IndexedHeap<(i32, u64, u64)>,
     /// Keys with room, by their oldest command. Kept where the lane keeps ages.
     oldest: IndexedHeap<(u64, u64)>,
+    /// By level, as long as a key is there.
+    clocks: BTreeMap<i32, Clock>,
     room: usize,
-    time: u64,
     turns: u64,
 }
 
 impl KeyTable {
     /// Takes over the flow of a lane that had no keys so far, with its `members` and `active` commands.
     pub(super) fn new(flow: Flow, members: usize, active: usize) -> Self {
+        let level = flow.priority();
         let mut states = Slab::new();
         let first = states.insert(KeyState {
             name: None,
@@ -78,6 +94,7 @@ impl KeyTable {
             active,
             paused: false,
             weight: 1,
+            level,
             pass: 0,
             turn: 1,
             room: 0,
@@ -88,8 +105,8 @@ impl KeyTable {
             states,
             order: IndexedHeap::new(),
             oldest: IndexedHeap::new(),
+            clocks: BTreeMap::from([(level, Clock { time: 0, keys: 1 })]),
             room: 0,
-            time: 0,
             turns: u64::from(members > 0),
         };
         table.update(NO_KEY, usize::MAX);
@@ -123,10 +140,11 @@ impl KeyTable {
             .map(|(_, _, slot)| slot)
     }
 
-    /// A command of the key `name` enters the lane; returns the key's number.
+    /// A command of the key `name` and this priority enters the lane; returns the key's number.
     pub(super) fn join(
         &mut self,
         name: Option<&Arc<str>>,
+        priority: i32,
         paused: impl FnOnce(&Arc<str>) -> bool,
         limits: KeyLimits<'_>,
         aged: bool,
@@ -136,15 +154,18 @@ impl KeyTable {
             Some(name) => self.names.get(name).copied(),
         };
         if let Some(key) = known {
-            let state = &mut self.states[key as usize];
-            state.members += 1;
-            if state.members == 1 {
+            self.states[key as usize].members += 1;
+            if self.states[key as usize].members == 1 {
+                self.place(key, priority);
                 self.turns += 1;
-                (state.pass, state.turn) = (self.time, self.turns);
+                let state = &mut self.states[key as usize];
+                (state.pass, state.turn) = (self.clocks[&priority].time, self.turns);
             }
             return key;
         }
         self.turns += 1;
+        let clock = self.clocks.entry(priority).or_default();
+        clock.keys += 1;
         let state = KeyState {
             name: name.cloned(),
             flow: Flow::new(aged),
@@ -152,7 +173,8 @@ impl KeyTable {
             active: 0,
             paused: name.is_some_and(paused),
             weight: limits.weight(name),
-            pass: self.time,
+            level: priority,
+            pass: clock.time,
             turn: self.turns,
             room: 0,
         };
@@ -171,6 +193,7 @@ impl KeyTable {
             let state = self.states.remove(key as usize);
             self.order.remove(key);
             self.oldest.remove(key);
+            self.leave_level(state.level);
             if let Some(name) = state.name {
                 self.names.remove(&name);
             }
@@ -185,11 +208,7 @@ impl KeyTable {
         max: usize,
     ) {
         let key = entries[slot].key_number();
-        let state = &mut self.states[key as usize];
-        if state.flow.len() == 0 {
-            state.pass = state.pass.max(self.time);
-        }
-        state.flow.push(entries, slot, end);
+        self.states[key as usize].flow.push(entries, slot, end);
         self.update(key, max);
     }
 
@@ -199,15 +218,54 @@ impl KeyTable {
         self.update(key, max);
     }
 
-    /// The key takes its turn: one of its commands, already unlinked, starts.
-    pub(super) fn start(&mut self, key: u32, max: usize) {
+    /// A ready command starts: its key takes its turn.
+    pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32, max: usize) {
+        // One that is overdue may not be: then time does not move, or all others would be late.
+        let in_turn = self.front() == Some(slot);
+        let key = entries[slot].key_number();
+        self.charge(key, in_turn);
         let state = &mut self.states[key as usize];
-        self.time = self.time.max(state.pass);
-        state.pass = state.pass.saturating_add(STRIDE / state.weight.min(STRIDE));
-        self.turns += 1;
-        state.turn = self.turns;
+        state.flow.unlink(entries, slot);
         state.active += 1;
         self.update(key, max);
+    }
+
+    /// An awaited child of the key starts, which was in no flow.
+    pub(super) fn start_favoured(&mut self, key: u32, max: usize) {
+        self.charge(key, false);
+        self.inherit(key, max);
+    }
+
+    fn charge(&mut self, key: u32, in_turn: bool) {
+        let state = &mut self.states[key as usize];
+        let clock = self.clocks.entry(state.level).or_default();
+        if in_turn {
+            clock.time = clock.time.max(state.pass);
+        }
+        state.pass = clock.time.saturating_add(STRIDE / state.weight.min(STRIDE));
+        self.turns += 1;
+        state.turn = self.turns;
+    }
+
+    /// A key goes to another level, as far ahead of its time as it is of the time of its own.
+    fn place(&mut self, key: u32, level: i32) {
+        let state = &mut self.states[key as usize];
+        let before = state.level;
+        let ahead = state.pass.saturating_sub(self.clocks[&before].time);
+        let clock = self.clocks.entry(level).or_default();
+        state.level = level;
+        state.pass = clock.time.saturating_add(ahead);
+        clock.keys += 1;
+        self.leave_level(before);
+    }
+
+    fn leave_level(&mut self, level: i32) {
+        if let Some(clock) = self.clocks.get_mut(&level) {
+            clock.keys -= 1;
+            if clock.keys == 0 {
+                self.clocks.remove(&level);
+            }
+        }
     }
 
     /// A command of the key goes on in a slot that another one had, or has its place set aside.
@@ -266,7 +324,12 @@ impl KeyTable {
             self.oldest.remove(key);
             return;
         }
-        let rank = (state.flow.priority(), state.pass, state.turn);
+        let level = state.flow.priority();
+        if level != state.level {
+            self.place(key, level);
+        }
+        let state = &self.states[key as usize];
+        let rank = (level, state.pass, state.turn);
         self.order.set(key, rank);
         match state.flow.oldest() {
             Some((submitted_at, serial, _)) => self.oldest.set(key, (submitted_at, serial)),
@@ -293,6 +356,8 @@ impl KeyTable {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
+        // Each is on one level, and so are the commands without a key.
+        assert!(self.clocks.len() <= self.states.len());
         self.names.len()
     }
 }

@@ -270,6 +270,7 @@ impl LaneState {
     pub(super) fn join(
         &mut self,
         name: Option<&Arc<str>>,
+        priority: i32,
         paused: impl FnOnce(&Arc<str>) -> bool,
     ) -> u32 {
         let aged = self.policy.is_aged();
@@ -281,7 +282,7 @@ impl LaneState {
         }
         match &mut self.queue {
             Queue::Plain(_) => NO_KEY,
-            Queue::Keyed(keys) => keys.join(name, paused, self.policy.keys(), aged),
+            Queue::Keyed(keys) => keys.join(name, priority, paused, self.policy.keys(), aged),
         }
     }
 
@@ -310,12 +311,33 @@ impl LaneState {
         }
     }
 
-    /// A command of this key takes a slot of the lane.
-    pub(super) fn occupy(&mut self, key: u32) {
+    /// A ready command starts in a slot of the lane.
+    pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
+        self.ready -= 1;
+        self.active += 1;
+        let max = self.policy.keys().max;
+        match &mut self.queue {
+            Queue::Plain(flow) => flow.unlink(entries, slot),
+            Queue::Keyed(keys) => keys.start(entries, slot, max),
+        }
+    }
+
+    /// An awaited child starts; with `lent` in the slot of another command.
+    pub(super) fn start_favoured<T>(
+        &mut self,
+        entries: &mut Arena<Entry<T>>,
+        slot: u32,
+        lent: bool,
+    ) {
+        self.unlink_favoured(entries, slot, lent);
+        if lent {
+            self.borrowing += 1;
+            return;
+        }
         self.active += 1;
         let max = self.policy.keys().max;
         if let Queue::Keyed(keys) = &mut self.queue {
-            keys.start(key, max);
+            keys.start_favoured(entries[slot].key_number(), max);
         }
     }
 

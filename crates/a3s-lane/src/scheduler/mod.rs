@@ -305,12 +305,13 @@ impl<T> Scheduler<T> {
         let entry = &mut self.entries[slot];
         let state = &mut self.lanes[entry.lane.index()];
         let Some(terms) = &mut entry.terms else {
-            state.join(None, |_| false);
+            state.join(None, 0, |_| false);
             state.push(&mut self.entries, slot, End::Back);
             return;
         };
         let paused_keys = &self.paused_keys;
-        terms.key_number = state.join(terms.key.as_ref(), |key| paused_keys.contains(key));
+        let paused = |key: &Arc<str>| paused_keys.contains(key);
+        terms.key_number = state.join(terms.key.as_ref(), terms.priority, paused);
         let delay = Some(terms.delay_until).filter(|at| *at > now);
         let timer = delay.into_iter().chain(terms.expires_at).min();
         if let Some(at) = timer {
@@ -357,30 +358,22 @@ impl<T> Scheduler<T> {
         self.served += 1;
         self.pending -= 1;
         let entry = &self.entries[slot];
-        let (favour, key) = (entry.favour(), entry.key_number());
+        let (child, favour) = (entry.key(slot), entry.favour());
         let state = &mut self.lanes[lane.index()];
-        let lent = match favour {
+        match favour {
             Favour::None => {
                 self.active += 1;
                 state.shares += 1;
-                state.unlink(&mut self.entries, slot);
-                false
+                state.start(&mut self.entries, slot);
             }
             Favour::Lent(_) | Favour::Urged => {
                 let lent = favour != Favour::Urged;
-                let child = self.entries[slot].key(slot);
-                state.unlink_favoured(&mut self.entries, slot, lent);
+                state.start_favoured(&mut self.entries, slot, lent);
                 self.borrow(child, favour);
-                lent
             }
-        };
+        }
         let state = &mut self.lanes[lane.index()];
         state.running.push_back(&mut self.entries, slot);
-        if lent {
-            state.borrowing += 1;
-        } else {
-            state.occupy(key);
-        }
         state.last_served = self.served;
         let relieved = state.pressed && state.pending() == 0;
         state.pressed &= !relieved;

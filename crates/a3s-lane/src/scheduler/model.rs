@@ -279,6 +279,7 @@ impl Model {
         let policy = &self.lane(at).rules;
         let timeout_ns = command.rules.timeout_ns.unwrap_or(policy.timeout_ns);
         let progress_ns = command.rules.progress_ns.or(policy.progress_ns);
+        self.key_starts(at, serial, key);
         let command = self.get_mut(serial);
         command.phase = Phase::Running;
         command.expires_at = None;
@@ -289,7 +290,6 @@ impl Model {
         command.progress_ns = progress_ns;
         command.alive_at = now;
         command.stall_timer = progress_ns.map(|progress| now + progress);
-        self.key_starts(at, key);
         let empty = self.pending(at) == 0;
         let lane = self.lane_mut(at);
         lane.last_served = start;
@@ -405,8 +405,6 @@ impl Model {
     }
 
     fn join(&mut self, serial: u64, place: i64, now: u64) {
-        let command = self.get(serial).expect("a live command");
-        self.key_gets_ready(command.lane, command.rules.key);
         let command = self.get_mut(serial);
         command.phase = Phase::Ready;
         command.ready_at = now;
@@ -420,6 +418,7 @@ impl Model {
 
     /// Something about a lane changed: another front is asked for at once, whoever was refused before.
     fn touch(&mut self, lane: usize, now: u64) {
+        self.place_keys(lane);
         let front = self.front(lane, now).map(|command| command.serial);
         let change = self.next_change(lane, now);
         let place = self.lane_mut(lane);

@@ -15,6 +15,7 @@ mod regressions;
 pub(super) mod rules;
 mod slots;
 mod strategies;
+mod turns;
 mod world;
 
 /// The fewest random operations that a property plays in one run of the tests: with more than ten of them, far more than

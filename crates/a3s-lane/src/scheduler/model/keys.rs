@@ -3,8 +3,12 @@
 //! Commands without a key are one more key, once a command with a key has been in the lane. A key exists in a lane as
 //! long as it has a command there. Each has a *pass*: it grows with each start, the less the heavier the key, and the
 //! smallest goes first.
+//!
+//! A key is compared with those whose first command has the same priority: they are one *level*, which has a time, the
+//! pass of its last start in turn. A start makes the pass of its key later than that time. A key that comes to another
+//! level is as far ahead of its time as it was where it comes from, and never behind it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Model;
 
@@ -15,8 +19,8 @@ const STRIDE: u64 = 720_720;
 pub(in crate::scheduler) struct Keys {
     /// A command with a key has been in the lane.
     keyed: bool,
-    /// The lane's virtual time, and its number of turns.
-    time: u64,
+    /// The time of each level.
+    times: BTreeMap<i32, u64>,
     turns: u64,
     pub(in crate::scheduler) flows: Vec<Flow>,
 }
@@ -24,6 +28,7 @@ pub(in crate::scheduler) struct Keys {
 #[derive(Debug, Clone)]
 pub(in crate::scheduler) struct Flow {
     pub(in crate::scheduler) key: Option<u8>,
+    level: i32,
     pass: u64,
     /// The number of its last turn.
     turn: u64,
@@ -34,12 +39,17 @@ impl Keys {
         self.flows.iter_mut().find(|flow| flow.key == key)
     }
 
+    fn time(&self, level: i32) -> u64 {
+        self.times.get(&level).copied().unwrap_or(0)
+    }
+
     fn add(&mut self, key: Option<u8>) {
         if self.get_mut(key).is_none() {
             self.turns += 1;
             self.flows.push(Flow {
                 key,
-                pass: self.time,
+                level: 0,
+                pass: self.time(0),
                 turn: self.turns,
             });
         }
@@ -68,30 +78,45 @@ impl Model {
         }
     }
 
-    /// A command of `key` is about to become ready.
-    pub(super) fn key_gets_ready(&mut self, lane: usize, key: Option<u8>) {
-        if self.ready(lane).any(|command| command.rules.key == key) {
-            return;
-        }
-        let keys = &mut self.lane_mut(lane).keys;
-        let time = keys.time;
-        if let Some(flow) = keys.get_mut(key) {
-            flow.pass = flow.pass.max(time);
+    /// Something about a lane changed: a key that has another first command may take its turns elsewhere.
+    pub(super) fn place_keys(&mut self, lane: usize) {
+        for number in 0..self.lane(lane).keys.flows.len() {
+            let key = self.lane(lane).keys.flows[number].key;
+            let of_key = self.candidates(lane);
+            let of_key = of_key.filter(|command| command.rules.key == key);
+            let Some(level) = of_key.map(|command| command.rules.priority).min() else {
+                continue;
+            };
+            let keys = &mut self.lane_mut(lane).keys;
+            let flow = &keys.flows[number];
+            let ahead = flow.pass.saturating_sub(keys.time(flow.level));
+            let pass = keys.time(level) + ahead;
+            let flow = &mut keys.flows[number];
+            if flow.level != level {
+                (flow.level, flow.pass) = (level, pass);
+            }
         }
     }
 
-    pub(super) fn key_starts(&mut self, lane: usize, key: Option<u8>) {
+    /// A command starts, still ready. Time goes on when it is the turn of its key.
+    pub(super) fn key_starts(&mut self, lane: usize, serial: u64, key: Option<u8>) {
         let weight = self.lane(lane).rules.weight(key);
+        let usual = self.usual_front(lane).map(|front| front.serial);
         let keys = &mut self.lane_mut(lane).keys;
         let turn = keys.turns + 1;
         let Some(flow) = keys.get_mut(key) else {
             return;
         };
-        let started_at = flow.pass;
-        flow.pass += (STRIDE / weight).max(1);
-        flow.turn = turn;
+        let (level, pass) = (flow.level, flow.pass);
+        if usual == Some(serial) {
+            let time = keys.times.entry(level).or_default();
+            *time = pass.max(*time);
+        }
+        let time = keys.time(level);
         keys.turns = turn;
-        keys.time = keys.time.max(started_at);
+        if let Some(flow) = keys.get_mut(key) {
+            (flow.pass, flow.turn) = (time + (STRIDE / weight).max(1), turn);
+        }
     }
 
     /// Keys that have no command any more are forgotten.

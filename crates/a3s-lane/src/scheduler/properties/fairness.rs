@@ -4,14 +4,26 @@ use proptest::prelude::*;
 
 use super::LEAST;
 use super::operation::{Jump, Op};
-use super::rules::{CommandRules, LaneRules, Setup};
-use super::world::{Mode, World};
+use super::rules::{CommandRules, LaneRules, RetryRules, Setup};
+use super::world::{Checked, Mode, World};
 use crate::scheduler::Ending;
+use crate::scheduler::model::Command;
 use crate::seeds::{count_operation, properties};
 
 /// What happens between two questions.
 #[derive(Debug, Clone)]
 enum Step {
+    /// One more key comes, if there is another.
+    Comes,
+    Pauses {
+        pick: u8,
+        paused: bool,
+    },
+    /// A more or less urgent command of a key.
+    Priority {
+        pick: u8,
+        priority: i32,
+    },
     Starts(u8),
     Ends {
         pick: u8,
@@ -20,6 +32,16 @@ enum Step {
     /// One more command of a key that has enough already.
     Extra(u8),
     Passes(u64),
+}
+
+/// Steps after which not every key has taken part all the time.
+fn uneven_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => step(),
+        1 => Just(Step::Comes),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(pick, paused)| Step::Pauses { pick, paused }),
+        1 => (any::<u8>(), -2i32..2).prop_map(|(pick, priority)| Step::Priority { pick, priority }),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -44,36 +66,20 @@ properties! {
         slots in 1usize..6,
         steps in prop::collection::vec(step(), 100..300),
     ) {
-        let keyed = weights.iter().zip(0u8..).map(|(&weight, key)| (key, weight));
-        let rules = LaneRules {
-            configured_max: slots,
-            retry: super::rules::RetryRules { retries: 1, first_delay_ns: 3, max_delay_ns: 3, doubling: false },
-            key_weights: keyed.clone().collect(),
-            ..LaneRules::default()
-        };
-        let mut keys: Vec<(Option<u8>, u64)> = keyed.map(|(key, weight)| (Some(key), weight.into())).collect();
+        let mut keys = keys_of(&weights);
         if with_no_key {
             keys.push((None, 1));
         }
-        let setup = Setup { lanes: vec![rules], limiters: Vec::new(), total: None };
-        let mut world = World::new(Mode::Follow, setup);
-        world.apply(&Op::Open)?;
+        let mut world = lane_of(&weights, slots)?;
         for step in steps {
             count_operation();
-            // More than one operation starts, so that no key ever lacks work in between.
-            for &(key, _) in &keys {
-                while world.model.ready(0).filter(|command| command.rules.key == key).count() < 4 {
-                    submit(&mut world, key)?;
-                }
-            }
+            supply(&mut world, &keys)?;
             let op = match step {
                 Step::Starts(count) => Op::Next(count),
                 Step::Ends { pick, ending } => Op::Conclude { pick, count: 1, ending, random: 0, release: true },
                 Step::Passes(ns) => Op::Advance(Jump::Ns(ns)),
-                Step::Extra(pick) => {
-                    submit(&mut world, keys[usize::from(pick) % keys.len()].0)?;
-                    continue;
-                }
+                Step::Extra(pick) => submit(keys[usize::from(pick) % keys.len()].0, 0),
+                Step::Comes | Step::Pauses { .. } | Step::Priority { .. } => continue,
             };
             world.apply(&op)?;
             let starts = |key| world.started.iter().filter(|start| start.key == key).count() as u64;
@@ -88,16 +94,125 @@ properties! {
             }
         }
     }
+
+    /// The same from the moment on at which two keys take part with commands of the same priority, whatever one of them
+    /// missed before. Each may have a turn behind it then that the other had not.
+    #[test]
+    fn fairness_from_now_on(
+        weights in prop::collection::vec(1u32..=16, 2..6),
+        slots in 1usize..4,
+        steps in prop::collection::vec(uneven_step(), 100..300),
+    ) {
+        let all = keys_of(&weights);
+        let mut present = 2;
+        let mut world = lane_of(&weights, slots)?;
+        // Where each key takes part, and the starts of both of a pair since they do at the same priority.
+        let mut levels = vec![None; all.len()];
+        let mut since = vec![vec![(0, 0); all.len()]; all.len()];
+        for step in steps {
+            count_operation();
+            let keys = &all[..present];
+            supply(&mut world, keys)?;
+            let picked = |pick: u8| keys[usize::from(pick) % keys.len()].0;
+            let mut ops = Vec::new();
+            match step {
+                Step::Starts(count) => ops.resize(usize::from(count), Op::Next(1)),
+                Step::Ends { pick, ending } => ops.push(Op::Conclude { pick, count: 1, ending, random: 0, release: true }),
+                Step::Passes(ns) => ops.extend([Op::Advance(Jump::Ns(ns)), Op::Tick]),
+                Step::Extra(pick) => ops.push(submit(picked(pick), 0)),
+                Step::Priority { pick, priority } => ops.push(submit(picked(pick), priority)),
+                Step::Comes => present = (present + 1).min(all.len()),
+                Step::Pauses { pick, paused } => {
+                    ops.extend(picked(pick).map(|key| Op::PauseKey { key, paused }));
+                }
+            }
+            for op in ops {
+                let before = world.started.len();
+                world.apply(&op)?;
+                let started = world.started[before..].iter().map(|start| start.key);
+                let started: Vec<_> = started.collect();
+                let levels_before = levels.clone();
+                for (level, (key, _)) in levels.iter_mut().zip(&all) {
+                    let candidates = world.model.candidates(0);
+                    let of_key = candidates.filter(|command| command.rules.key == *key);
+                    *level = of_key.map(|command| command.rules.priority).min();
+                }
+                for (one, (key, its_weight)) in all.iter().enumerate() {
+                    for (two, (other, other_weight)) in all.iter().enumerate() {
+                        let both = [one, two].map(|key| (levels_before[key], levels[key]));
+                        let stay = both.iter().all(|level| *level == both[0] && level.0 == level.1);
+                        let (starts, others) = &mut since[one][two];
+                        if !stay || levels[one].is_none() {
+                            (*starts, *others) = (0, 0);
+                            continue;
+                        }
+                        *starts += started.iter().filter(|started| *started == key).count() as u64;
+                        *others += started.iter().filter(|started| *started == other).count() as u64;
+                        prop_assert!(
+                            *starts * other_weight <= *others * its_weight + its_weight + other_weight,
+                            "{:?} had {} starts, {:?} had {}, of {:?}", key, starts, other, others, all
+                        );
+                    }
+                }
+            }
+        }
+    }
 }
 
-fn submit(world: &mut World, key: Option<u8>) -> super::world::Checked {
-    world.apply(&Op::Submit {
+fn keys_of(weights: &[u32]) -> Vec<(Option<u8>, u64)> {
+    let keyed = weights.iter().zip(0u8..);
+    keyed
+        .map(|(&weight, key)| (Some(key), weight.into()))
+        .collect()
+}
+
+/// An open lane with keys of these weights.
+fn lane_of(weights: &[u32], slots: usize) -> Result<World, TestCaseError> {
+    let keyed = weights.iter().zip(0u8..);
+    let rules = LaneRules {
+        configured_max: slots,
+        retry: RetryRules {
+            retries: 1,
+            first_delay_ns: 3,
+            max_delay_ns: 3,
+            doubling: false,
+        },
+        key_weights: keyed.map(|(&weight, key)| (key, weight)).collect(),
+        ..LaneRules::default()
+    };
+    let setup = Setup {
+        lanes: vec![rules],
+        limiters: Vec::new(),
+        total: None,
+    };
+    let mut world = World::new(Mode::Follow, setup);
+    world.apply(&Op::Open)?;
+    Ok(world)
+}
+
+/// More than one operation starts, so that no key ever lacks work in between.
+fn supply(world: &mut World, keys: &[(Option<u8>, u64)]) -> Checked {
+    for &(key, _) in keys {
+        let ready = |world: &World| {
+            let of_key = |one: &&Command| one.rules.key == key && one.rules.priority == 0;
+            world.model.ready(0).filter(of_key).count()
+        };
+        while ready(world) < 4 {
+            world.apply(&submit(key, 0))?;
+        }
+    }
+    Ok(())
+}
+
+fn submit(key: Option<u8>, priority: i32) -> Op {
+    Op::Submit {
         lane: 0,
         count: 1,
         rules: CommandRules {
             key,
+            priority,
             ..CommandRules::default()
         },
         backwards: false,
-    })
+    }
 }
