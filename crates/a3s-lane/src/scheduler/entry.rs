@@ -81,6 +81,19 @@ impl<T> Entry<T> {
         self.terms.as_ref().map_or(0, |terms| terms.key_number)
     }
 
+    /// Whether it stands before another one that is ready, of the same priority: preempted ones do, the last of them first;
+    /// the others stand in the order in which they became ready.
+    pub(super) fn came_before(&self, other: &Self) -> bool {
+        let preempted = |entry: &Self| entry.after == After::Front;
+        // A retry joins behind those who come at the same time.
+        let joined = |entry: &Self| (entry.since, entry.after == After::Back, entry.serial);
+        match (preempted(self), preempted(other)) {
+            (true, true) => other.since <= self.since,
+            (false, false) => joined(self) < joined(other),
+            (before, _) => before,
+        }
+    }
+
     pub(super) fn is_expired(&self, now: u64) -> bool {
         let expires_at = self.terms.as_ref().and_then(|terms| terms.expires_at);
         expires_at.is_some_and(|at| at <= now)

@@ -50,6 +50,23 @@ impl Chain {
         entry.prev = NONE;
     }
 
+    /// Puts an entry where it would be had it waited here since it became ready. Looks at those that came after it.
+    fn put_back<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
+        let mut prev = self.tail;
+        while prev != NONE && entries[slot].came_before(&entries[prev]) {
+            prev = entries[prev].prev;
+        }
+        if prev == self.tail {
+            return self.push_back(entries, slot);
+        }
+        if prev == NONE {
+            return self.push_front(entries, slot);
+        }
+        let next = std::mem::replace(&mut entries[prev].next, slot);
+        entries[next].prev = slot;
+        (entries[slot].prev, entries[slot].next) = (prev, next);
+    }
+
     /// The slots from head to tail.
     pub(super) fn iter<T>(self, entries: &Arena<Entry<T>>) -> impl Iterator<Item = u32> + '_ {
         let follow = |slot: u32| (slot != NONE).then_some(slot);
@@ -70,11 +87,13 @@ impl Chain {
     }
 }
 
-/// The end of a flow at which a command joins.
+/// Where a command joins a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Back,
     Front,
+    /// Where it was before it was taken out.
+    Place,
 }
 
 /// A priority inside a lane. Tests count how often two are compared.
@@ -158,6 +177,7 @@ impl Flow {
         match end {
             End::Back => chain.push_back(entries, slot),
             End::Front => chain.push_front(entries, slot),
+            End::Place => chain.put_back(entries, slot),
         }
         self.length += 1;
         if let Some(ages) = &mut self.ages {

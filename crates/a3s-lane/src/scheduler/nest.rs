@@ -315,7 +315,7 @@ impl<T> Scheduler<T> {
         }
         let lane = entry.lane;
         self.unqueue(child.slot);
-        self.lanes[lane.index()].push(&mut self.entries, child.slot, End::Front);
+        self.lanes[lane.index()].push(&mut self.entries, child.slot, End::Place);
         self.refresh(lane, now);
     }
 

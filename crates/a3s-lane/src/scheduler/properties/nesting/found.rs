@@ -1,6 +1,6 @@
 //! Counterexamples that were found, each with a name.
 
-use super::super::rules::{CommandRules, LaneRules};
+use super::super::rules::{CommandRules, LaneRules, RetryRules};
 use super::family::{Family, Op, Setup};
 use crate::scheduler::{Ending, StopReason};
 
@@ -282,4 +282,36 @@ fn an_awaited_child_counts_for_its_key_before_it_starts() {
     assert_eq!(family.scheduler.startable(), 1);
     assert_eq!(family.starts(), child);
     assert_eq!(family.starts(), None);
+}
+
+/// It goes back to where it was submitted: before it, nobody; behind it, who came later.
+#[test]
+fn children_that_nobody_waits_for_any_more_have_their_places_again() {
+    let retried = LaneRules {
+        retry: RetryRules {
+            retries: 1,
+            ..RetryRules::NONE
+        },
+        ..LaneRules::default()
+    };
+    let lanes = vec![LaneRules::default(), retried];
+    let total = Some(2);
+    let mut family = Family::new(Setup { lanes, total }, false);
+    let parent = family.submits(0);
+    family.starts();
+    let again = family.submits(1);
+    assert_eq!(family.starts(), Some(again));
+    let before = family.submits(1);
+    let children = [family.spawns(parent, 1), family.spawns(parent, 1)];
+    let behind = family.submits(1);
+    family.conclude(again, Ending::Failed).expect("it runs");
+    family.release(again).expect("it is concluded");
+    for child in [1, 0].map(|child| children[child]) {
+        family.wait(parent, child);
+        family.leave(parent, child);
+    }
+    for expected in [before, children[0], children[1], behind, again] {
+        assert_eq!(family.starts(), Some(expected));
+        family.ends(expected);
+    }
 }
