@@ -12,11 +12,11 @@ impl LaneKey {
     }
 }
 
-/// A command of one scheduler. Never valid again once the command is gone.
+/// A command of one scheduler, in the order of submission. Never valid again once the command is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct CommandKey {
-    pub(super) slot: u32,
     pub(super) serial: u64,
+    pub(super) slot: u32,
 }
 
 impl CommandKey {

@@ -69,7 +69,6 @@ impl<T> Scheduler<T> {
         let lane = entry.lane;
         let cancelled = entry.stop.take() == Some(StopReason::Cancel);
         let after = if cancelled { After::Leave } else { entry.after };
-        let relatives = entry.relatives();
         self.vacate(key.slot, now);
         let released = if after == After::Leave {
             let job = self.remove(key.slot);
@@ -83,9 +82,10 @@ impl<T> Scheduler<T> {
             Released::Requeued
         };
         self.refresh(lane, now);
-        for relative in &relatives {
-            self.favour_after(*relative, now);
+        if matches!(released, Released::Requeued) {
+            self.favour(key, now);
         }
+        self.lend_freed(now);
         released
     }
 
@@ -115,14 +115,11 @@ impl<T> Scheduler<T> {
             return None;
         }
         let lane = entry.lane;
-        let relatives = entry.relatives();
         self.timers.remove(key.slot);
         self.vacate(key.slot, now);
         let job = self.remove(key.slot);
         self.refresh(lane, now);
-        for relative in &relatives {
-            self.favour_after(*relative, now);
-        }
+        self.lend_freed(now);
         Some((lane, job))
     }
 
@@ -142,10 +139,6 @@ impl<T> Scheduler<T> {
     /// Takes a command out that holds no slot. The lane must be refreshed.
     pub(super) fn withdraw(&mut self, slot: u32, now: u64) -> T {
         self.timers.remove(slot);
-        let parent = self.entries[slot]
-            .terms
-            .as_ref()
-            .and_then(|terms| terms.parent);
         self.pending -= 1;
         let entry = &self.entries[slot];
         if entry.state == State::Ready {
@@ -154,9 +147,7 @@ impl<T> Scheduler<T> {
             self.lanes[entry.lane.index()].delayed -= 1;
         }
         let job = self.remove(slot);
-        if let Some(parent) = parent {
-            self.favour_after(parent, now);
-        }
+        self.lend_freed(now);
         job
     }
 

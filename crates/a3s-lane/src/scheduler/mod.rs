@@ -73,7 +73,7 @@ use heap::IndexedHeap;
 use lane::{LaneState, Share};
 #[cfg(feature = "distributed")]
 pub(crate) use limits::{Counts, Limiter, LimiterKey};
-use nest::Favour;
+use nest::{Favour, Freed};
 pub(crate) use policy::LanePolicy;
 pub(crate) use terms::Terms;
 
@@ -129,6 +129,8 @@ pub(crate) struct Scheduler<T> {
     sum: Share,
     /// Somebody asks how long commands wait.
     keeps_waits: bool,
+    /// What came back to commands that wait, during a call.
+    freed: Vec<Freed>,
 }
 
 impl<T> Scheduler<T> {
@@ -156,6 +158,7 @@ impl<T> Scheduler<T> {
             stopping: 0,
             sum: Share::default(),
             keeps_waits: false,
+            freed: Vec::new(),
         }
     }
 

@@ -15,6 +15,9 @@
 #[cfg(test)]
 mod check;
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
 use super::Scheduler;
 use super::decision::CommandKey;
 use super::entry::{Entry, State};
@@ -23,8 +26,8 @@ use super::flow::End;
 /// What ties a command to those above and below it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Nest {
-    /// The children that its body waits for.
-    awaits: Vec<CommandKey>,
+    /// The children that its body waits for, in the order of submission. Each knows it too.
+    awaits: BTreeSet<CommandKey>,
     /// How it goes before the others of its lane while it is ready.
     pub(super) favour: Favour,
     /// Whose slot of the lane it uses, and who uses its own.
@@ -45,6 +48,15 @@ pub(super) enum Favour {
     Lent(CommandKey),
     /// In a slot of its lane, on its parent's share of the total.
     Urged,
+}
+
+/// What can be lent again.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Freed {
+    /// The slot of the lane that this command holds.
+    Slot(CommandKey),
+    /// Its share of the total.
+    Share(CommandKey),
 }
 
 impl Nest {
@@ -75,28 +87,6 @@ impl<T> Entry<T> {
         self.nest().is_none_or(Nest::is_alone)
     }
 
-    /// Who may use other slots when it gives up its own: its parent's family, those that it waited for, and those of
-    /// whoever lent it slots or was lent some, which a dead command may stand between.
-    #[inline]
-    pub(super) fn relatives(&self) -> Vec<CommandKey> {
-        match self.terms {
-            Some(_) => self.family(),
-            None => Vec::new(),
-        }
-    }
-
-    fn family(&self) -> Vec<CommandKey> {
-        let parent = self.terms.as_ref().and_then(|terms| terms.parent);
-        let mut relatives: Vec<CommandKey> = parent.into_iter().collect();
-        if let Some(nest) = self.nest() {
-            let lenders = [nest.lane_lender, nest.total_lender];
-            let borrowers = [nest.lane_borrower, nest.total_borrower];
-            relatives.extend(lenders.into_iter().chain(borrowers).flatten());
-            relatives.extend(&nest.awaits);
-        }
-        relatives
-    }
-
     /// Whether its slot of its lane and its share of the total are its own.
     fn owns(&self) -> (bool, bool) {
         self.nest().map_or((true, true), |nest| {
@@ -120,12 +110,16 @@ impl<T> Scheduler<T> {
         if !entry.is_running(parent, run) || self.parent_of(child) != Some(parent) {
             return;
         }
-        if let Some(nest) = self.nest_mut(parent)
-            && !nest.awaits.contains(&child)
-        {
-            nest.awaits.push(child);
+        if let Some(nest) = self.nest_mut(parent) {
+            nest.awaits.insert(child);
         }
-        self.favour_below(parent, now);
+        if let Some(terms) = &mut self.entries[child.slot].terms {
+            terms.awaited = true;
+        }
+        // Who is above the child may lend to it, and to those below it.
+        self.favour(child, now);
+        self.favour_below(child, |_| false, now);
+        self.lend_freed(now);
     }
 
     /// The body of `parent` does not wait for `child` any more. What runs keeps what it was lent until it ends; what has
@@ -135,27 +129,35 @@ impl<T> Scheduler<T> {
             return;
         }
         self.forget_child(parent, child);
-        self.unfavour(child, now);
-        self.unfavour_below(child, now);
-        self.favour_after(parent, now);
-        self.favour_below(child, now);
+        self.unfavour_from(child, now);
+        self.lend_freed(now);
     }
 
-    /// Takes back what was set aside below a command by those above it that do not wait for it any more.
-    fn unfavour_below(&mut self, parent: CommandKey, now: u64) {
-        for child in self.awaited(parent) {
-            match self.alive(child).map(Entry::favour) {
-                Some(Favour::Lent(lender)) if !self.is_awaited_by(child, lender) => {
-                    self.unfavour(child, now);
+    /// Takes back what was set aside for a command that is not awaited any more, and below it by those above it.
+    fn unfavour_from(&mut self, child: CommandKey, now: u64) {
+        self.unfavour(child, now);
+        // Not by recursion: families may be deep.
+        let mut left = self.awaited(child);
+        while let Some(below) = left.pop() {
+            match self.alive(below).map(Entry::favour) {
+                Some(Favour::Lent(lender)) if !self.is_awaited_by(below, lender) => {
+                    self.unfavour(below, now);
                 }
-                _ => self.unfavour_below(child, now),
+                _ => left.extend(self.awaited(below)),
             }
         }
     }
 
     fn awaited(&self, parent: CommandKey) -> Vec<CommandKey> {
         let nest = self.alive(parent).and_then(Entry::nest);
-        nest.map_or_else(Vec::new, |nest| nest.awaits.clone())
+        nest.map_or_else(Vec::new, |nest| nest.awaits.iter().copied().collect())
+    }
+
+    /// The next child that a command waits for, after this one.
+    fn awaited_after(&self, parent: CommandKey, child: Option<CommandKey>) -> Option<CommandKey> {
+        let from = child.map_or(Bound::Unbounded, Bound::Excluded);
+        let nest = self.alive(parent).and_then(Entry::nest)?;
+        nest.awaits.range((from, Bound::Unbounded)).next().copied()
     }
 
     /// Whether an ancestor waits for a command, at any number of removes.
@@ -174,10 +176,19 @@ impl<T> Scheduler<T> {
 
     /// A child that is gone is not awaited any more, also when nobody says so.
     pub(super) fn forget_child(&mut self, parent: CommandKey, child: CommandKey) {
-        if self.awaits(parent, child)
+        if self.alive(parent).and_then(Entry::nest).is_some()
             && let Some(nest) = self.nest_mut(parent)
         {
-            nest.awaits.retain(|awaited| *awaited != child);
+            nest.awaits.remove(&child);
+        }
+        self.set_unawaited(child);
+    }
+
+    fn set_unawaited(&mut self, child: CommandKey) {
+        if self.alive(child).is_some()
+            && let Some(terms) = &mut self.entries[child.slot].terms
+        {
+            terms.awaited = false;
         }
     }
 
@@ -205,8 +216,8 @@ impl<T> Scheduler<T> {
     }
 
     fn awaits(&self, parent: CommandKey, child: CommandKey) -> bool {
-        let nest = self.alive(parent).and_then(Entry::nest);
-        nest.is_some_and(|nest| nest.awaits.contains(&child))
+        let terms = self.alive(child).and_then(|child| child.terms.as_ref());
+        terms.is_some_and(|terms| terms.awaited && terms.parent == Some(parent))
     }
 
     /// The nearest waiting ancestor of an awaited child whose slot of the child's lane is not in use.
@@ -229,16 +240,55 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Favours the awaited descendants of a command that can be favoured now.
-    fn favour_below(&mut self, parent: CommandKey, now: u64) {
-        for child in self.awaited(parent) {
-            if self
-                .alive(child)
-                .is_some_and(|child| child.state == State::Ready)
-            {
-                self.favour(child, now);
-            } else {
-                self.favour_below(child, now);
+    /// Favours those among the awaited descendants of a command that can be favoured now, until `enough` says so.
+    fn favour_below(&mut self, top: CommandKey, enough: impl Fn(&Self) -> bool, now: u64) {
+        // Not by recursion: families may be deep.
+        let mut left = vec![top];
+        while let Some(parent) = left.pop() {
+            self.favour_child_of(parent, now);
+            if enough(self) {
+                return;
+            }
+            let waits = |child: &CommandKey| {
+                let nest = self.alive(*child).and_then(Entry::nest);
+                nest.is_some_and(|nest| !nest.awaits.is_empty())
+            };
+            let nest = self.alive(parent).and_then(Entry::nest);
+            let awaits = nest.into_iter().flat_map(|nest| nest.awaits.iter().rev());
+            left.extend(awaits.copied().filter(waits));
+        }
+    }
+
+    /// Favours the first child of a command that can be: one at a time uses its share of the total.
+    fn favour_child_of(&mut self, parent: CommandKey, now: u64) {
+        let mut last = None;
+        while let Some(nest) = self.alive(parent).and_then(Entry::nest) {
+            if let Some(child) = nest.total_borrower {
+                // It may be lent a slot now, if it was not.
+                return self.favour(child, now);
+            }
+            let Some(child) = self.awaited_after(parent, last) else {
+                return;
+            };
+            self.favour(child, now);
+            last = Some(child);
+        }
+    }
+
+    /// Lends what came back to commands that wait to others that they wait for.
+    pub(super) fn lend_freed(&mut self, now: u64) {
+        while let Some(freed) = self.freed.pop() {
+            match freed {
+                Freed::Share(lender) => self.favour_child_of(lender, now),
+                Freed::Slot(lender) => {
+                    let is_lent = |this: &Self| {
+                        let nest = this.alive(lender).and_then(Entry::nest);
+                        nest.is_none_or(|nest| nest.lane_borrower.is_some())
+                    };
+                    if !is_lent(self) {
+                        self.favour_below(lender, is_lent, now);
+                    }
+                }
             }
         }
     }
@@ -252,8 +302,9 @@ impl<T> Scheduler<T> {
             .collect();
         for slot in holders {
             let holder = self.entries[slot].key(slot);
-            self.favour_below(holder, now);
+            self.favour_child_of(holder, now);
         }
+        self.lend_freed(now);
     }
 
     /// Lets an awaited child that is ready go before the others of its lane, if a slot can be lent to it.
@@ -339,9 +390,13 @@ impl<T> Scheduler<T> {
             && let Some(nest) = self.nest_mut(lender)
         {
             nest.lane_borrower = None;
+            self.freed.push(Freed::Slot(lender));
         }
-        if let Some(nest) = parent.and_then(|parent| self.nest_mut(parent)) {
+        if let Some(parent) = parent
+            && let Some(nest) = self.nest_mut(parent)
+        {
             nest.total_borrower = None;
+            self.freed.push(Freed::Share(parent));
         }
         if let Some(nest) = self.nest_mut(child) {
             nest.favour = Favour::None;
@@ -368,8 +423,8 @@ impl<T> Scheduler<T> {
         };
         // Who has not started goes back into its turn: nothing is lent any more by this one, nor through it.
         for child in std::mem::take(&mut nest.awaits) {
-            self.unfavour(child, now);
-            self.unfavour_below(child, now);
+            self.set_unawaited(child);
+            self.unfavour_from(child, now);
         }
         let terms = self.entries[key.slot].terms.as_mut();
         let Some(nest) = terms.and_then(|terms| terms.nest.take()) else {
@@ -389,6 +444,7 @@ impl<T> Scheduler<T> {
             (Some(lender), None) => {
                 if let Some(above) = self.nest_mut(lender) {
                     above.lane_borrower = None;
+                    self.freed.push(Freed::Slot(lender));
                 }
                 false
             }
@@ -407,6 +463,7 @@ impl<T> Scheduler<T> {
             (Some(lender), None) => {
                 if let Some(above) = self.nest_mut(lender) {
                     above.total_borrower = None;
+                    self.freed.push(Freed::Share(lender));
                 }
                 false
             }
@@ -467,18 +524,5 @@ impl<T> Scheduler<T> {
             self.lanes[lane.index()].shares += 1;
             self.refresh(lane, now);
         }
-    }
-
-    /// A slot may have come back to the family of this command: those that it waits for may use it.
-    pub(super) fn favour_after(&mut self, member: CommandKey, now: u64) {
-        let mut top = member;
-        // From the top of those that wait, where the slot may have come back to.
-        while let Some(above) = self.parent_of(top)
-            && self.awaits(above, top)
-        {
-            top = above;
-        }
-        self.favour(top, now);
-        self.favour_below(top, now);
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Terms {
     pub(crate) preemptible: bool,
     /// The running command that submitted it.
     pub(crate) parent: Option<CommandKey>,
+    /// The parent's body waits for it.
+    pub(crate) awaited: bool,
     /// What it shares with its parent and its children.
     pub(crate) nest: Option<Box<Nest>>,
     /// The number of `key` in the lane; 0 for none.
@@ -68,6 +70,7 @@ impl Default for Terms {
             cost: 1,
             preemptible: true,
             parent: None,
+            awaited: false,
             nest: None,
             key_number: 0,
             uncounted: 0,

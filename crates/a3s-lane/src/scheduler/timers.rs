@@ -79,6 +79,7 @@ impl<T> Scheduler<T> {
         self.refresh(lane, now);
         let key = self.entries[slot].key(slot);
         self.favour(key, now);
+        self.lend_freed(now);
     }
 
     /// Which limit of a running command has passed, the earlier one first. When none has, waits for the next.
@@ -109,5 +110,6 @@ impl<T> Scheduler<T> {
         self.entries[slot].state = State::Expired;
         self.lanes[lane.index()].delayed += 1;
         self.refresh(lane, now);
+        self.lend_freed(now);
     }
 }

@@ -23,15 +23,23 @@ impl<T> Scheduler<T> {
             self.check_borrowers(key, nest)?;
             self.check_favour(key, entry)?;
             for &child in &nest.awaits {
-                ensure(self.parent_of(child) == Some(key), || {
-                    format!("{key:?} waits for {child:?}, which is gone")
+                ensure(self.awaits(key, child), || {
+                    format!("{key:?} waits for {child:?}, which does not know it")
                 })?;
+            }
+            if let Some(parent) = self.parent_of(key).filter(|above| self.awaits(*above, key)) {
+                let nest = self.alive(parent).and_then(Entry::nest);
+                let fits = nest.is_some_and(|nest| nest.awaits.contains(&key));
+                ensure(fits, || format!("{parent:?} does not wait for {key:?}"))?;
             }
             let empty = nest.awaits.is_empty() && nest.is_alone();
             ensure(entry.holds_slot() || empty, || {
                 format!("{key:?} lends, and holds no slot")
             })?;
         }
+        ensure(self.freed.is_empty(), || {
+            "something is lent to nobody".into()
+        })?;
         for lane in 0..self.lanes.len() as u32 {
             self.check_lane(LaneKey(lane))?;
         }

@@ -2,7 +2,7 @@
 
 use super::super::rules::{CommandRules, LaneRules, RetryRules};
 use super::family::{Family, Op, Setup};
-use crate::scheduler::{Ending, StopReason};
+use crate::scheduler::{Ending, Scheduler, Start, StopReason, Terms};
 
 /// Lanes of one slot.
 fn family<const LANES: usize>(total: Option<usize>) -> Family {
@@ -313,5 +313,80 @@ fn children_that_nobody_waits_for_any_more_have_their_places_again() {
     for expected in [before, children[0], children[1], behind, again] {
         assert_eq!(family.starts(), Some(expected));
         family.ends(expected);
+    }
+}
+
+/// Each waits for the next: neither the end of the last nor that of one in the middle may take a stack frame per command.
+#[test]
+fn a_deep_family_needs_no_deep_stack() {
+    const DEPTH: usize = 50_000;
+    let lane = |number: usize| [0, 1][number % 2];
+    let deep = move || {
+        let mut scheduler: Scheduler<()> = Scheduler::new();
+        scheduler.open();
+        let lanes = [0, 1].map(|_| scheduler.add_lane(LaneRules::default().policy(0)));
+        let mut above: Option<Start> = None;
+        let mut chain = Vec::new();
+        for number in 0..DEPTH {
+            let serial = scheduler.reserve();
+            let terms = Terms {
+                parent: above.map(|above| above.key),
+                ..Terms::default()
+            };
+            let terms = Some(Box::new(terms));
+            let submitted = scheduler.submit(lanes[lane(number)], serial, (), terms, 0);
+            let key = submitted.expect("there is room").key;
+            if let Some(above) = above {
+                scheduler.await_child(above.key, above.run, key, 0);
+            }
+            if number < 2 || number + 1 < DEPTH {
+                above = scheduler.next(0);
+                chain.extend(above);
+            }
+        }
+        for end in [DEPTH - 2, DEPTH / 2, 1] {
+            let Start { key, run, .. } = chain[end];
+            scheduler.conclude(key, run, Ending::Completed, 0);
+            scheduler.release(key, 0);
+        }
+        chain.len()
+    };
+    let thread = std::thread::Builder::new()
+        .stack_size(256 * 1024)
+        .spawn(deep);
+    let depth = thread.expect("a thread").join().expect("no overflow");
+    assert_eq!(depth, DEPTH - 1);
+}
+
+/// A step costs no walk through all of them: else this would not end.
+#[test]
+fn a_body_may_wait_for_very_many_children() {
+    for total in [None, Some(2)] {
+        let mut scheduler: Scheduler<()> = Scheduler::new();
+        scheduler.open();
+        let lanes = [0, 1].map(|_| scheduler.add_lane(LaneRules::default().policy(0)));
+        scheduler.set_total(total, 0);
+        let submit = |scheduler: &mut Scheduler<()>, lane: usize, parent| {
+            let serial = scheduler.reserve();
+            let terms = Terms {
+                parent,
+                ..Terms::default()
+            };
+            let submitted = scheduler.submit(lanes[lane], serial, (), Some(Box::new(terms)), 0);
+            submitted.expect("there is room").key
+        };
+        submit(&mut scheduler, 0, None);
+        let parent = scheduler.next(0).expect("there is a slot");
+        for number in 0..20_000 {
+            let child = submit(&mut scheduler, number % 2, Some(parent.key));
+            scheduler.await_child(parent.key, parent.run, child, 0);
+        }
+        let mut ended = 0;
+        while let Some(start) = scheduler.next(0) {
+            scheduler.conclude(start.key, start.run, Ending::Completed, 0);
+            scheduler.release(start.key, 0);
+            ended += 1;
+        }
+        assert_eq!(ended, 20_000);
     }
 }
