@@ -160,6 +160,35 @@ impl LaneState {
         self.lent_length + self.urged_length.min(free)
     }
 
+    pub(super) fn lent_length(&self) -> usize {
+        self.lent_length
+    }
+
+    /// Whether it keeps awaited children from starting that go before the others.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.lent_length + self.urged_length > self.share.exempt
+    }
+
+    /// Whether one more awaited child that went before the others could start. A refusal of limits was not for it unless
+    /// it was for another such child, which it would be behind.
+    pub(super) fn could_favour(&self) -> bool {
+        let is_first = self.lent_length + self.urged_length == 0;
+        !self.paused && (self.block.is_none() || is_first)
+    }
+
+    /// Whether there is a slot for one more of those that need one.
+    pub(super) fn could_urge(&self) -> bool {
+        self.active + self.urged_length < self.policy.max
+    }
+
+    /// The awaited children that go before the others.
+    pub(super) fn favoured<'a, T>(
+        &'a self,
+        entries: &'a Arena<Entry<T>>,
+    ) -> impl Iterator<Item = u32> + 'a {
+        self.lent.iter(entries).chain(self.urged.iter(entries))
+    }
+
     /// An awaited child goes before the others; with `lent` it needs no slot of the lane.
     pub(super) fn push_favoured<T>(
         &mut self,

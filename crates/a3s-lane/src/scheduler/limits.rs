@@ -156,6 +156,7 @@ impl<T> Scheduler<T> {
         let front = self.entries[slot].serial;
         self.lanes[lane.index()].block = Some(Block { due, front });
         self.refresh(lane, now);
+        self.pass_on(lane, now);
     }
 
     fn unblock_users(&mut self, limiter: LimiterKey, now: u64) {

@@ -207,6 +207,7 @@ impl<T> Scheduler<T> {
         state.block = None;
         self.blocks.remove(lane.0);
         self.refresh(lane, now);
+        self.pass_on(lane, now);
     }
 
     /// Takes a lane out; false while it has commands.
@@ -419,6 +420,7 @@ impl<T> Scheduler<T> {
             relieved,
         };
         self.refresh(lane, now);
+        self.pass_on(lane, now);
         start
     }
 
@@ -426,6 +428,7 @@ impl<T> Scheduler<T> {
     pub(crate) fn pause_lane(&mut self, lane: LaneKey, paused: bool, now: u64) -> bool {
         let changed = std::mem::replace(&mut self.lanes[lane.index()].paused, paused) != paused;
         self.refresh(lane, now);
+        self.pass_on(lane, now);
         changed
     }
 

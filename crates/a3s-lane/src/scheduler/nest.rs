@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use super::Scheduler;
-use super::decision::CommandKey;
+use super::decision::{CommandKey, LaneKey};
 use super::entry::{Entry, State};
 use super::flow::End;
 
@@ -259,13 +259,17 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Favours the first child of a command that can be: one at a time uses its share of the total.
+    /// Favours the first child of a command that can be and can start, for one at a time uses its share of the total; else
+    /// the first that can be.
     fn favour_child_of(&mut self, parent: CommandKey, now: u64) {
         let mut last = None;
         while let Some(nest) = self.alive(parent).and_then(Entry::nest) {
             if let Some(child) = nest.total_borrower {
                 // It may be lent a slot now, if it was not.
-                return self.favour(child, now);
+                self.favour(child, now);
+                if !self.is_stuck(child) {
+                    return;
+                }
             }
             let Some(child) = self.awaited_after(parent, last) else {
                 return;
@@ -273,6 +277,43 @@ impl<T> Scheduler<T> {
             self.favour(child, now);
             last = Some(child);
         }
+    }
+
+    /// Whether a favoured child waits for its lane.
+    fn is_stuck(&self, child: CommandKey) -> bool {
+        self.alive(child).is_some_and(|entry| {
+            let state = &self.lanes[entry.lane.index()];
+            match entry.favour() {
+                Favour::None => false,
+                Favour::Lent(_) => state.share.exempt == 0,
+                Favour::Urged => state.share.exempt <= state.lent_length(),
+            }
+        })
+    }
+
+    /// Whether an awaited child could start at once, as far as is known, if it were favoured.
+    fn could_start(&self, child: CommandKey) -> bool {
+        self.alive(child).is_some_and(|entry| {
+            let lane = &self.lanes[entry.lane.index()];
+            lane.could_favour()
+                && (self.lender_of(child).is_some() || self.total.is_some() && lane.could_urge())
+        })
+    }
+
+    /// A lane has changed: what was set aside for children that it keeps from starting goes to siblings that can start.
+    pub(super) fn pass_on(&mut self, lane: LaneKey, now: u64) {
+        let state = &self.lanes[lane.index()];
+        if !state.is_stuck() {
+            return;
+        }
+        let favoured: Vec<CommandKey> = state
+            .favoured(&self.entries)
+            .filter_map(|slot| self.parent_of(self.entries[slot].key(slot)))
+            .collect();
+        for parent in favoured {
+            self.favour_child_of(parent, now);
+        }
+        self.lend_freed(now);
     }
 
     /// Lends what came back to commands that wait to others that they wait for.
@@ -326,14 +367,14 @@ impl<T> Scheduler<T> {
         {
             return;
         }
-        let share_is_free = self
-            .alive(parent)
-            .and_then(Entry::nest)
-            .is_some_and(|nest| nest.total_borrower.is_none());
-        if !share_is_free {
-            return;
-        }
         let lane = entry.lane;
+        let holder = self.alive(parent).and_then(Entry::nest);
+        if let Some(holder) = holder.and_then(|nest| nest.total_borrower) {
+            if !self.is_stuck(holder) || !self.could_start(child) {
+                return;
+            }
+            self.unfavour(holder, now);
+        }
         let favour = match self.lender_of(child) {
             Some(lender) => {
                 if let Some(nest) = self.nest_mut(lender) {

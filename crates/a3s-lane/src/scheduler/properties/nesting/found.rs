@@ -390,3 +390,40 @@ fn a_body_may_wait_for_very_many_children() {
         assert_eq!(ended, 20_000);
     }
 }
+
+/// What its parent lends is for the children that can use it.
+#[test]
+fn a_child_that_cannot_start_does_not_keep_its_sibling_from_it() {
+    let pause = |paused| Op::PauseLane { lane: 1, paused };
+    for paused_first in [true, false] {
+        let mut family = family::<2>(Some(1));
+        let parent = family.submits(0);
+        family.starts();
+        if paused_first {
+            family.apply(&pause(true)).expect("it is possible");
+        }
+        let kept = family.spawns_awaited(parent, 1);
+        let child = family.spawns_awaited(parent, 0);
+        if !paused_first {
+            family.apply(&pause(true)).expect("it is possible");
+        }
+        assert_eq!(family.starts(), Some(child), "{paused_first}");
+        family.ends(child);
+        assert_eq!(family.starts(), None);
+        family.apply(&pause(false)).expect("it is possible");
+        assert_eq!(family.starts(), Some(kept), "{paused_first}");
+    }
+}
+
+#[test]
+fn a_full_lane_does_not_keep_a_sibling_from_its_parents_share() {
+    let mut family = family::<3>(Some(3));
+    let parents = [family.submits(0), family.submits(2)];
+    family.starts();
+    family.starts();
+    let holds = family.spawns(parents[1], 1);
+    assert_eq!(family.starts(), Some(holds));
+    family.spawns_awaited(parents[0], 1);
+    let child = family.spawns_awaited(parents[0], 0);
+    assert_eq!(family.starts(), Some(child));
+}
