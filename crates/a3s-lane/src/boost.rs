@@ -100,18 +100,13 @@ impl PriorityBoostConfig {
 
     /// The least [`effective`](Self::effective) priority number of any waiting time up to `waited_ns`.
     pub(crate) fn most_urgent(&self, base: u8, waited_ns: u64) -> u8 {
-        if !self.enabled {
-            return base;
-        }
         let deadline_ns = clamp_ns(self.deadline);
-        if waited_ns >= deadline_ns {
-            return 0;
-        }
-        let remaining_ns = deadline_ns - waited_ns;
-        let reached = self.boost_intervals.iter();
-        let reached = reached.filter(|(interval, _)| remaining_ns <= clamp_ns(*interval));
-        let boost = reached.map(|(_, boost)| *boost).max().unwrap_or(0);
-        base.saturating_sub(boost)
+        let steps = self.boost_intervals.iter();
+        steps
+            .map(|interval| deadline_ns.saturating_sub(clamp_ns(interval.0)))
+            .filter(|&at_ns| at_ns < waited_ns)
+            .map(|at_ns| self.effective(base, at_ns))
+            .fold(self.effective(base, waited_ns), u8::min)
     }
 
     /// The waiting time in nanoseconds, later than `waited_ns`, at which [`effective`](Self::effective) next changes for

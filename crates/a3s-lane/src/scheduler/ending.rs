@@ -22,7 +22,6 @@ impl<T> Scheduler<T> {
         let state = &mut self.lanes[entry.lane.index()];
         if entry.state == State::Running {
             state.stopping += 1;
-            self.stopping += 1;
         }
         entry.state = State::Concluded;
         entry.after = After::Leave;

@@ -160,8 +160,15 @@ impl LaneState {
         self.lent_length + self.urged_length.min(free)
     }
 
-    pub(super) fn lent_length(&self) -> usize {
-        self.lent_length
+    /// Whether there is no slot for an awaited child that needs one: those before it get what is free.
+    pub(super) fn is_urged_in_vain<T>(&self, entries: &Arena<Entry<T>>, slot: u32) -> bool {
+        let free = self.share.exempt.saturating_sub(self.lent_length);
+        free < self.urged_length
+            && !self
+                .urged
+                .iter(entries)
+                .take(free)
+                .any(|other| other == slot)
     }
 
     /// Whether it keeps awaited children from starting that go before the others.

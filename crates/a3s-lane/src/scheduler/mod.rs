@@ -55,6 +55,7 @@ mod terms;
 mod timers;
 mod view;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +106,8 @@ pub(crate) struct Scheduler<T> {
     reserved: IndexedHeap<Rank>,
     /// Lanes that have a command to start which the total limit does not concern: an awaited child.
     exempt: IndexedHeap<Rank>,
+    /// Lanes that more urgent ones may take a running command from, by their own priority.
+    givers: IndexedHeap<Reverse<u8>>,
     /// Ready lanes by the time when their effective priority changes.
     boosts: IndexedHeap<u64>,
     /// Lanes by the time until which a limit has refused them.
@@ -123,8 +126,6 @@ pub(crate) struct Scheduler<T> {
     served: u64,
     pending: usize,
     active: usize,
-    /// Of the active ones, those whose slots are about to be free.
-    stopping: usize,
     /// The sum of what each lane can add.
     sum: Share,
     /// Somebody asks how long commands wait.
@@ -142,6 +143,7 @@ impl<T> Scheduler<T> {
             ready: IndexedHeap::new(),
             reserved: IndexedHeap::new(),
             exempt: IndexedHeap::new(),
+            givers: IndexedHeap::new(),
             boosts: IndexedHeap::new(),
             blocks: IndexedHeap::new(),
             timers: IndexedHeap::new(),
@@ -155,7 +157,6 @@ impl<T> Scheduler<T> {
             served: 0,
             pending: 0,
             active: 0,
-            stopping: 0,
             sum: Share::default(),
             keeps_waits: false,
             freed: Vec::new(),
@@ -420,7 +421,6 @@ impl<T> Scheduler<T> {
             relieved,
         };
         self.refresh(lane, now);
-        self.pass_on(lane, now);
         start
     }
 

@@ -192,6 +192,17 @@ impl<T> Scheduler<T> {
         }
     }
 
+    /// Whether the end of a command leaves a share of the total to others: it is its own, and nobody runs on it.
+    pub(super) fn frees_share(&self, slot: u32) -> bool {
+        let Some(nest) = self.entries[slot].nest() else {
+            return true;
+        };
+        let borrower = nest
+            .total_borrower
+            .and_then(|borrower| self.alive(borrower));
+        nest.total_lender.is_none() && !borrower.is_some_and(Entry::holds_slot)
+    }
+
     fn alive(&self, key: CommandKey) -> Option<&Entry<T>> {
         let entry = self.entries.get(key.slot)?;
         (entry.serial == key.serial).then_some(entry)
@@ -282,11 +293,11 @@ impl<T> Scheduler<T> {
     /// Whether a favoured child waits for its lane.
     fn is_stuck(&self, child: CommandKey) -> bool {
         self.alive(child).is_some_and(|entry| {
-            let state = &self.lanes[entry.lane.index()];
+            let lane = &self.lanes[entry.lane.index()];
             match entry.favour() {
                 Favour::None => false,
-                Favour::Lent(_) => state.share.exempt == 0,
-                Favour::Urged => state.share.exempt <= state.lent_length(),
+                Favour::Lent(_) => lane.share.exempt == 0,
+                Favour::Urged => lane.is_urged_in_vain(&self.entries, child.slot),
             }
         })
     }
@@ -537,7 +548,6 @@ impl<T> Scheduler<T> {
         let (lane_free, total_free) = self.end_loans(key, now);
         let entry = &self.entries[slot];
         let stopping = usize::from(entry.state != State::Running);
-        self.stopping -= stopping;
         if owns_total {
             self.lanes[lane.index()].shares -= 1;
             match share_heir.filter(|_| !total_free) {

@@ -1,5 +1,7 @@
 //! Which lane goes next: the ready set, the total limit and the slots that are kept of it.
 
+use std::cmp::Reverse;
+
 use super::Rank;
 use super::Scheduler;
 use super::decision::LaneKey;
@@ -101,6 +103,11 @@ impl<T> Scheduler<T> {
             own,
             common: room - exempt - own,
         };
+        if state.policy.preemptible && state.shares > state.policy.min {
+            self.givers.set(lane.0, Reverse(state.policy.priority));
+        } else {
+            self.givers.remove(lane.0);
+        }
         let before = std::mem::replace(&mut state.share, share);
         if share != before {
             self.sum = self.sum.replaced(before, share);

@@ -1,5 +1,7 @@
 //! How commands are stopped: cancel, time limits, preemption.
 
+use std::cmp::Reverse;
+
 use super::decision::{CommandKey, LaneKey, StopReason, Stopped};
 use super::entry::{After, State};
 use super::flow::NONE;
@@ -49,7 +51,6 @@ impl<T> Scheduler<T> {
         let grace = state.policy.grace_ns;
         entry.stop = Some(reason);
         state.stopping += 1;
-        self.stopping += 1;
         let wait = if grace == 0 {
             entry.state = State::Dropped;
             OVERRUN_GRACE_NS
@@ -67,7 +68,6 @@ impl<T> Scheduler<T> {
         let entry = &mut self.entries[slot];
         if entry.state == State::Running {
             self.lanes[entry.lane.index()].stopping += 1;
-            self.stopping += 1;
         }
         entry.state = State::Dropped;
         entry.stop.get_or_insert(reason);
@@ -96,8 +96,15 @@ impl<T> Scheduler<T> {
             return None;
         }
         self.age(now);
+        // Asked at every step: mostly nobody waits who is more urgent than any lane that could give.
+        let ready = self.ready.peek().into_iter().chain(self.reserved.peek());
+        let (most_urgent, _) = ready.map(|(rank, _)| rank).min()?;
+        let (Reverse(least_urgent), _) = self.givers.peek()?;
+        if most_urgent >= least_urgent {
+            return None;
+        }
         let (victim, priority) = self.victim(now)?;
-        if self.demand_above(priority, now) <= self.stopping {
+        if self.demand_above(priority, now) <= self.freeing() {
             return None;
         }
         let key = self.entries[victim].key(victim);
@@ -107,11 +114,14 @@ impl<T> Scheduler<T> {
     /// Of the commands that lanes may lose, the one that will be the least urgent when it is back, of these the last
     /// started; and how urgent it will be.
     fn victim(&self, now: u64) -> Option<(u32, u8)> {
-        let lanes = self.lanes.iter().enumerate().filter(|(_, lane)| {
-            // What a lane has below its minimum would be kept for it again.
-            lane.policy.preemptible && lane.shares.saturating_sub(lane.stopping) > lane.policy.min
+        let lanes = self.givers.iter().map(|(_, lane)| LaneKey(lane));
+        // What a lane has below its minimum would be kept for it again.
+        let lanes = lanes.filter(|lane| {
+            let state = &self.lanes[lane.index()];
+            state.shares - self.freeing_of(*lane) > state.policy.min
         });
-        let of_lanes = lanes.filter_map(|(number, lane)| {
+        let of_lanes = lanes.filter_map(|number| {
+            let lane = &self.lanes[number.index()];
             let mut best = None;
             let mut slot = lane.running.tail;
             while slot != NONE {
@@ -132,6 +142,30 @@ impl<T> Scheduler<T> {
         });
         let (priority, _, _, slot) = of_lanes.max()?;
         Some((slot, priority))
+    }
+
+    /// How many shares of the total are about to be free for any lane.
+    fn freeing(&self) -> usize {
+        let lanes = (0..self.lanes.len() as u32).map(LaneKey);
+        let of_lanes = lanes.map(|lane| {
+            let state = &self.lanes[lane.index()];
+            // What it has below its minimum then is kept for it.
+            let spare = state.shares.saturating_sub(state.policy.min);
+            self.freeing_of(lane).min(spare)
+        });
+        of_lanes.sum()
+    }
+
+    /// How many shares of the total the commands of a lane are about to give up.
+    fn freeing_of(&self, lane: LaneKey) -> usize {
+        let state = &self.lanes[lane.index()];
+        if state.stopping == 0 {
+            return 0;
+        }
+        let running = state.running.iter(&self.entries);
+        let frees =
+            |slot: &u32| self.entries[*slot].state != State::Running && self.frees_share(*slot);
+        running.filter(frees).count()
     }
 
     /// How many commands of lanes that are more urgent than this wait for nothing but the total limit.

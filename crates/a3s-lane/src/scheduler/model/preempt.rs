@@ -18,7 +18,7 @@ impl Model {
             .into_iter()
             .map(|lane| self.demand_of(lane, priority, now))
             .sum();
-        (demand > self.stopping_in_all()).then_some(serial)
+        (demand > self.freeing()).then_some(serial)
     }
 
     /// How many commands of the lane wait for nothing but the total, if it is more urgent than `priority`.
@@ -81,9 +81,14 @@ impl Model {
         self.of_lane(lane).filter(stays).count() > self.lane(lane).rules.min()
     }
 
-    pub(in crate::scheduler) fn stopping_in_all(&self) -> usize {
-        let commands = self.commands.iter();
-        commands.filter(|command| command.is_stopping()).count()
+    /// How many slots of the total are about to be free and not kept for the lane that gives them up.
+    pub(in crate::scheduler) fn freeing(&self) -> usize {
+        let of_lane = |lane: usize| {
+            let stopping = self.of_lane(lane).filter(|command| command.is_stopping());
+            let min = self.lane(lane).rules.min();
+            stopping.count().min(self.active(lane).saturating_sub(min))
+        };
+        self.lane_numbers().into_iter().map(of_lane).sum()
     }
 
     /// Whether a lane waits for nothing but the total.
@@ -99,7 +104,7 @@ impl Model {
             return false;
         };
         let priority = self.urgency_back(victim, now);
-        self.stopping_in_all() == 0
+        self.freeing() == 0
             && lanes.any(|lane| {
                 self.waits_for_total(lane, now) && self.effective_priority(lane, now) < priority
             })

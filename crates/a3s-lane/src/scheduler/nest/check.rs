@@ -158,7 +158,7 @@ impl<T> Scheduler<T> {
         lanes
             && heaps.iter().all(|heap| heap.is_empty())
             && self.boosts.len() + self.blocks.len() + self.timers.len() == 0
-            && self.pending + self.active + self.stopping + self.startable() == 0
+            && self.pending + self.active + self.startable() + self.givers.len() == 0
             && self.entries.len() == 0
     }
 

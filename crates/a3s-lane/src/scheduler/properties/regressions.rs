@@ -3,7 +3,7 @@
 use super::operation::{Jump, Op};
 use super::rules::{Boost, CommandRules, LaneRules, LimiterRules, MeterRules, Setup};
 use super::world::{Mode, World, run};
-use crate::scheduler::Ending;
+use crate::scheduler::{Ending, StopReason};
 
 fn agree(lanes: &[LaneRules], limiters: &[LimiterRules], ops: &[Op]) -> World {
     let setup = Setup {
@@ -259,4 +259,35 @@ fn a_boosted_lane_is_given_a_slot_although_its_own_priority_is_the_least_urgent(
     let world = agree(&[boosted, giver], &[], &ops);
     let asked = world.model.commands.iter().find(|one| one.stop.is_some());
     assert_eq!(asked.map(|one| one.serial), Some(1));
+}
+
+/// What a lane has no more than its minimum of is kept for it again: its end leaves nothing to others.
+#[test]
+fn the_end_of_a_command_that_a_minimum_covers_does_not_put_a_preemption_off() {
+    let kept = LaneRules {
+        configured_min: 1,
+        grace_ns: 10,
+        ..LaneRules::default()
+    };
+    let gives = LaneRules {
+        priority: 9,
+        preemptible: true,
+        ..LaneRules::default()
+    };
+    let ops = [
+        Op::Open,
+        Op::SetTotal(Some(2)),
+        submit(0, CommandRules::default()),
+        submit(1, CommandRules::default()),
+        Op::Settle,
+        Op::StopHolding {
+            pick: 0,
+            reason: StopReason::Cancel,
+            concluded: false,
+        },
+        submit(2, CommandRules::default()),
+        Op::Settle,
+    ];
+    let world = agree(&[kept, gives, LaneRules::default()], &[], &ops);
+    assert_eq!(world.tally.preempted, 1);
 }

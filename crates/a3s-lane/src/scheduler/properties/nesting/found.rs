@@ -427,3 +427,35 @@ fn a_full_lane_does_not_keep_a_sibling_from_its_parents_share() {
     let child = family.spawns_awaited(parents[0], 0);
     assert_eq!(family.starts(), Some(child));
 }
+
+/// Neither the end of one that runs in a lent slot nor that of one whose child runs on its share leaves a slot to others.
+#[test]
+fn who_stops_and_frees_nothing_does_not_put_a_preemption_off() {
+    let nests = LaneRules {
+        priority: 5,
+        grace_ns: 10,
+        ..LaneRules::default()
+    };
+    let gives = LaneRules {
+        priority: 9,
+        preemptible: true,
+        ..LaneRules::default()
+    };
+    for stops in [0, 1] {
+        let lanes = vec![nests.clone(), gives.clone(), LaneRules::default()];
+        let total = Some(2);
+        let mut family = Family::new(Setup { lanes, total }, false);
+        let parent = family.submits(0);
+        family.starts();
+        let child = family.spawns_awaited(parent, 0);
+        family.starts();
+        let gives = family.submits(1);
+        family.starts();
+        let stopped = [parent, child][stops];
+        family.stop(stopped, StopReason::Cancel).expect("it runs");
+        family.submits(2);
+        assert_eq!(family.starts(), None);
+        let asked = family.scheduler.preempt(family.now);
+        assert_eq!(asked.map(|(key, _)| key.serial()), Some(gives), "{stops}");
+    }
+}

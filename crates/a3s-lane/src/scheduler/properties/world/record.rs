@@ -172,7 +172,7 @@ impl World {
             started_at: command.started_at,
             starts: of_priority.map(|command| command.started_at).collect(),
             waiting,
-            stopping: model.stopping_in_all(),
+            stopping: model.freeing(),
             ready: urgent.map(|&lane| model.ready(lane).count()).sum(),
             staying: stays.count(),
             min: model.lane(command.lane).rules.min(),
