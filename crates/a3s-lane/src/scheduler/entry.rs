@@ -36,6 +36,8 @@ pub(super) struct Entry<T> {
     pub(super) submitted_at: u64,
     /// When it became ready; for a running command, when it started; for a concluded one, how long its retry waits.
     pub(super) since: u64,
+    /// When the time limit of the present run ends.
+    pub(super) until: u64,
     pub(super) terms: Option<Box<Terms>>,
     /// Neighbours in the lane's queue or in its list of running commands.
     pub(super) next: u32,

@@ -279,6 +279,7 @@ impl<T> Scheduler<T> {
             serial,
             submitted_at: now,
             since: now,
+            until: u64::MAX,
             terms,
             next: NONE,
             prev: NONE,
@@ -402,8 +403,9 @@ impl<T> Scheduler<T> {
         }
         let after = |limit: Option<u64>| limit.map_or(u64::MAX, |limit| now.saturating_add(limit));
         let until = after(timeout_ns);
+        entry.until = until;
         if let (Some(terms), Some(_)) = (&mut entry.terms, progress_ns) {
-            (terms.until, terms.beat) = (until, now);
+            terms.beat = now;
         }
         let timer = until.min(after(progress_ns));
         if timer != u64::MAX {

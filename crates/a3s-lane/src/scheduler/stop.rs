@@ -51,14 +51,14 @@ impl<T> Scheduler<T> {
         let grace = state.policy.grace_ns;
         entry.stop = Some(reason);
         state.stopping += 1;
-        let wait = if grace == 0 {
+        let at = if grace == 0 {
             entry.state = State::Dropped;
-            OVERRUN_GRACE_NS
+            now.saturating_add(OVERRUN_GRACE_NS)
         } else {
             entry.state = State::Asked;
-            grace
+            // A grace does not outlast the time limit.
+            now.saturating_add(grace).min(entry.until)
         };
-        let at = now.saturating_add(wait);
         self.timers.set(slot, (at, entry.serial));
         grace == 0
     }

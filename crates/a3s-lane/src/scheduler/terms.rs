@@ -46,10 +46,8 @@ pub(crate) struct Terms {
     pub(crate) key_number: u32,
     /// Runs that were preempted: they are no attempts.
     pub(crate) uncounted: u32,
-    /// How long the present run may give no sign of life, and, where that is limited, its last one and the end of its
-    /// time limit.
+    /// How long the present run may give no sign of life, and, where that is limited, its last one.
     pub(crate) silence_ns: Option<u64>,
-    pub(crate) until: u64,
     pub(crate) beat: u64,
     /// What the present run was charged.
     #[cfg(feature = "distributed")]
@@ -75,7 +73,6 @@ impl Default for Terms {
             key_number: 0,
             uncounted: 0,
             silence_ns: None,
-            until: u64::MAX,
             beat: 0,
             #[cfg(feature = "distributed")]
             charges: Vec::new(),

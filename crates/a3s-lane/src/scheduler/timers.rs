@@ -91,12 +91,12 @@ impl<T> Scheduler<T> {
             return Some(StopReason::Deadline);
         };
         let stall = terms.beat.saturating_add(progress);
-        let next = terms.until.min(stall);
+        let next = entry.until.min(stall);
         if next > now {
             self.timers.set(slot, (next, entry.serial));
             return None;
         }
-        Some(if terms.until <= stall {
+        Some(if entry.until <= stall {
             StopReason::Deadline
         } else {
             StopReason::Stall

@@ -40,7 +40,6 @@ impl<T> Scheduler<T> {
     /// A running attempt; `None` when it is not running any more.
     pub(crate) fn running_attempt(&self, key: CommandKey, run: u32) -> Option<RunningAttempt> {
         let entry = self.entries.get(key.slot)?;
-        let policy = &self.lanes[entry.lane.index()].policy;
         let terms = entry.terms.as_deref();
         entry.is_running(key, run).then(|| RunningAttempt {
             lane: entry.lane,
@@ -48,9 +47,7 @@ impl<T> Scheduler<T> {
             started_at: entry.since,
             stop: entry.stop,
             drop: entry.state == State::Dropped,
-            timeout_ns: terms
-                .and_then(|terms| terms.timeout_ns)
-                .unwrap_or(policy.timeout_ns),
+            timeout_ns: (entry.until != u64::MAX).then(|| entry.until - entry.since),
             progress_ns: terms.and_then(|terms| terms.silence_ns),
         })
     }

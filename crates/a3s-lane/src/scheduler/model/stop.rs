@@ -61,7 +61,8 @@ impl Model {
         } else {
             let command = self.get_mut(serial);
             command.stop = Some(reason);
-            command.stop_timer = Some(now + grace);
+            let deadline = command.deadline().unwrap_or(u64::MAX);
+            command.stop_timer = Some(deadline.min(now + grace));
         }
         grace == 0
     }

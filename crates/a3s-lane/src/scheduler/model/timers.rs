@@ -14,7 +14,7 @@ pub(in crate::scheduler) enum ModelDue {
 }
 
 impl Command {
-    fn deadline(&self) -> Option<u64> {
+    pub(super) fn deadline(&self) -> Option<u64> {
         self.timeout_ns.map(|timeout| self.started_at + timeout)
     }
 

@@ -48,9 +48,7 @@ impl World {
                 prop_assert_eq!(running.lane, lane_key(command.lane));
                 prop_assert_eq!(running.stop, command.stop);
                 prop_assert_eq!(running.drop, command.dropped);
-                let policy = &model.lane(command.lane).rules;
-                let timeout_ns = command.rules.timeout_ns.unwrap_or(policy.timeout_ns);
-                prop_assert_eq!(running.timeout_ns, timeout_ns);
+                prop_assert_eq!(running.timeout_ns, command.timeout_ns);
                 prop_assert_eq!(running.progress_ns, command.progress_ns);
                 prop_assert_eq!(running.attempt, command.attempt());
                 prop_assert_eq!(running.started_at, command.started_at);

@@ -291,3 +291,53 @@ fn the_end_of_a_command_that_a_minimum_covers_does_not_put_a_preemption_off() {
     let world = agree(&[kept, gives, LaneRules::default()], &[], &ops);
     assert_eq!(world.tally.preempted, 1);
 }
+
+#[test]
+fn a_grace_does_not_outlast_the_time_limit() {
+    for progress_ns in [None, Some(1_000)] {
+        let lane = LaneRules {
+            timeout_ns: Some(50),
+            progress_ns,
+            grace_ns: 100,
+            ..LaneRules::default()
+        };
+        let ops = [
+            Op::Open,
+            submit(0, CommandRules::default()),
+            Op::Next(1),
+            Op::Advance(Jump::Ns(20)),
+            Op::StopHolding {
+                pick: 0,
+                reason: StopReason::Cancel,
+                concluded: false,
+            },
+            Op::Advance(Jump::Ns(30)),
+            Op::Tick,
+        ];
+        let world = agree(&[lane], &[], &ops);
+        assert_eq!(world.tally.drops, 1);
+    }
+}
+
+#[test]
+fn a_run_keeps_the_time_limit_that_it_started_with() {
+    let lane = |timeout_ns| LaneRules {
+        timeout_ns,
+        ..LaneRules::default()
+    };
+    let ops = [
+        Op::Open,
+        submit(0, CommandRules::default()),
+        Op::Next(1),
+        Op::Advance(Jump::Ns(5)),
+        Op::SetPolicy {
+            lane: 0,
+            rules: lane(Some(10)),
+        },
+    ];
+    for limit in [None, Some(50)] {
+        let world = agree(&[lane(limit)], &[], &ops);
+        let running = world.scheduler.running_attempt(world.key(1), 1);
+        assert_eq!(running.map(|running| running.timeout_ns), Some(limit));
+    }
+}
