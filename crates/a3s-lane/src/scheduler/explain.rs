@@ -4,6 +4,7 @@ use super::Scheduler;
 use super::decision::{CommandKey, LaneKey};
 use super::entry::State;
 use super::keys::KeyObstacle;
+use super::nest::Favour;
 
 /// One thing that a command waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +86,11 @@ impl<T> Scheduler<T> {
         if state.paused {
             found.push(Obstacle::LanePaused);
         }
-        match terms.and_then(|terms| state.key_obstacle(terms.key_number)) {
+        // What an awaited child is lent, it does not wait for; nor does it wait for its key.
+        let favour = entry.favour();
+        let in_turn = favour == Favour::None;
+        let key = terms.filter(|_| in_turn);
+        match key.and_then(|terms| state.key_obstacle(terms.key_number)) {
             Some(KeyObstacle::Paused) => found.push(Obstacle::KeyPaused),
             Some(KeyObstacle::Busy(active)) => found.push(Obstacle::KeyBusy(active)),
             None => {}
@@ -96,16 +101,17 @@ impl<T> Scheduler<T> {
                 ahead => found.push(Obstacle::Behind(ahead)),
             }
         }
-        if state.active >= state.policy.max {
+        if (in_turn || favour == Favour::Urged) && state.active >= state.policy.max {
             found.push(Obstacle::LaneFull);
         }
         if let Some(total) = self.total
+            && in_turn
             && !self.is_admitted(entry.lane)
         {
             let free = total.saturating_sub(self.active);
             found.push(match free {
                 0 => Obstacle::TotalReached,
-                _ => Obstacle::Reserved(self.sum.reserve),
+                _ => Obstacle::Reserved(self.sum.reserve - state.share.reserve),
             });
         }
         if let Some(block) = state.block {

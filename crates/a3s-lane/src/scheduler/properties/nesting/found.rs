@@ -2,7 +2,7 @@
 
 use super::super::rules::{CommandRules, LaneRules, RetryRules};
 use super::family::{Family, Op, Setup};
-use crate::scheduler::{Ending, Scheduler, Start, StopReason, Terms};
+use crate::scheduler::{Ending, Obstacle, Scheduler, Start, StopReason, Terms};
 
 /// Lanes of one slot.
 fn family<const LANES: usize>(total: Option<usize>) -> Family {
@@ -457,5 +457,25 @@ fn who_stops_and_frees_nothing_does_not_put_a_preemption_off() {
         assert_eq!(family.starts(), None);
         let asked = family.scheduler.preempt(family.now);
         assert_eq!(asked.map(|(key, _)| key.serial()), Some(gives), "{stops}");
+    }
+}
+
+/// It uses what it is lent: neither a full lane, nor the total, nor its key keeps it waiting.
+#[test]
+fn what_a_child_is_lent_is_no_obstacle_to_it() {
+    for lane in [0, 1] {
+        let mut family = family::<2>(Some(1));
+        let parent = family.submits(0);
+        family.starts();
+        let pause = Op::PauseLane {
+            lane: lane as u8,
+            paused: true,
+        };
+        family.apply(&pause).expect("it is possible");
+        let child = family.spawns_awaited(parent, lane);
+        let key = family.members[&child].key;
+        let explained = family.scheduler.explain(key, family.now);
+        let obstacles = explained.map(|explained| explained.obstacles);
+        assert_eq!(obstacles, Some(vec![Obstacle::LanePaused]), "{lane}");
     }
 }
