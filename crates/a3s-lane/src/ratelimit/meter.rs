@@ -37,13 +37,14 @@ impl Meter {
         self.ledger_mut().open(start, cost)
     }
 
-    /// Corrects an open charge to the `actual` cost. A later call corrects the one before.
-    pub(crate) fn settle(&mut self, charge: &mut Charge, actual: u64, now_ns: u64) {
+    /// Corrects an open charge to the `actual` cost. A later call corrects the one before. Returns whether it gave something
+    /// back.
+    pub(crate) fn settle(&mut self, charge: &mut Charge, actual: u64, now_ns: u64) -> bool {
         let before = std::mem::replace(&mut charge.cost, actual);
         if actual > before {
             let debt = self.draw(actual - before, now_ns);
             self.ledger_mut().owe(charge, debt);
-            return;
+            return false;
         }
         let mut excess = before - actual;
         while excess > 0
@@ -57,6 +58,7 @@ impl Meter {
             let part = charge.start.split(excess);
             self.refund(part, now_ns);
         }
+        actual < before
     }
 
     /// Closes a charge: it stays as it was settled last.

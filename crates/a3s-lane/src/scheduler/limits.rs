@@ -131,8 +131,8 @@ impl<T> Scheduler<T> {
         };
         for (limiter, charge) in &mut charges {
             let place = &mut self.limits[limiter.0 as usize];
-            if place.counts == Counts::Cost {
-                place.meter.settle(charge, actual, now);
+            // More that is taken makes no start possible.
+            if place.counts == Counts::Cost && place.meter.settle(charge, actual, now) {
                 self.unblock_users(*limiter, now);
             }
         }

@@ -70,8 +70,12 @@ impl<T> Scheduler<T> {
         })
     }
 
-    /// Brings effective priorities up to date.
+    /// Brings effective priorities up to date, and lets lanes take part again whose refusal is over.
     pub(super) fn age(&mut self, now: u64) {
+        while let Some(lane) = self.blocks.pop_if(|at| at <= now) {
+            self.lanes[lane as usize].block = None;
+            self.refresh(LaneKey(lane), now);
+        }
         while let Some(lane) = self.boosts.pop_if(|at| at <= now) {
             self.refresh(LaneKey(lane), now);
         }

@@ -1,7 +1,7 @@
 //! What is due: delays, expiries, time limits, grace periods, refusals of limits.
 
 use super::Scheduler;
-use super::decision::{Due, LaneKey, StopReason};
+use super::decision::{Due, StopReason};
 use super::entry::State;
 use super::flow::End;
 
@@ -9,10 +9,6 @@ impl<T> Scheduler<T> {
     /// Handles what is due. Call until `None`, then [`next`](Self::next) until `None`.
     pub(crate) fn tick(&mut self, now: u64) -> Option<Due<T>> {
         self.age(now);
-        while let Some(lane) = self.blocks.pop_if(|at| at <= now) {
-            self.lanes[lane as usize].block = None;
-            self.refresh(LaneKey(lane), now);
-        }
         while let Some(slot) = self.timers.pop_if(|(at, _)| at <= now) {
             let entry = &self.entries[slot];
             let key = entry.key(slot);

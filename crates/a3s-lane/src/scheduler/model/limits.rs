@@ -110,9 +110,14 @@ impl Model {
         let owner = (serial, run);
         for number in 0..self.limiters.len() {
             let limiter = &mut self.limiters[number];
-            if limiter.rules.counts_cost && limiter.meter.cost_of(owner).is_some() {
+            let Some((before, _)) = limiter.meter.cost_of(owner) else {
+                continue;
+            };
+            if limiter.rules.counts_cost {
                 limiter.meter.settle(owner, actual, now);
-                self.unblock_users(number, now);
+                if actual < before {
+                    self.unblock_users(number, now);
+                }
             }
         }
         true

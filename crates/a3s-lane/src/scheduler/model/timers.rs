@@ -34,13 +34,6 @@ impl Command {
 impl Model {
     pub(in crate::scheduler) fn tick(&mut self, now: u64) -> Option<ModelDue> {
         self.age(now);
-        for lane in self.lane_numbers() {
-            let place = self.lane_mut(lane);
-            if place.blocked.is_some_and(|blocked| blocked.until <= now) {
-                place.blocked = None;
-                self.touch(lane, now);
-            }
-        }
         loop {
             let commands = self.commands.iter();
             let due = commands.filter(|command| command.timer().is_some_and(|at| at <= now));
@@ -99,8 +92,15 @@ impl Model {
         None
     }
 
-    /// Looks at the age of every lane that was not refused.
+    /// Looks at the age of every lane that was not refused, or was until now.
     pub(super) fn age(&mut self, now: u64) {
+        for lane in self.lane_numbers() {
+            let place = self.lane_mut(lane);
+            if place.blocked.is_some_and(|blocked| blocked.until <= now) {
+                place.blocked = None;
+                self.touch(lane, now);
+            }
+        }
         for lane in self.lanes.iter_mut().flatten() {
             if lane.blocked.is_none() {
                 lane.seen_at = now;

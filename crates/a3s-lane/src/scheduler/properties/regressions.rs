@@ -3,7 +3,7 @@
 use super::operation::{Jump, Op};
 use super::rules::{Boost, CommandRules, LaneRules, LimiterRules, MeterRules, Setup};
 use super::world::{Mode, World, run};
-use crate::scheduler::{Ending, StopReason};
+use crate::scheduler::{Ending, Obstacle, StopReason};
 
 fn agree(lanes: &[LaneRules], limiters: &[LimiterRules], ops: &[Op]) -> World {
     let setup = Setup {
@@ -340,4 +340,90 @@ fn a_run_keeps_the_time_limit_that_it_started_with() {
         let running = world.scheduler.running_attempt(world.key(1), 1);
         assert_eq!(running.map(|running| running.timeout_ns), Some(limit));
     }
+}
+
+#[cfg(feature = "distributed")]
+fn window_of_three() -> (LaneRules, LimiterRules) {
+    let lane = LaneRules {
+        configured_max: 2,
+        limiters: vec![0],
+        ..LaneRules::default()
+    };
+    let limiter = LimiterRules {
+        meter: MeterRules::Window {
+            max: 3,
+            window_ns: 100,
+        },
+        counts_cost: true,
+        urgent: 0,
+        kept: 0,
+    };
+    (lane, limiter)
+}
+
+/// Whoever asks for a start at the time when the limits grant gets it, with or without a tick before.
+#[test]
+#[cfg(feature = "distributed")]
+fn a_refused_lane_is_asked_again_in_time() {
+    let (lane, limiter) = window_of_three();
+    let cost = |cost| CommandRules {
+        cost,
+        ..CommandRules::default()
+    };
+    let ops = [
+        Op::Open,
+        submit(0, cost(3)),
+        submit(0, cost(2)),
+        Op::Next(2),
+        Op::Advance(Jump::Ns(100)),
+        Op::Next(1),
+    ];
+    let world = agree(&[lane], &[limiter], &ops);
+    assert_eq!(world.scheduler.active(), 2);
+}
+
+/// A debt makes nothing possible.
+#[test]
+#[cfg(feature = "distributed")]
+fn a_higher_cost_wakes_nobody() {
+    let (lane, limiter) = window_of_three();
+    let cost = |cost| CommandRules {
+        cost,
+        ..CommandRules::default()
+    };
+    let ops = [
+        Op::Open,
+        submit(0, cost(3)),
+        submit(0, cost(2)),
+        Op::Next(2),
+        Op::SettleCost { pick: 0, actual: 5 },
+    ];
+    let mut world = agree(&[lane], &[limiter], &ops);
+    assert_eq!(world.scheduler.startable(), 0);
+    let refund = Op::SettleCost { pick: 0, actual: 1 };
+    world.apply(&refund).expect("agreement");
+    assert_eq!(world.scheduler.startable(), 1);
+}
+
+/// What is kept for a lane does not keep it waiting.
+#[test]
+fn only_what_is_kept_for_other_lanes_is_an_obstacle() {
+    let lane = |configured_min| LaneRules {
+        configured_min,
+        configured_max: 2,
+        ..LaneRules::default()
+    };
+    let ops = [
+        Op::Open,
+        Op::SetTotal(Some(5)),
+        submit(0, CommandRules::default()),
+        submit(0, CommandRules::default()),
+        Op::Settle,
+        Op::SetTotal(Some(3)),
+        submit(1, CommandRules::default()),
+    ];
+    let world = agree(&[lane(0), lane(1), lane(2)], &[], &ops);
+    let explained = world.scheduler.explain(world.key(3), world.now);
+    let obstacles = explained.map(|explained| explained.obstacles);
+    assert_eq!(obstacles, Some(vec![Obstacle::Reserved(2)]));
 }
