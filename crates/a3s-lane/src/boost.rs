@@ -9,7 +9,8 @@ use crate::retry::duration_from_nanos;
 
 /// By how much a waiting command becomes more urgent as its deadline approaches.
 ///
-/// The deadline counts from the moment the command was submitted. Once it has passed the command has priority 0. Before
+/// The deadline counts from the moment the command was ready for the first time: when it was submitted, or when its own
+/// delay was over. Once it has passed the command has priority 0. Before
 /// that, each interval `(remaining, boost)` says: when at most `remaining` time is left, subtract `boost` from the priority
 /// number (never below 0). Where several intervals match, the shortest wins; where two are equally short, the larger boost.
 /// The default is [`disabled`](Self::disabled).

@@ -83,6 +83,12 @@ impl<T> Entry<T> {
         self.terms.as_ref().map_or(0, |terms| terms.key_number)
     }
 
+    /// Since when it waits, as far as its age matters: a delay that it asked for does not count, that of a retry does.
+    pub(super) fn waits_since(&self) -> u64 {
+        let delay_until = self.terms.as_ref().map_or(0, |terms| terms.delay_until);
+        self.submitted_at.max(delay_until)
+    }
+
     /// Whether it stands before another one that is ready, of the same priority: preempted ones do, the last of them first;
     /// the others stand in the order in which they became ready.
     pub(super) fn came_before(&self, other: &Self) -> bool {

@@ -127,7 +127,7 @@ pub(super) struct Flow {
     ages: Option<BTreeSet<Age>>,
 }
 
-/// When a command was submitted, its serial, its slot.
+/// Since when a command waits, its serial, its slot.
 type Age = (u64, u64, u32);
 
 impl Flow {
@@ -155,7 +155,7 @@ impl Flow {
         self.priority
     }
 
-    /// The command that was submitted first. Known where ages are kept.
+    /// The command that has waited longest. Known where ages are kept.
     pub(super) fn oldest(&self) -> Option<Age> {
         self.ages.as_ref()?.first().copied()
     }
@@ -238,7 +238,7 @@ impl Flow {
 }
 
 fn age<T>(entry: &Entry<T>, slot: u32) -> Age {
-    (entry.submitted_at, entry.serial, slot)
+    (entry.waits_since(), entry.serial, slot)
 }
 
 #[cfg(test)]

@@ -76,6 +76,8 @@ pub(super) struct KeyTable {
     order: IndexedHeap<(i32, u64, u64)>,
     /// Keys with room, by their oldest command. Kept where the lane keeps ages.
     oldest: IndexedHeap<(u64, u64)>,
+    /// Keys with ready commands, whether or not they have room, by their oldest. Kept where the lane keeps ages.
+    oldest_of_all: IndexedHeap<(u64, u64)>,
     /// By level, as long as a key is there.
     clocks: BTreeMap<i32, Clock>,
     room: usize,
@@ -105,6 +107,7 @@ impl KeyTable {
             states,
             order: IndexedHeap::new(),
             oldest: IndexedHeap::new(),
+            oldest_of_all: IndexedHeap::new(),
             clocks: BTreeMap::from([(level, Clock { time: 0, keys: 1 })]),
             room: 0,
             turns: u64::from(members > 0),
@@ -124,20 +127,18 @@ impl KeyTable {
         self.states[key as usize].flow.front()
     }
 
-    /// The oldest command whose key has room: when it was submitted, and its slot.
+    /// The oldest command whose key has room: since when it waits, and its slot.
     pub(super) fn oldest(&self) -> Option<(u64, u32)> {
         let (_, key) = self.oldest.peek()?;
-        let (submitted_at, _, slot) = self.states[key as usize].flow.oldest()?;
-        Some((submitted_at, slot))
+        let (since, _, slot) = self.states[key as usize].flow.oldest()?;
+        Some((since, slot))
     }
 
-    /// The oldest command of all. Looks at every key.
+    /// The oldest command of all.
     pub(super) fn oldest_of_all(&self) -> Option<u32> {
-        let flows = self.states.iter().map(|(_, state)| &state.flow);
-        flows
-            .filter_map(Flow::oldest)
-            .min()
-            .map(|(_, _, slot)| slot)
+        let (_, key) = self.oldest_of_all.peek()?;
+        let (_, _, slot) = self.states[key as usize].flow.oldest()?;
+        Some(slot)
     }
 
     /// A command of the key `name` and this priority enters the lane; returns the key's number.
@@ -193,6 +194,7 @@ impl KeyTable {
             let state = self.states.remove(key as usize);
             self.order.remove(key);
             self.oldest.remove(key);
+            self.oldest_of_all.remove(key);
             self.leave_level(state.level);
             if let Some(name) = state.name {
                 self.names.remove(&name);
@@ -319,6 +321,14 @@ impl KeyTable {
         };
         self.room = self.room - state.room + room;
         state.room = room;
+        let oldest = state
+            .flow
+            .oldest()
+            .map(|(since, serial, _)| (since, serial));
+        match oldest {
+            Some(oldest) => self.oldest_of_all.set(key, oldest),
+            None => self.oldest_of_all.remove(key),
+        }
         if room == 0 {
             self.order.remove(key);
             self.oldest.remove(key);
@@ -331,8 +341,8 @@ impl KeyTable {
         let state = &self.states[key as usize];
         let rank = (level, state.pass, state.turn);
         self.order.set(key, rank);
-        match state.flow.oldest() {
-            Some((submitted_at, serial, _)) => self.oldest.set(key, (submitted_at, serial)),
+        match oldest {
+            Some(oldest) => self.oldest.set(key, oldest),
             None => self.oldest.remove(key),
         }
     }

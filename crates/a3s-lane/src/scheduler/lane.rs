@@ -250,8 +250,8 @@ impl LaneState {
             return Some(self.urged.head);
         }
         if let Some(deadline) = self.policy.deadline_ns()
-            && let Some((submitted_at, slot)) = self.oldest()
-            && now.saturating_sub(submitted_at) >= deadline
+            && let Some((since, slot)) = self.oldest()
+            && now.saturating_sub(since) >= deadline
         {
             return Some(slot);
         }
@@ -279,8 +279,8 @@ impl LaneState {
 
     pub(super) fn effective_priority(&self, now: u64) -> u8 {
         match self.oldest() {
-            Some((submitted_at, _)) => {
-                let waited = now.saturating_sub(submitted_at);
+            Some((since, _)) => {
+                let waited = now.saturating_sub(since);
                 self.policy.effective_priority(waited)
             }
             None => self.policy.priority,
@@ -288,18 +288,16 @@ impl LaneState {
     }
 
     /// The most urgent that the lane may have become by `then` with a command of this age back in it.
-    pub(super) fn urgency_with(&self, submitted_at: u64, then: u64) -> u8 {
-        let oldest = self
-            .oldest()
-            .map_or(submitted_at, |(at, _)| at.min(submitted_at));
+    pub(super) fn urgency_with(&self, since: u64, then: u64) -> u8 {
+        let oldest = self.oldest().map_or(since, |(at, _)| at.min(since));
         self.policy.most_urgent(then.saturating_sub(oldest))
     }
 
     /// When the effective priority changes next if nothing else happens.
     pub(super) fn next_boost_at(&self, now: u64) -> Option<u64> {
-        let (submitted_at, _) = self.oldest()?;
-        let waited = self.policy.next_boost(now.saturating_sub(submitted_at))?;
-        Some(submitted_at.saturating_add(waited))
+        let (since, _) = self.oldest()?;
+        let waited = self.policy.next_boost(now.saturating_sub(since))?;
+        Some(since.saturating_add(waited))
     }
 
     /// A command enters the lane; returns the number of its key.

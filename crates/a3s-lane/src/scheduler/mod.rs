@@ -2,8 +2,9 @@
 //!
 //! Commands go in with [`submit`](Scheduler::submit), decisions come out of [`next`](Scheduler::next). It never reads
 //! a clock (`now` is an argument, in nanoseconds since the queue's epoch), never waits and does no I/O; once its
-//! buffers have grown to the load, dispatching does not allocate. Everything that the crate promises about order, limits
-//! and fairness is decided here and tested without a runtime.
+//! buffers have grown to the load, dispatching allocates nothing for commands without terms, in lanes without a progress
+//! limit and named limiters. Everything that the crate promises about order, limits and fairness is decided here and
+//! tested without a runtime.
 //!
 //! The life of an entry:
 //!

@@ -101,6 +101,11 @@ impl Command {
         self.holds_slot() && (self.stop.is_some() || self.phase == Phase::Concluded)
     }
 
+    /// From when on its age counts: its own delay is over.
+    pub(super) fn waits_since(&self) -> u64 {
+        self.submitted_at + self.rules.delay_ns.unwrap_or(0)
+    }
+
     /// Runs that count, the present one included.
     pub(super) fn attempt(&self) -> u32 {
         self.run - self.uncounted
@@ -214,7 +219,7 @@ impl Model {
         let mut evicted = None;
         if full {
             let ready = self.ready(lane);
-            let oldest = ready.min_by_key(|command| (command.submitted_at, command.serial));
+            let oldest = ready.min_by_key(|command| (command.waits_since(), command.serial));
             evicted = oldest
                 .filter(|_| policy.overflow == Overflow::DropOldest)
                 .map(|oldest| oldest.serial);

@@ -129,7 +129,7 @@ impl<T> Scheduler<T> {
                 let willing = entry.terms.as_ref().is_none_or(|terms| terms.preemptible);
                 if entry.state == State::Running && willing && entry.is_alone() {
                     let back_at = now.saturating_add(lane.policy.grace_ns);
-                    let urgency = lane.urgency_with(entry.submitted_at, back_at);
+                    let urgency = lane.urgency_with(entry.waits_since(), back_at);
                     best = best.max(Some((urgency, entry.since, number, slot)));
                     if urgency == lane.policy.priority {
                         // None is less urgent, and those before it started earlier.

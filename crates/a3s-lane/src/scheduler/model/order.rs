@@ -56,7 +56,7 @@ impl Model {
     pub(in crate::scheduler) fn front(&self, lane: usize, now: u64) -> Option<&Command> {
         let place = self.lane(lane);
         let oldest = self.oldest(lane)?;
-        let waited = now - oldest.submitted_at;
+        let waited = now - oldest.waits_since();
         if place
             .rules
             .deadline_ns()
@@ -84,7 +84,7 @@ impl Model {
 
     pub(in crate::scheduler) fn oldest(&self, lane: usize) -> Option<&Command> {
         self.candidates(lane)
-            .min_by_key(|command| (command.submitted_at, command.serial))
+            .min_by_key(|command| (command.waits_since(), command.serial))
     }
 
     /// Whether the lane has a command that may start, and a slot for it.
@@ -117,14 +117,14 @@ impl Model {
     /// The lane's own priority, raised by the age of its oldest candidate.
     pub(in crate::scheduler) fn effective_priority(&self, lane: usize, now: u64) -> u8 {
         let rules = &self.lane(lane).rules;
-        let waited = self.oldest(lane).map(|command| now - command.submitted_at);
+        let waited = self.oldest(lane).map(|command| now - command.waits_since());
         waited.map_or(rules.priority, |waited| rules.boosted(waited))
     }
 
     /// When the effective priority changes next if nothing else happens.
     pub(in crate::scheduler) fn next_change(&self, lane: usize, now: u64) -> Option<u64> {
-        let submitted_at = self.oldest(lane)?.submitted_at;
-        let change = self.lane(lane).rules.next_boost(now - submitted_at)?;
-        Some(submitted_at + change)
+        let since = self.oldest(lane)?.waits_since();
+        let change = self.lane(lane).rules.next_boost(now - since)?;
+        Some(since + change)
     }
 }

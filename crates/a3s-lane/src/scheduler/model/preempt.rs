@@ -59,8 +59,8 @@ impl Model {
     pub(in crate::scheduler) fn urgency_back(&self, command: &Command, now: u64) -> u8 {
         let rules = &self.lane(command.lane).rules;
         let oldest = self.oldest(command.lane);
-        let oldest = oldest.map_or(command.submitted_at, |oldest| {
-            oldest.submitted_at.min(command.submitted_at)
+        let oldest = oldest.map_or(command.waits_since(), |oldest| {
+            oldest.waits_since().min(command.waits_since())
         });
         rules.most_urgent(now + rules.grace_ns - oldest)
     }

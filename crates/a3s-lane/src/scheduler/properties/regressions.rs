@@ -427,3 +427,42 @@ fn only_what_is_kept_for_other_lanes_is_an_obstacle() {
     let obstacles = explained.map(|explained| explained.obstacles);
     assert_eq!(obstacles, Some(vec![Obstacle::Reserved(2)]));
 }
+
+/// A command that asked to wait has not waited for others meanwhile. A retry has waited since its first time.
+#[test]
+#[cfg(feature = "distributed")]
+fn a_delay_is_not_a_wait() {
+    let lane = LaneRules {
+        priority: 9,
+        boost: Some(Boost {
+            deadline_ns: 100,
+            steps: Vec::new(),
+        }),
+        retry: super::rules::RetryRules {
+            retries: 1,
+            first_delay_ns: 30,
+            max_delay_ns: 30,
+            doubling: false,
+        },
+        ..LaneRules::default()
+    };
+    let rules = CommandRules {
+        delay_ns: Some(200),
+        ..CommandRules::default()
+    };
+    let ops = [submit(0, rules), Op::Advance(Jump::Ns(200)), Op::Tick];
+    let mut world = agree(&[lane], &[], &ops);
+    let key = super::world::lane_key(0);
+    assert_eq!(world.scheduler.effective_priority(key, world.now), 9);
+    for op in [
+        Op::Open,
+        Op::Advance(Jump::Ns(80)),
+        Op::Next(1),
+        fail(true),
+        Op::Advance(Jump::Ns(30)),
+        Op::Tick,
+    ] {
+        world.apply(&op).expect("agreement");
+    }
+    assert_eq!(world.scheduler.effective_priority(key, world.now), 0);
+}

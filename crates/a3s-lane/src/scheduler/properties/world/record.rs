@@ -103,7 +103,7 @@ impl World {
         let overdue = |lane: usize| {
             let deadline = model.lane(lane).rules.deadline_ns()?;
             let oldest = model.oldest(lane)?;
-            (now - oldest.submitted_at >= deadline).then_some(oldest.serial)
+            (now - oldest.waits_since() >= deadline).then_some(oldest.serial)
         };
         let overdue_lanes = eligible.iter().filter(|&&lane| overdue(lane).is_some());
         let candidates = model.candidates(lane);
