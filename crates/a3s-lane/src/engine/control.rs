@@ -137,8 +137,8 @@ impl Engine {
     pub(crate) fn set_lane(self: &Arc<Self>, spec: &LaneSpec) -> Result<()> {
         spec.config.validate(&spec.id)?;
         spec.options.validate(&spec.id, &spec.config)?;
-        {
-            let state = self.lock();
+        // Checked and registered under one lock: two lanes at once could be too much for the total.
+        self.register_if(spec, |state| -> Result<()> {
             let others = state.minimums(Some(&spec.id));
             check_total(
                 state.scheduler.total(),
@@ -146,8 +146,8 @@ impl Engine {
             )?;
             #[cfg(feature = "distributed")]
             state.check_limiters(&spec.id, &spec.options)?;
-        }
-        self.register(spec);
+            Ok(())
+        })?;
         Ok(())
     }
 

@@ -33,6 +33,7 @@ mod trace;
 mod unique;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap as FastMap;
@@ -286,12 +287,23 @@ impl Engine {
 
     /// Adds a lane, or gives an existing lane a new configuration; its commands stay.
     pub(crate) fn register(self: &Arc<Self>, spec: &LaneSpec) -> LaneKey {
+        let Ok(key) = self.register_if(spec, |_| Ok::<(), Infallible>(()));
+        key
+    }
+
+    /// As [`register`](Self::register), if `check` agrees, which sees what the lane is added to.
+    fn register_if<E>(
+        self: &Arc<Self>,
+        spec: &LaneSpec,
+        check: impl FnOnce(&State) -> Result<(), E>,
+    ) -> Result<LaneKey, E> {
         let now = self.now();
         #[cfg_attr(not(feature = "distributed"), expect(unused_mut, reason = "limiters"))]
         let mut policy = LanePolicy::new(&spec.config, &spec.options, spec.priority, now);
         let id: Arc<str> = spec.id.as_str().into();
         let observer = self.observers.for_lane(&id);
         let mut state = self.lock();
+        check(&state)?;
         let known = state.names.get(&id).copied();
         let room = known.map(|lane| Arc::clone(&state.lanes[lane.index()].room));
         let room = room.unwrap_or_default();
@@ -327,7 +339,7 @@ impl Engine {
         self.release_lock(state);
         // A larger limit may have made room.
         room.freed();
-        key
+        Ok(key)
     }
 
     pub(crate) fn counts(&self) -> HashMap<String, LaneStatus> {
