@@ -57,8 +57,12 @@ impl Engine {
         lanes.sort_by(|(_, a), (_, b)| (a.priority, &a.id).cmp(&(b.priority, &b.id)));
         let mut keys: Vec<CommandKey> = state.scheduler.commands().map(|(key, _, _)| key).collect();
         keys.sort_by_key(|key| key.serial());
+        let positions = state.scheduler.positions();
         let commands = keys.into_iter().filter_map(|key| {
-            let explanation = state.explain(self, key, &calendar)?;
+            let explained = state
+                .scheduler
+                .explain_with(key, &positions, calendar.now)?;
+            let explanation = state.explanation(self, key, &explained, &calendar);
             Some(CommandSnapshot {
                 key: state.scheduler.fairness_key(key).map(|key| key.to_string()),
                 explanation,
@@ -121,19 +125,29 @@ impl State {
         calendar: &Calendar,
     ) -> Option<Explanation> {
         let explained = self.scheduler.explain(key, calendar.now)?;
+        Some(self.explanation(engine, key, &explained, calendar))
+    }
+
+    fn explanation(
+        &self,
+        engine: &Engine,
+        key: CommandKey,
+        explained: &Explained,
+        calendar: &Calendar,
+    ) -> Explanation {
         let age_ns = calendar.now.saturating_sub(explained.submitted_at);
         let reasons = explained.obstacles.iter();
         let reasons = reasons
-            .map(|obstacle| self.reason(engine, key, &explained, obstacle, calendar))
+            .map(|obstacle| self.reason(engine, key, explained, obstacle, calendar))
             .collect();
-        Some(Explanation {
+        Explanation {
             command_id: self.name_of(engine, key),
             lane_id: self.lanes[explained.lane.index()].id.to_string(),
-            status: status(&explained),
+            status: status(explained),
             attempts: explained.attempt,
             age_ms: age_ns as f64 / 1e6,
             reasons,
-        })
+        }
     }
 
     fn reason(

@@ -1,5 +1,7 @@
 //! Why a command waits.
 
+use hashbrown::HashMap;
+
 use super::Scheduler;
 use super::decision::{CommandKey, LaneKey};
 use super::entry::State;
@@ -45,9 +47,49 @@ pub(crate) struct Explained {
     pub(crate) obstacles: Vec<Obstacle>,
 }
 
+/// How many commands go before each ready one, by its slot.
+#[derive(Debug)]
+pub(crate) struct Positions(HashMap<u32, usize>);
+
 impl<T> Scheduler<T> {
+    /// The positions of all ready commands, for those who explain many: one walk through each lane.
+    pub(crate) fn positions(&self) -> Positions {
+        let mut positions = HashMap::new();
+        for lane in &self.lanes {
+            lane.each_position(&self.entries, |slot, position| {
+                positions.insert(slot, position);
+            });
+        }
+        Positions(positions)
+    }
+
+    /// As [`explain`](Self::explain), with positions that were looked up before.
+    pub(crate) fn explain_with(
+        &self,
+        key: CommandKey,
+        positions: &Positions,
+        now: u64,
+    ) -> Option<Explained> {
+        self.explain_at(key, now, |slot| {
+            positions.0.get(&slot).copied().unwrap_or_default()
+        })
+    }
+
     /// What is known of a command, and every reason why it does not start. Costs a walk through the commands before it.
     pub(crate) fn explain(&self, key: CommandKey, now: u64) -> Option<Explained> {
+        let position = |slot: u32| {
+            let lane = &self.lanes[self.entries[slot].lane.index()];
+            lane.position(&self.entries, slot)
+        };
+        self.explain_at(key, now, position)
+    }
+
+    fn explain_at(
+        &self,
+        key: CommandKey,
+        now: u64,
+        position: impl FnOnce(u32) -> usize,
+    ) -> Option<Explained> {
         let entry = self.entries.get(key.slot)?;
         if entry.serial != key.serial {
             return None;
@@ -60,14 +102,14 @@ impl<T> Scheduler<T> {
             running: !waiting,
             stopping: entry.stop.is_some(),
             obstacles: if waiting {
-                self.obstacles(key.slot, now)
+                self.obstacles(key.slot, now, position)
             } else {
                 Vec::new()
             },
         })
     }
 
-    fn obstacles(&self, slot: u32, now: u64) -> Vec<Obstacle> {
+    fn obstacles(&self, slot: u32, now: u64, position: impl FnOnce(u32) -> usize) -> Vec<Obstacle> {
         let entry = &self.entries[slot];
         let state = &self.lanes[entry.lane.index()];
         let terms = entry.terms.as_deref();
@@ -95,8 +137,9 @@ impl<T> Scheduler<T> {
             Some(KeyObstacle::Busy(active)) => found.push(Obstacle::KeyBusy(active)),
             None => {}
         }
-        if entry.state == State::Ready {
-            match state.position(&self.entries, slot, now) {
+        // One that is overdue goes first wherever it stands.
+        if entry.state == State::Ready && state.front(now) != Some(slot) {
+            match position(slot) {
                 0 => {}
                 ahead => found.push(Obstacle::Behind(ahead)),
             }

@@ -364,6 +364,10 @@ impl KeyTable {
         flow.position(|other| other == slot).unwrap_or_default()
     }
 
+    pub(super) fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.states.iter().map(|(_, state)| &state.flow)
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         // Each is on one level, and so are the commands without a key.

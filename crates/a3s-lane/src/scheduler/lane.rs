@@ -421,16 +421,29 @@ impl LaneState {
     }
 
     /// How many commands of the lane go before this ready one; where it has keys, of its key.
-    pub(super) fn position<T>(&self, entries: &Arena<Entry<T>>, slot: u32, now: u64) -> usize {
-        if self.front(now) == Some(slot) {
-            return 0;
-        }
+    pub(super) fn position<T>(&self, entries: &Arena<Entry<T>>, slot: u32) -> usize {
         match &self.queue {
             Queue::Plain(flow) => {
                 let found = flow.iter(entries).position(|other| other == slot);
                 found.unwrap_or_default()
             }
             Queue::Keyed(keys) => keys.position(entries, slot),
+        }
+    }
+
+    /// The same for every ready one.
+    pub(super) fn each_position<T>(
+        &self,
+        entries: &Arena<Entry<T>>,
+        mut visit: impl FnMut(u32, usize),
+    ) {
+        let mut walk = |flow: &Flow| {
+            let slots = flow.iter(entries).zip(0..);
+            slots.for_each(|(slot, position)| visit(slot, position));
+        };
+        match &self.queue {
+            Queue::Plain(flow) => walk(flow),
+            Queue::Keyed(keys) => keys.flows().for_each(walk),
         }
     }
 

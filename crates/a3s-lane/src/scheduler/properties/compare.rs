@@ -40,8 +40,13 @@ impl World {
 
     fn compare_runs(&self) -> Checked {
         let (scheduler, model) = (&self.scheduler, &self.model);
+        let positions = scheduler.positions();
         for command in &model.commands {
             let key = self.key(command.serial);
+            prop_assert_eq!(
+                scheduler.explain_with(key, &positions, self.now),
+                scheduler.explain(key, self.now)
+            );
             let running = scheduler.running_attempt(key, command.run);
             prop_assert_eq!(running.is_some(), command.phase == Phase::Running);
             if let Some(running) = running {
