@@ -9,21 +9,26 @@
 //! The life of an entry:
 //!
 //! ```text
-//!            +---- timer ---- Delayed <---------------+
-//!            v                   |                    | retry
-//! submit -> Ready -- next --> Running -- conclude --> Concluded -- release --> gone
-//!            |                   |                    ^    |
-//!            | ttl               | stop, time limit   |    | preempted: to the front of Ready
-//!            v                   v                    |    v
-//!         Expired             Asked -- grace --> Dropped
+//!            +---- timer ---- Delayed <---- retry after a delay ----+
+//!            v                                                      |
+//! submit -> Ready -- next --> Running ---- conclude ---------> Concluded -- release --> gone
+//!            |   ^               |                              ^   |
+//!            |   |               | time limit: Dropped ---------+   |
+//!            |   |               | stop: Asked -- grace --> Dropped |
+//!            |   +---------------------- retry, preempted ----------+
+//!            +-- too old for next: Expired -- tick --> gone
 //! ```
+//!
+//! A command with a delay of its own is Delayed first. `stop` takes out what holds no slot; an Asked body may conclude by
+//! itself.
 //!
 //! A slot is held from `next` to `release`. `conclude` decides the outcome and is refused for a run that is not running,
 //! which is what makes every command settle once.
 //!
 //! Read on in this order: `decision` (what goes in and out), `entry` (a command), `flow` and `keys` (the order inside a
-//! lane), `lane`, this file (in and out), `ready` (the order between lanes), `ending`, `timers`, `stop`, `limits`,
-//! `nest`.
+//! lane), `lane`, this file (in and out), `ready` (the order between lanes), `ending`, `timers`, `stop`, `limits`; beside
+//! them `terms`, `policy`, `heap`, `arena`, `explain` and `view`. Skip `nest` on a first reading, and every line that says
+//! lent, urged, exempt, borrow or favour: it is about commands that wait for others.
 
 mod arena;
 mod decision;
@@ -101,9 +106,9 @@ pub(crate) struct Scheduler<T> {
     /// Places of removed lanes.
     free_lanes: Vec<LaneKey>,
     entries: Arena<Entry<T>>,
-    /// Lanes that have a command to start and a slot for it.
+    /// Lanes that have a command to start and a slot for it; under a total limit, those for which no slot is kept.
     ready: IndexedHeap<Rank>,
-    /// Of these, under a total limit, the ones below their minimum: slots are kept for them.
+    /// Under a total limit the others: those below their minimum, for which slots are kept.
     reserved: IndexedHeap<Rank>,
     /// Lanes that have a command to start which the total limit does not concern: an awaited child.
     exempt: IndexedHeap<Rank>,
