@@ -347,7 +347,7 @@ impl LaneState {
 
     /// A ready command starts in a slot of the lane.
     pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
-        self.ready -= 1;
+        self.end_wait(entries, slot);
         self.active += 1;
         let max = self.policy.keys().max;
         match &mut self.queue {

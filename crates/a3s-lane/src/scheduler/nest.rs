@@ -538,7 +538,6 @@ impl<T> Scheduler<T> {
             state.stopping -= stopping;
             state.shares -= 1;
             state.vacate(number);
-            self.stopping -= stopping;
             self.active -= 1;
             return;
         }

@@ -122,7 +122,7 @@ impl<T> Scheduler<T> {
         });
         let of_lanes = lanes.filter_map(|number| {
             let lane = &self.lanes[number.index()];
-            let mut best = None;
+            let mut best: Option<(u8, u64, LaneKey, u32)> = None;
             let mut slot = lane.running.tail;
             while slot != NONE {
                 let entry = &self.entries[slot];
@@ -130,7 +130,10 @@ impl<T> Scheduler<T> {
                 if entry.state == State::Running && willing && entry.is_alone() {
                     let back_at = now.saturating_add(lane.policy.grace_ns);
                     let urgency = lane.urgency_with(entry.waits_since(), back_at);
-                    best = best.max(Some((urgency, entry.since, number, slot)));
+                    // From the last started to the first: of equals the last started stays.
+                    if best.is_none_or(|best| (urgency, entry.since) > (best.0, best.1)) {
+                        best = Some((urgency, entry.since, number, slot));
+                    }
                     if urgency == lane.policy.priority {
                         // None is less urgent, and those before it started earlier.
                         break;

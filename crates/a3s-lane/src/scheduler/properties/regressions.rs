@@ -466,3 +466,85 @@ fn a_delay_is_not_a_wait() {
     }
     assert_eq!(world.scheduler.effective_priority(key, world.now), 0);
 }
+
+/// A lane that an old command makes urgent would take the slot again with the one that was stopped, for ever.
+#[test]
+#[cfg(feature = "distributed")]
+fn a_lane_that_would_go_first_again_is_not_preempted() {
+    let boosted = LaneRules {
+        priority: 3,
+        preemptible: true,
+        boost: Some(Boost {
+            deadline_ns: 100,
+            steps: vec![(50, 2)],
+        }),
+        ..LaneRules::default()
+    };
+    let waiting = LaneRules {
+        priority: 2,
+        ..LaneRules::default()
+    };
+    let of_priority = |priority| CommandRules {
+        priority,
+        ..CommandRules::default()
+    };
+    let ops = [
+        Op::SetTotal(Some(1)),
+        submit(0, of_priority(1)),
+        Op::Advance(Jump::Ns(60)),
+        submit(0, of_priority(0)),
+        Op::Open,
+        Op::Settle,
+        submit(1, of_priority(0)),
+        Op::Settle,
+    ];
+    let mut world = agree(&[boosted.clone(), waiting.clone()], &[], &ops);
+    assert_eq!((world.tally.starts, world.tally.preempted), (1, 0));
+
+    // One that is more urgent all the same gets the slot.
+    let urgent = LaneRules {
+        priority: 0,
+        ..waiting
+    };
+    world = agree(&[boosted, urgent], &[], &ops);
+    assert_eq!((world.tally.starts, world.tally.preempted), (1, 1));
+}
+
+/// Of commands that started at the same time the last one is stopped, whatever places they have in memory.
+#[test]
+#[cfg(feature = "distributed")]
+fn of_equals_the_last_started_is_stopped() {
+    let boosted = LaneRules {
+        priority: 3,
+        configured_max: 4,
+        preemptible: true,
+        boost: Some(Boost {
+            deadline_ns: 100,
+            steps: vec![(100, 1)],
+        }),
+        ..LaneRules::default()
+    };
+    let ops = [
+        Op::Open,
+        Op::SetTotal(Some(2)),
+        submit(0, CommandRules::default()),
+        submit(0, CommandRules::default()),
+        // The first one runs and leaves its place to the third.
+        Op::Next(1),
+        Op::Conclude {
+            pick: 0,
+            count: 1,
+            ending: Ending::Completed,
+            random: 0,
+            release: true,
+        },
+        Op::Next(1),
+        submit(0, CommandRules::default()),
+        Op::Next(1),
+        submit(1, CommandRules::default()),
+        Op::Settle,
+    ];
+    let world = agree(&[boosted, LaneRules::default()], &[], &ops);
+    let asked = world.model.commands.iter().find(|one| one.stop.is_some());
+    assert_eq!(asked.map(|one| one.serial), Some(3));
+}
