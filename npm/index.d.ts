@@ -7,6 +7,10 @@
  * @packageDocumentation
  */
 
+import { BatchCommand, LaneConfig, LaneOptions, Limiter, SubmitOptions } from './settings.js';
+
+export * from './settings.js';
+
 /** What a {@link LaneError} is about. The same words in all languages of a3s-lane. */
 export type LaneErrorCode =
   /** No lane has this id. */
@@ -19,6 +23,8 @@ export type LaneErrorCode =
   | 'INVALID_PAYLOAD'
   /** The call would wait for a lane that was never started. */
   | 'NOT_STARTED'
+  /** The call would block the thread that runs the handlers it waits for; the message names the call that does not. */
+  | 'WOULD_BLOCK'
   /** `shutdown()` was called: nothing new is accepted. */
   | 'SHUTDOWN_IN_PROGRESS'
   /** An attempt ran longer than it may, or a drain ran out of time. */
@@ -59,193 +65,14 @@ export type LaneErrorCode =
  * One class for CommonJS and ES modules: `instanceof` holds between them.
  */
 export class LaneError extends Error {
-  constructor(message: string, code: LaneErrorCode);
+  constructor(message: string, code: LaneErrorCode, options?: { cause?: unknown });
+  /** An error that stops retries when a handler throws it: the command fails for good at this attempt. */
+  static unrecoverable(message: string, options?: { cause?: unknown }): LaneError;
   readonly name: 'LaneError';
   /** What kind of failure. Compare this, not the message. */
   readonly code: LaneErrorCode;
-}
-
-/** How often a failed command runs again. */
-export interface RetryPolicy {
-  /** Retries after the first attempt; an integer from 0 to 4294967295. */
-  maxRetries: number;
-  /** Milliseconds before the first retry, from 0 to 4294967295. Default 100. */
-  initialDelayMs?: number | undefined;
-  /** The longest wait in milliseconds, from `initialDelayMs` to 4294967295. Default 30000. */
-  maxDelayMs?: number | undefined;
-  /** Each wait is this many times the one before it; a finite number of at least 0. Default 2. */
-  multiplier?: number | undefined;
-}
-
-/**
- * How much of a retry's delay is left to chance: `none`; `full`, between nothing and the whole delay; `equal`, between
- * half of it and the whole.
- */
-export type Jitter = 'none' | 'full' | 'equal';
-
-/**
- * What happens to a command whose lane holds `maxPending` commands: `reject`, it is refused with `LANE_FULL`; `wait`, it
- * waits for room; `drop_oldest`, the oldest command that is ready leaves, cancelled, with `LANE_FULL`.
- */
-export type Overflow = 'reject' | 'wait' | 'drop_oldest';
-
-/** How many commands may start in a span of time. */
-export interface RateLimit {
-  /** Starts per window; an integer from 1 to 2^53 - 1. */
-  maxCommands: number;
-  /** The length of the window in milliseconds, above 0 and up to 4294967295. */
-  windowMs: number;
-}
-
-/** How commands become more urgent while they wait. */
-export interface PriorityBoost {
-  /** Milliseconds of waiting after which a command has priority 0; above 0 and up to 4294967295. */
-  deadlineMs: number;
-  /**
-   * Pairs of the time left until the deadline in milliseconds, and the integer from 0 to 255 that is taken off the lane's
-   * priority from then on. Of several that match, the one with the least time left counts. Default: none.
-   */
-  steps?: readonly (readonly [leftMs: number, boost: number])[] | undefined;
-}
-
-/** A limit that lanes share by its name. */
-export interface Limiter {
-  /** Cost (or commands, with `countingCommands`) per window; an integer from 1 to 2^53 - 1. */
-  maxCommands: number;
-  /** The length of the window in milliseconds, above 0 and up to 4294967295. */
-  windowMs: number;
-  /**
-   * `token_bucket`: a burst, then a steady rate. `sliding_window`: at most `maxCommands` in any window. Default
-   * `token_bucket`.
-   */
-  algorithm?: 'token_bucket' | 'sliding_window' | undefined;
-  /** The most that a token bucket grants at once; an integer from 1 to 2^53 - 1. Default: `maxCommands`. */
-  burst?: number | undefined;
-  /** Each start is charged 1, whatever its command's `cost`. Default false. */
-  countingCommands?: boolean | undefined;
-  /** What lanes that are not urgent must leave; an integer below the burst, or below `maxCommands`. Default: nothing. */
-  reserve?: number | undefined;
-  /** The highest lane priority that may use the reserve; an integer from 0 to 255. Needs a `reserve`. Default 0. */
-  urgentUpTo?: number | undefined;
-}
-
-/** Settings of one lane. */
-export interface LaneConfig {
-  /** The lane's name; not empty, and unique among the lanes. */
-  laneId: string;
-  /** How urgent the lane is: an integer from 0, the most urgent, to 255. */
-  priority: number;
-  /**
-   * Slots kept for the lane when all lanes together have a `maxConcurrency`; an integer from 0 to the lane's
-   * `maxConcurrency`. Default 1.
-   */
-  minConcurrency?: number | undefined;
-  /** How many commands run at once; an integer from 1 to 4294967295. Default 10. */
-  maxConcurrency?: number | undefined;
-  /** The longest time of one attempt in seconds, above 0 and up to 4294967295; fractions count. Default: no limit. */
-  timeoutSecs?: number | undefined;
-  /** Pending commands at which `queue.lane.pressure` is sent; an integer from 1 to 4294967295. Default: never. */
-  pressureThreshold?: number | undefined;
-  /** Default: no retries. */
-  retryPolicy?: RetryPolicy | undefined;
-  /** The most pending commands; an integer from 1 to 4294967295. Default: no bound. */
-  maxPending?: number | undefined;
-  /** What happens beyond `maxPending`. Default `reject`. */
-  overflow?: Overflow | undefined;
-  /**
-   * Running commands may be stopped and queued again when a more urgent lane lacks only a slot of the total
-   * `maxConcurrency`. Default false.
-   */
-  preemptible?: boolean | undefined;
-  /**
-   * How long a command may go on after it was asked to stop, because it was cancelled or preempted, in milliseconds from
-   * 0 to 4294967295. Default 0.
-   */
-  graceMs?: number | undefined;
-  /** The longest time of an attempt without a sign of life, in milliseconds above 0. Default: no limit. */
-  progressTimeoutMs?: number | undefined;
-  /** How many commands of one `key` run at once; an integer from 1 to 4294967295. Default: no limit. */
-  maxConcurrencyPerKey?: number | undefined;
-  /** The shares of keys: an integer from 1 to 4294967295 each. Default: 1. */
-  keyWeights?: Readonly<Record<string, number>> | undefined;
-  /** Default `none`. */
-  retryJitter?: Jitter | undefined;
-  /** How many commands may start in a span of time. Default: no limit. */
-  rateLimit?: RateLimit | undefined;
-  /** The most starts at once under `rateLimit`; an integer from 1 to 2^53 - 1. Default: its `maxCommands`. */
-  burst?: number | undefined;
-  /** Default: none. */
-  priorityBoost?: PriorityBoost | undefined;
-  /** Up to 4 names of limiters, all of which must grant a start. Default: none. */
-  limiters?: readonly string[] | undefined;
-}
-
-/** Settings of all lanes together. */
-export interface LaneOptions {
-  /** How many dead letters are kept; an integer from 1 to 4294967295. Default: none are kept. */
-  dlqSize?: number | undefined;
-  /**
-   * How many commands of all lanes run at once; an integer from the sum of the lanes' `minConcurrency` to 4294967295.
-   * Default: no limit.
-   */
-  maxConcurrency?: number | undefined;
-  /** Limits by the names that lanes have in their `limiters`. Default: none. */
-  limiters?: Readonly<Record<string, Limiter>> | undefined;
-}
-
-/** A name of which there may be one command at a time. */
-export interface Unique {
-  /** The name; not empty. */
-  key: string;
-  /** Milliseconds for which the name is held at least, counted from the submission. Default: until the command settles. */
-  windowMs?: number | undefined;
-  /**
-   * What happens to this command when another one holds the name: `reject`, it is refused with `DUPLICATE`; `join`, its
-   * handle is that of the other; `replace`, the other one is cancelled. Default `reject`.
-   */
-  onConflict?: 'reject' | 'join' | 'replace' | undefined;
-}
-
-/** Settings of one command. What is left out follows its lane. */
-export interface SubmitOptions {
-  /** The command's id; not empty. Default: a new UUID. Fails with `DUPLICATE` while another command has it. */
-  id?: string | undefined;
-  /** Its place inside the lane: lower goes first; an integer from -2147483648 to 2147483647. Default 0. */
-  priority?: number | undefined;
-  /** The shortest wait before the start in milliseconds, from 0 to 4294967295. Not together with `runAt`. */
-  delayMs?: number | undefined;
-  /** The earliest start. */
-  runAt?: Date | undefined;
-  /** The longest wait for the first start in milliseconds, above 0; then the command fails with `EXPIRED`. */
-  ttlMs?: number | undefined;
-  /** The longest time of one attempt in milliseconds, above 0, instead of the lane's. */
-  timeoutMs?: number | undefined;
-  /** No time limit, whatever the lane's. Not together with `timeoutMs`. Default false. */
-  noTimeout?: boolean | undefined;
-  /** The longest time of an attempt without a sign of life in milliseconds, above 0, instead of the lane's. */
-  progressTimeoutMs?: number | undefined;
-  /** Instead of the lane's. */
-  retryPolicy?: RetryPolicy | undefined;
-  /** Instead of the lane's `retryJitter`. */
-  jitter?: Jitter | undefined;
-  /** Whose command it is, such as a tenant or a session; not empty. The keys of a lane take turns. */
-  key?: string | undefined;
-  /** At most one command of this name. */
-  unique?: string | Unique | undefined;
-  /** What limiters that count cost charge; an integer from 0 to 2^53 - 1. Default 1. */
-  cost?: number | undefined;
-  /** JSON values that go with the command. */
-  metadata?: Readonly<Record<string, unknown>> | undefined;
-  /** False: never stopped for a more urgent lane. Default true. */
-  preemptible?: boolean | undefined;
-}
-
-/** One command of {@link Lane.submitMany}. */
-export interface BatchCommand {
-  commandType: string;
-  /** JSON text; left out, it is `null`. */
-  payload?: string | null | undefined;
-  options?: SubmitOptions | null | undefined;
+  /** What the handler has thrown, when it was not a `LaneError`. */
+  readonly cause?: unknown;
 }
 
 /** Where a command is. The last five are final. */
@@ -318,15 +145,18 @@ export interface Chunk {
  *
  * A handle can be awaited, with the same effect as {@link result}. So it cannot be the result of an `async` function:
  * what arrives there is the command's result.
+ *
+ * `for await` over a handle gives its partial results as values; {@link chunks} says more about each.
  */
-export interface CommandHandle extends PromiseLike<string> {
+export interface CommandHandle<Out = string> extends PromiseLike<Out>, AsyncIterable<unknown> {
   readonly id: string;
   readonly laneId: string;
   readonly status: CommandStatus;
   /**
-   * Resolves to the result as JSON text, or rejects with the command's `LaneError`. May be called any number of times.
+   * Resolves to what the handler returned, or rejects with the command's `LaneError`. May be called any number of times. The
+   * result of a command that was submitted when its type had no handler is JSON text.
    */
-  result(): Promise<string>;
+  result(): Promise<Out>;
   /**
    * Cancels the command: a waiting one settles at once with `CANCELLED`; a running one is asked to stop. False when its
    * outcome is already decided.
@@ -334,10 +164,92 @@ export interface CommandHandle extends PromiseLike<string> {
   cancel(): boolean;
   /** Where it is and why it waits; `null` once it has settled, and as long as a full lane has no room for it. */
   explain(): Explanation | null;
-  /** How far it is, as JSON text: the newest value, then every newer one, until the command settles. */
-  progress(): AsyncIterableIterator<string>;
+  /**
+   * How far it is: the newest value, then every newer one, until the command settles. JSON text where {@link result} is.
+   */
+  progress(): AsyncIterableIterator<Out extends string ? string : unknown>;
   /** Its partial results from the first one on, however late this is called, until the command settles. */
   chunks(): AsyncIterableIterator<Chunk>;
+  /** The partial results alone, as values. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<unknown>;
+}
+
+/** Why a running command is asked to stop. */
+export type StopReason =
+  /** Its time limit has passed. */
+  | 'deadline'
+  /** It gave no sign of life for longer than it may. */
+  | 'stall'
+  | 'cancel'
+  /** A more urgent lane needs its slot; it will run again. */
+  | 'preempt'
+  /** The queue ends. */
+  | 'shutdown';
+
+/** An `AbortSignal`: that of Node's types or of the DOM's where they are there, else what everybody has of it. */
+export type StopSignal = typeof globalThis extends { AbortSignal: { prototype: infer Signal } }
+  ? Signal
+  : {
+      readonly aborted: boolean;
+      readonly reason: any;
+      addEventListener(type: 'abort', listener: () => void): void;
+      removeEventListener(type: 'abort', listener: () => void): void;
+    };
+
+/** One attempt of a command, as its handler sees it. After its end it tells nothing more. */
+export interface CommandContext {
+  /** The command's id. */
+  readonly id: string;
+  readonly laneId: string;
+  /** The number of this attempt, from 1. A preempted attempt is not counted. */
+  readonly attempt: number;
+  /** When this attempt must have ended; `null` without a time limit. */
+  readonly deadline: Date | null;
+  /** How many milliseconds this attempt may still take; `null` without a time limit, 0 once it has passed. */
+  readonly timeLeftMs: number | null;
+  /** What was given with the option `metadata`. */
+  readonly metadata: Readonly<Record<string, any>>;
+  /**
+   * Fires when this attempt is asked to stop. Its `reason` is a `LaneError` with the code `CANCELLED` (a cancel, a
+   * preemption), `TIMEOUT`, `STALLED` or `SHUTDOWN_IN_PROGRESS`. Hand it to `fetch` and others that take one.
+   *
+   * A function cannot be stopped from outside. When it does not stop, its slot is free all the same, and its result is
+   * ignored. Only after a cancel or a preemption, in a lane with `graceMs`, may it still end as it likes.
+   */
+  readonly signal: StopSignal;
+  /** Why this attempt was asked to stop, if it was. True at once, also in a loop that never awaits. */
+  readonly stopReason: StopReason | undefined;
+  /** Tells how far the work is, as a JSON value: to {@link CommandHandle.progress} and as `queue.command.progress`. */
+  progress(value: unknown): void;
+  /** Hands out a part of the result, as a JSON value: to those who iterate over the handle. */
+  emit(chunk: unknown): void;
+  /** Shows that the work gets on: `progressTimeoutMs` counts from now. So do `progress` and `emit`. */
+  heartbeat(): void;
+  /** Corrects what limiters that count cost were charged, to an integer from 0 to 2^53 - 1. */
+  settleCost(cost: number): void;
+  /**
+   * Submits a command on behalf of this one and resolves to its result. Until it has settled, this command lends it its
+   * slots: a lane of one that submits to itself goes on.
+   */
+  submitChild<Out = any, In = unknown>(
+    laneId: string,
+    commandType: string,
+    payload?: In,
+    options?: SubmitOptions | null,
+  ): Promise<Out>;
+}
+
+/** Runs the commands of one type. `this` is undefined. */
+export type Handler<In = any, Out = any> = (this: void, payload: In, context: CommandContext) => Out | PromiseLike<Out>;
+
+/** Something that happened in a lane, as {@link Lane.events} gives it. */
+export interface IteratedEvent {
+  /** Which kind of event, such as `queue.command.started`. */
+  key: string;
+  /** What the event says; `null` when it says nothing more. */
+  payload: Readonly<Record<string, any>> | null;
+  /** When it happened: RFC 3339, UTC. */
+  timestamp: string;
 }
 
 /** The whole state. */
@@ -455,35 +367,76 @@ export class Lane {
   start(): void;
 
   /**
-   * Runs a command that returns its payload, and returns its result as JSON text.
+   * Has a function run the commands of one type, in place of the one before. It is called in this JavaScript thread, as often
+   * at once as the lanes let, with the payload as it was submitted: not a copy. What it returns, or its promise resolves to,
+   * is the command's result.
    *
-   * **Blocks** the JavaScript thread until the lane has run the command; {@link enqueue} does not.
+   * An error that it throws fails the attempt, and the lane's `retryPolicy` decides what follows. In the end the command
+   * rejects with that error if it is a {@link LaneError}, else with a `COMMAND_ERROR` whose `cause` it is.
+   * {@link LaneError.unrecoverable} stops retries.
+   */
+  handle<In = any, Out = any>(commandType: string, handler: Handler<In, Out>): void;
+
+  /** Takes the handler of a type away: its commands return their payload. False when there was none. */
+  removeHandler(commandType: string): boolean;
+
+  /**
+   * Runs a command and resolves to its result: what its handler returned, or its payload when its type has no handler. Payload
+   * and result are handed over as they are, not copied. Also before {@link start}.
+   *
+   * Rejects with the command's {@link LaneError}, also when it is refused.
+   */
+  submitAsync<Out = any, In = unknown>(
+    laneId: string,
+    commandType: string,
+    payload?: In,
+    options?: SubmitOptions | null,
+  ): Promise<Out>;
+
+  /**
+   * Runs a command whose type has no handler, and returns its payload as JSON text.
+   *
+   * **Blocks** the JavaScript thread until the lane has run the command; {@link submitAsync} and {@link enqueue} do not.
    *
    * @param payload JSON text; left out, it is `null`. Integers from -2^63 to 2^64 - 1 stay exact, larger ones are refused.
-   * @throws LaneError `NOT_STARTED` before {@link start}, because the wait would never end.
+   * @throws LaneError `NOT_STARTED` before {@link start}, because the wait would never end; `WOULD_BLOCK` when this thread
+   * itself must run a handler before the result can come.
    */
   submit(laneId: string, commandType: string, payload?: string | null, options?: SubmitOptions | null): string;
 
   /**
-   * Submits a command that returns its payload, also before {@link start}. Never blocks: in a lane that is full and says
-   * `wait`, the command waits for room, and its handle is here at once.
+   * Submits a command, also before {@link start}. Never blocks: in a lane that is full and says `wait`, the command waits for
+   * room, and its handle is here at once.
+   *
+   * With a handler for its type, payload and result are whatever the handler takes and returns. Without one at this moment,
+   * both are JSON text.
    *
    * @throws LaneError when the command is refused, such as `LANE_FULL` or `DUPLICATE`.
    */
-  enqueue(
+  enqueue<Out = string>(
     laneId: string,
     commandType: string,
     payload?: string | null,
     options?: SubmitOptions | null,
-  ): CommandHandle;
+  ): CommandHandle<Out>;
+  enqueue<Out = any, In = unknown>(
+    laneId: string,
+    commandType: string,
+    payload: In,
+    options?: SubmitOptions | null,
+  ): CommandHandle<Out>;
 
   /**
-   * Submits commands in their order, with no other command in between. Never blocks. One answer per command: a refused
-   * one does not keep the others out.
+   * Submits commands in their order, with no other command in between, each as {@link enqueue} does. Never blocks. One answer
+   * per command: a refused one does not keep the others out.
    *
    * @throws TypeError when a command is not one; then none is submitted.
    */
-  submitMany(laneId: string, commands: readonly BatchCommand[]): (CommandHandle | LaneError)[];
+  submitMany<Out = string>(laneId: string, commands: readonly BatchCommand[]): (CommandHandle<Out> | LaneError)[];
+  submitMany<Out = any, In = unknown>(
+    laneId: string,
+    commands: readonly BatchCommand<In>[],
+  ): (CommandHandle<Out> | LaneError)[];
 
   /** Cancels the command with this id; false when there is none to cancel. See {@link CommandHandle.cancel}. */
   cancel(id: string): boolean;
@@ -544,6 +497,15 @@ export class Lane {
   /** As {@link subscribe}, for events with one of these keys. */
   subscribeFiltered(keys: readonly string[], callback: EventCallback): Subscription;
 
+  /**
+   * Events from now on for `for await`, up to and including `queue.shutdown.complete`; with `keys`, only those.
+   *
+   * They wait until they are asked for. When more than 32,768 wait, the oldest are lost, and `queue.events.lagged` says how
+   * many (`payload.missed`). A slow reader slows nothing. An iteration does not keep the process alive, except between
+   * {@link shutdown} and the last event.
+   */
+  events(options?: { keys?: readonly string[] | undefined }): AsyncIterableIterator<IteratedEvent>;
+
   /** What waits and what runs. */
   stats(): QueueStats;
 
@@ -562,10 +524,21 @@ export class Lane {
    * Waits until nothing waits or runs. **Blocks** the JavaScript thread; {@link drainAsync} does not.
    *
    * @param timeoutMs milliseconds from 0 to 4294967295.
-   * @throws LaneError `TIMEOUT` when the time is up; work goes on.
+   * @throws LaneError `TIMEOUT` when the time is up; work goes on. `WOULD_BLOCK` when this thread itself must run a handler
+   * before that.
    */
   drain(timeoutMs: number): void;
 
   /** As {@link drain}, without blocking: rejects with `TIMEOUT` when the time is up. */
   drainAsync(timeoutMs: number): Promise<void>;
+
+  /** `await using lane = ...`: {@link shutdown}, and then waits until what was accepted has run. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+declare global {
+  interface SymbolConstructor {
+    /** Older libraries do not declare it, and older versions of Node do not have it. */
+    readonly asyncDispose: unique symbol;
+  }
 }

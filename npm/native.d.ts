@@ -41,6 +41,33 @@ export declare class NativeHandle {
 
 /** A set of lanes. The typed entry wraps it in `Lane`. */
 export declare class NativeLane {
+  /** Submits a command that JavaScript knows by `token`, and does not wait. Without a payload JavaScript keeps it. */
+  enqueueHosted(laneId: string, command: NativeCommand, token: number): NativeHandle
+  /** Submits commands in their order, as `enqueueHosted`. */
+  submitManyHosted(laneId: string, commands: Array<NativeCommand>, tokens: Array<number>): Array<NativeAnswer>
+  /**
+   * Submits a command on behalf of a running one, which lends it its slots until it has settled. What becomes of it is
+   * told later, a refusal too.
+   */
+  submitChild(call: number, laneId: string, command: NativeCommand, token: number): void
+  /** A call has a result that leaves JavaScript. */
+  finishJson(call: number, result?: string | undefined | null): void
+  /** A call has failed. Returns the text of its error. `code` is that of the `LaneError` that was thrown, if it was one. */
+  fail(call: number, code: string | undefined | null, message: string): string
+  /** What is known of an attempt; left out when it has ended. */
+  facts(call: number): NativeFacts | null
+  /** Why an attempt was asked to stop, if it was. */
+  stopReason(call: number): number | null
+  /** Has JavaScript told when the attempt is asked to stop. */
+  watch(call: number): void
+  /** Tells how far an attempt is, as JSON text. */
+  reportProgress(call: number, progress?: string | undefined | null): void
+  /** Hands out a part of a result, as JSON text. */
+  emitChunk(call: number, chunk?: string | undefined | null): void
+  /** Shows that an attempt gets on. */
+  heartbeat(call: number): void
+  /** Corrects what an attempt was charged. */
+  settleCost(call: number, cost: number): void
   /** Cancels the command with this id; false when there is none to cancel. */
   cancel(id: string): boolean
   /** Cancels every command of a lane; returns how many. */
@@ -68,6 +95,20 @@ export declare class NativeLane {
    * left, as JSON text.
    */
   shutdownWithin(timeoutMs: number): Promise<NativeOutcome>
+  /**
+   * Makes this JavaScript thread the place where handlers run. `wake` is called when there is something to take with
+   * `exchange`.
+   */
+  host(wake: () => void): void
+  /** The number of a lane and a command type in the records of `exchange`; left out when there are too many. */
+  kind(laneId: string, commandType: string): number | null
+  /** Commands of this type are run by JavaScript from now on, or no longer. */
+  setHandled(commandType: string, isHandled: boolean): void
+  /**
+   * Takes the records of `inbox`, lets the queue act on them, and fills `outbox` with records. Returns their texts. The
+   * second number of `outbox` says whether there are more.
+   */
+  exchange(inbox: Float64Array, outbox: Uint8Array): Array<string> | null
   /** The given lanes, or the six default lanes when `configs` is left out. */
   constructor(configs?: Array<NativeLaneConfig> | undefined | null, dlqSize?: number | undefined | null, maxConcurrency?: number | undefined | null, limiters?: Array<NativeLimiter> | undefined | null, clock?: NativeClock | undefined | null, inline?: boolean | undefined | null, log?: NativeLog | undefined | null)
   /** Begins to run what was submitted. */
@@ -161,6 +202,18 @@ export interface NativeEvent {
   payload: string
   /** When it happened, RFC 3339. */
   timestamp: string
+}
+
+/** What a handler may want to know of its attempt. */
+export interface NativeFacts {
+  /** The command's id. */
+  id: string
+  /** The id of its lane. */
+  laneId: string
+  /** JSON text of an object. */
+  metadata: string
+  /** How long the attempt may still take; left out without a limit. */
+  timeLeftMs?: number
 }
 
 /** One lane, as the typed entry hands it over: types are checked, ranges are not. */

@@ -4,12 +4,23 @@
  * Every failure of a lane or a command. `code` says what kind, in the same words in all languages of a3s-lane.
  */
 class LaneError extends Error {
-  constructor(message, code) {
+  constructor(message, code, options) {
     super(message);
     this.code = code;
+    // By hand: Node 16.0 to 16.8 do not know the option.
+    if (options !== undefined && options !== null && 'cause' in options) hidden(this, 'cause', options.cause);
+  }
+
+  /** An error that stops retries: the command fails for good at this attempt. */
+  static unrecoverable(message, options) {
+    return new LaneError(message, 'UNRECOVERABLE', options);
   }
 }
-Object.defineProperty(LaneError.prototype, 'name', { value: 'LaneError', configurable: true, writable: true });
+hidden(LaneError.prototype, 'name', 'LaneError');
+
+function hidden(object, name, value) {
+  Object.defineProperty(object, name, { value, configurable: true, writable: true });
+}
 
 /** The native half's codes look like this; Node-API's own, such as `StringExpected`, do not. */
 const OWN_CODE = /^[A-Z][A-Z_]*$/;
@@ -19,9 +30,14 @@ function native(work) {
   try {
     return work();
   } catch (error) {
-    if (error instanceof Error && OWN_CODE.test(error.code)) throw new LaneError(error.message, error.code);
-    throw error;
+    throw translated(error);
   }
+}
+
+/** An error of the native half as the user sees it. */
+function translated(error) {
+  const own = error instanceof Error && !(error instanceof LaneError) && OWN_CODE.test(error.code);
+  return own ? new LaneError(error.message, error.code) : error;
 }
 
 /** The value of an outcome of asynchronous native work; an outcome with a code is a rejection. */
@@ -31,4 +47,13 @@ async function settled(promise) {
   return outcome.value;
 }
 
-module.exports = { LaneError, native, settled };
+/** The text of whatever was thrown. */
+function messageOf(thrown) {
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown);
+  } catch {
+    return 'an error that cannot be told as text';
+  }
+}
+
+module.exports = { LaneError, messageOf, native, settled, translated };

@@ -44,25 +44,31 @@ class Reports {
 /** One submitted command. */
 class CommandHandle {
   #native;
+  #slot;
+  /** Whoever holds a handle keeps what runs its command. */
+  #bridge;
 
-  constructor(handle) {
+  /** `slot` is where the result of a command is that a handler runs; the result of others is JSON text. */
+  constructor(handle, bridge, slot) {
     this.#native = handle;
+    this.#bridge = bridge;
+    this.#slot = slot;
   }
 
   get id() {
-    return native(() => this.#native.id());
+    return this.#ask((handle) => handle.id());
   }
 
   get laneId() {
-    return native(() => this.#native.laneId());
+    return this.#ask((handle) => handle.laneId());
   }
 
   get status() {
-    return native(() => this.#native.status());
+    return this.#ask((handle) => handle.status());
   }
 
   async result() {
-    return settled(native(() => this.#native.result()));
+    return this.#slot === undefined ? settled(this.#ask((handle) => handle.result())) : this.#slot.result();
   }
 
   /** Makes `await handle` the same as `await handle.result()`. */
@@ -71,19 +77,31 @@ class CommandHandle {
   }
 
   cancel() {
-    return native(() => this.#native.cancel());
+    return this.#ask((handle) => handle.cancel());
   }
 
   explain() {
-    return parse(native(() => this.#native.explain()));
+    return parse(this.#ask((handle) => handle.explain()));
   }
 
   progress() {
-    return new Reports(native(() => this.#native.progress()), (text) => text);
+    const read = this.#slot === undefined ? (text) => text : JSON.parse;
+    return new Reports(this.#ask((handle) => handle.progress()), read);
   }
 
   chunks() {
-    return new Reports(native(() => this.#native.chunks()), JSON.parse);
+    return new Reports(this.#ask((handle) => handle.chunks()), JSON.parse);
+  }
+
+  /** The partial results alone, as values. */
+  [Symbol.asyncIterator]() {
+    return new Reports(this.#ask((handle) => handle.chunks()), (text) => JSON.parse(JSON.parse(text).value));
+  }
+
+  /** Asks the native half, which learns first of what was submitted before. */
+  #ask(work) {
+    if (this.#bridge !== undefined) this.#bridge.push();
+    return native(() => work(this.#native));
   }
 
   [inspect.custom](depth, options) {
@@ -93,8 +111,8 @@ class CommandHandle {
 }
 
 /** What became of one of many commands. */
-function answered({ handle, code, message }) {
-  return code === undefined ? new CommandHandle(handle) : new LaneError(message, code);
+function answered({ handle, code, message }, bridge, slot) {
+  return code === undefined ? new CommandHandle(handle, bridge, slot) : new LaneError(message, code);
 }
 
 module.exports = { CommandHandle, answered };

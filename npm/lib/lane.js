@@ -1,8 +1,10 @@
 'use strict';
 
 const { NativeLane } = require('../native.js');
+const { Bridge } = require('./bridge.js');
 const check = require('./check.js');
 const { native, settled } = require('./error.js');
+const { Events } = require('./events.js');
 const { CommandHandle, answered } = require('./handle.js');
 const { parse } = require('./json.js');
 const settings = require('./settings.js');
@@ -14,8 +16,12 @@ const CONFIGS = Symbol('configs');
 /** How `testing` hands over what a lane of a test does differently. */
 const HOOKS = Symbol('hooks');
 
-/** The native half of each `Lane`. */
+/** The longest time that the native half takes. */
+const LONGEST_MS = 4294967295;
+
+/** The native half of each `Lane`, and what runs its handlers, once it has one. */
 const natives = new WeakMap();
+const bridges = new WeakMap();
 
 function nativeOf(lane) {
   const found = natives.get(lane);
@@ -23,18 +29,42 @@ function nativeOf(lane) {
   return found;
 }
 
-/** Submits a command whose arguments were checked. */
-function enqueue(lane, laneId, command) {
-  return new CommandHandle(native(() => nativeOf(lane).enqueue(laneId, command)));
+/** Calls the native half of a lane, which learns first of what was submitted before. */
+function ask(lane, work) {
+  const own = nativeOf(lane);
+  const bridge = bridges.get(lane);
+  if (bridge !== undefined) bridge.push();
+  return native(() => work(own));
 }
 
-/** Submits commands whose arguments were checked. */
+function isHandled(lane, commandType) {
+  const bridge = bridges.get(lane);
+  return bridge !== undefined && bridge.handles(commandType);
+}
+
+/** Submits a command whose arguments were checked, and whose payload and result are text. */
+function enqueue(lane, laneId, command) {
+  const handle = ask(lane, (own) => own.enqueue(laneId, command));
+  return new CommandHandle(handle, bridges.get(lane));
+}
+
+/** Submits such commands. */
 function enqueueMany(lane, laneId, commands) {
-  return native(() => nativeOf(lane).submitMany(laneId, commands)).map(answered);
+  const answers = ask(lane, (own) => own.submitMany(laneId, commands));
+  return answers.map((answer) => answered(answer, bridges.get(lane)));
+}
+
+/** Submits commands that handlers run. */
+function enqueueHandled(lane, laneId, commands) {
+  const bridge = bridges.get(lane);
+  return bridge.enqueueMany(laneId, commands).map(({ answer, slot }) => answered(answer, bridge, slot));
 }
 
 class Lane {
+  /** References to subscriptions and iterators of events. */
   #subscriptions = new Set();
+  #started = false;
+  #ending = false;
 
   constructor(options = {}) {
     const { dlqSize, maxConcurrency, limiters } = settings.laneOptions('options', options);
@@ -51,88 +81,147 @@ class Lane {
   }
 
   start() {
-    native(() => nativeOf(this).start());
+    ask(this, (own) => own.start());
+    this.#resultsMayCome();
+  }
+
+  /** What runs handlers, made when it is first needed. */
+  #bridge() {
+    let bridge = bridges.get(this);
+    if (bridge === undefined) {
+      bridge = new Bridge(nativeOf(this));
+      bridges.set(this, bridge);
+      if (this.#started) bridge.started();
+    }
+    return bridge;
+  }
+
+  /** Before this, waiting for a result would be waiting for ever. */
+  #resultsMayCome() {
+    this.#started = true;
+    const bridge = bridges.get(this);
+    if (bridge !== undefined) bridge.started();
+  }
+
+  handle(commandType, handler) {
+    check.string('commandType', commandType);
+    check.callback('handler', handler);
+    this.#bridge().handle(commandType, handler);
+  }
+
+  removeHandler(commandType) {
+    check.string('commandType', commandType);
+    const bridge = bridges.get(this);
+    return bridge !== undefined && bridge.removeHandler(commandType);
   }
 
   submit(laneId, commandType, payload, options) {
     check.string('laneId', laneId);
     const command = settings.command(commandType, payload, options);
-    return native(() => nativeOf(this).submit(laneId, command));
+    return ask(this, (own) => own.submit(laneId, command));
+  }
+
+  submitAsync(laneId, commandType, payload, options) {
+    // Not `async`, which would make a second promise of each.
+    try {
+      const checked = settings.submission(laneId, commandType, options);
+      const bridge = this.#bridge();
+      return checked === undefined
+        ? bridge.submit(laneId, commandType, payload)
+        : bridge.submitWith(laneId, commandType, payload, checked);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   enqueue(laneId, commandType, payload, options) {
     check.string('laneId', laneId);
-    return enqueue(this, laneId, settings.command(commandType, payload, options));
+    if (!isHandled(this, commandType)) {
+      return enqueue(this, laneId, settings.command(commandType, payload, options));
+    }
+    const checked = settings.submission(laneId, commandType, options);
+    const bridge = bridges.get(this);
+    const { handle, slot } = bridge.enqueue(laneId, commandType, payload, checked);
+    return new CommandHandle(handle, bridge, slot);
   }
 
   submitMany(laneId, commands) {
     check.string('laneId', laneId);
-    return enqueueMany(this, laneId, settings.commands('commands', commands));
+    const checked = settings.commands('commands', commands, (commandType) => isHandled(this, commandType));
+    const answers = [];
+    for (let from = 0, to; from < checked.length; from = to) {
+      const { handled } = checked[from];
+      to = from + 1;
+      while (to < checked.length && checked[to].handled === handled) to += 1;
+      const alike = checked.slice(from, to).map(({ handled: _, ...command }) => command);
+      answers.push(...(handled ? enqueueHandled : enqueueMany)(this, laneId, alike));
+    }
+    return answers;
   }
 
   cancel(id) {
     check.string('id', id);
-    return native(() => nativeOf(this).cancel(id));
+    return ask(this, (own) => own.cancel(id));
   }
 
   cancelLane(laneId) {
     check.string('laneId', laneId);
-    return native(() => nativeOf(this).cancelLane(laneId));
+    return ask(this, (own) => own.cancelLane(laneId));
   }
 
   cancelKey(key) {
     check.string('key', key);
-    return native(() => nativeOf(this).cancelKey(key));
+    return ask(this, (own) => own.cancelKey(key));
   }
 
   pauseLane(laneId) {
     check.string('laneId', laneId);
-    native(() => nativeOf(this).pauseLane(laneId, true));
+    ask(this, (own) => own.pauseLane(laneId, true));
   }
 
   resumeLane(laneId) {
     check.string('laneId', laneId);
-    native(() => nativeOf(this).pauseLane(laneId, false));
+    ask(this, (own) => own.pauseLane(laneId, false));
   }
 
   pauseKey(key) {
     check.string('key', key);
-    native(() => nativeOf(this).pauseKey(key, true));
+    ask(this, (own) => own.pauseKey(key, true));
   }
 
   resumeKey(key) {
     check.string('key', key);
-    native(() => nativeOf(this).pauseKey(key, false));
+    ask(this, (own) => own.pauseKey(key, false));
   }
 
   setLane(config) {
     const checked = settings.laneConfig('config', config);
-    native(() => nativeOf(this).setLane(checked));
+    ask(this, (own) => own.setLane(checked));
   }
 
   removeLane(laneId) {
     check.string('laneId', laneId);
-    native(() => nativeOf(this).removeLane(laneId));
+    ask(this, (own) => own.removeLane(laneId));
   }
 
   setMaxConcurrency(maxConcurrency) {
     if (maxConcurrency !== null) check.number('maxConcurrency', maxConcurrency);
-    native(() => nativeOf(this).setMaxConcurrency(maxConcurrency));
+    ask(this, (own) => own.setMaxConcurrency(maxConcurrency));
   }
 
   setLimiter(name, limiter) {
     check.string('name', name);
     const checked = settings.limiter('limiter', name, limiter);
-    native(() => nativeOf(this).setLimiter(checked));
+    ask(this, (own) => own.setLimiter(checked));
   }
 
   explain(id) {
     check.string('id', id);
-    return parse(native(() => nativeOf(this).explain(id)));
+    return parse(ask(this, (own) => own.explain(id)));
   }
 
   snapshot() {
-    return parse(native(() => nativeOf(this).snapshot()));
+    return parse(ask(this, (own) => own.snapshot()));
   }
 
   subscribe(callback) {
@@ -143,26 +232,44 @@ class Lane {
     return this.#subscribe(callback, check.strings('keys', keys));
   }
 
+  events(options = {}) {
+    const { keys } = settings.eventOptions('options', options);
+    const events = new Events((wake) => nativeOf(this).subscribe(wake, keys));
+    // Weakly: one that nobody reads any more must not be kept.
+    this.#remember(new WeakRef(events), events);
+    return events;
+  }
+
   #subscribe(callback, keys) {
     check.callback('callback', callback);
     const subscription = new Subscription((wake) => nativeOf(this).subscribe(wake, keys), callback);
-    for (const known of this.#subscriptions) if (known.closed) this.#subscriptions.delete(known);
-    this.#subscriptions.add(subscription);
+    this.#remember({ deref: () => subscription }, subscription);
     return subscription;
   }
 
+  #remember(reference, subscription) {
+    for (const known of this.#subscriptions) {
+      const other = known.deref();
+      if (other === undefined || other.closed) this.#subscriptions.delete(known);
+    }
+    this.#subscriptions.add(reference);
+    if (this.#ending) subscription._hold();
+  }
+
   stats() {
-    return native(() => nativeOf(this).stats());
+    return ask(this, (own) => own.stats());
   }
 
   shutdown() {
-    native(() => nativeOf(this).shutdown());
+    ask(this, (own) => own.shutdown());
+    this.#resultsMayCome();
     this.#holdSubscriptions();
   }
 
   async shutdownWithin(timeoutMs) {
     check.number('timeoutMs', timeoutMs);
-    const ended = native(() => nativeOf(this).shutdownWithin(timeoutMs));
+    const ended = ask(this, (own) => own.shutdownWithin(timeoutMs));
+    this.#resultsMayCome();
     this.#holdSubscriptions();
     const report = parse(await settled(ended));
     return { ...report, isClean: report.stopped.length === 0 && report.pending.length === 0 };
@@ -170,18 +277,36 @@ class Lane {
 
   /** From here on the end of the events is in sight: worth waiting for. */
   #holdSubscriptions() {
-    for (const subscription of this.#subscriptions) subscription._hold();
+    this.#ending = true;
+    for (const known of this.#subscriptions) {
+      const subscription = known.deref();
+      if (subscription !== undefined) subscription._hold();
+    }
   }
 
   drain(timeoutMs) {
     check.number('timeoutMs', timeoutMs);
-    native(() => nativeOf(this).drain(timeoutMs));
+    ask(this, (own) => own.drain(timeoutMs));
   }
 
   async drainAsync(timeoutMs) {
     check.number('timeoutMs', timeoutMs);
-    await settled(native(() => nativeOf(this).drainAsync(timeoutMs)));
+    await settled(ask(this, (own) => own.drainAsync(timeoutMs)));
   }
+}
+
+/** `await using lane = ...`, where the language has it: what was accepted runs to its end. */
+if (Symbol.asyncDispose !== undefined) {
+  Object.defineProperty(Lane.prototype, Symbol.asyncDispose, {
+    async value() {
+      // In a queue that was never started nothing runs to its end.
+      if (!this.snapshot().started) await this.shutdownWithin(0);
+      this.shutdown();
+      await this.drainAsync(LONGEST_MS);
+    },
+    configurable: true,
+    writable: true,
+  });
 }
 
 /** A lane for tests: `configs` are unchecked, `hooks` are checked. */

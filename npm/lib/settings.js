@@ -136,17 +136,36 @@ function command(commandType, payload, options) {
   };
 }
 
-const entryFields = shape({ commandType: string }, { payload: string, options: submitOptions });
+/** What `events` is asked for. */
+const eventOptions = shape({}, { keys: strings });
 
-/** The commands of `submitMany`. */
-const commands = listOf(entryFields);
+/** The options of a command that is submitted, or `undefined`. */
+function submission(laneId, commandType, options) {
+  string('laneId', laneId);
+  string('commandType', commandType);
+  return optional(submitOptions, 'options', options);
+}
+
+const textEntry = shape({ commandType: string }, { payload: string, options: submitOptions });
+const entry = shape({ commandType: string }, { payload: (_, payload) => payload, options: submitOptions });
+
+/** The commands of `submitMany`. Those that a handler runs have any payload, others have text. */
+function commands(name, value, isHandled) {
+  return array(name, value).map((each, index) => {
+    const handled = typeof each === 'object' && each !== null && isHandled(each.commandType);
+    const checked = (handled ? entry : textEntry)(`${name}[${index}]`, each);
+    return { ...checked, handled };
+  });
+}
 
 module.exports = {
   command,
   commands,
+  eventOptions,
   laneConfig,
   laneConfigs: listOf(laneConfig),
   laneOptions,
   limiter,
+  submission,
   submitOptions,
 };

@@ -6,6 +6,19 @@ const { LaneError, native } = require('./error.js');
 const live = new Set();
 let flushesAtExit = false;
 
+/** Has `subscription` flushed when the process is about to end. */
+function flushAtExit(subscription) {
+  live.add(subscription);
+  if (!flushesAtExit) {
+    flushesAtExit = true;
+    process.on('beforeExit', flush);
+  }
+}
+
+function forget(subscription) {
+  live.delete(subscription);
+}
+
 /**
  * The event loop has nothing left to do. A live subscription alone does not keep the process alive, but what already
  * happened is still told.
@@ -28,11 +41,7 @@ class Subscription {
     this.#callback = callback;
     const wake = this.#wake();
     this.#native = native(() => open(wake));
-    live.add(this);
-    if (!flushesAtExit) {
-      flushesAtExit = true;
-      process.on('beforeExit', flush);
-    }
+    flushAtExit(this);
   }
 
   /** Whether no further call of the callback will come. */
@@ -97,8 +106,8 @@ class Subscription {
   #finish() {
     this.#closed = true;
     this.#events.length = 0;
-    live.delete(this);
+    forget(this);
   }
 }
 
-module.exports = { Subscription };
+module.exports = { Subscription, flushAtExit, forget };

@@ -55,6 +55,10 @@ test('the generated loader knows each platform package', () => {
   assert.ok(!loader.includes(root), 'the loader names a folder of this machine');
 });
 
+const LIBRARY = ['alive', 'bridge', 'check', 'context', 'error', 'events', 'handle', 'json', 'lane', 'settings', 'slot', 'subscription'].map(
+  (name) => `${name}.js`,
+);
+
 test('the package holds its entry, its types and nothing else', () => {
   const modules = path.join(installed(), 'node_modules', '@a3s-lab');
   assert.deepEqual(fs.readdirSync(modules).sort(), ['lane', path.basename(built().name)]);
@@ -65,9 +69,9 @@ test('the package holds its entry, its types and nothing else', () => {
         entry.isDirectory() ? list(path.join(folder, entry.name)).map((name) => `${entry.name}/${name}`) : [entry.name],
       );
   const expected = ['LICENSE', 'README.md', 'package.json'];
-  const entry = ['index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'native.d.ts', 'native.js'];
+  const entry = ['index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'native.d.ts', 'native.js', 'settings.d.ts'];
   entry.push('testing.d.mts', 'testing.d.ts', 'testing.js', 'testing.mjs');
-  entry.push(...['check.js', 'error.js', 'handle.js', 'json.js', 'lane.js', 'settings.js', 'subscription.js'].map((name) => `lib/${name}`));
+  entry.push(...LIBRARY.map((name) => `lib/${name}`));
   expected.push(...entry.map((name) => `npm/${name}`));
   assert.deepEqual(list(path.join(modules, 'lane')).sort(), expected.sort());
   assert.deepEqual(

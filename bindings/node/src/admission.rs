@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use a3s_lane::{CommandHandle, LaneError};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::fault::Fault;
@@ -98,9 +99,13 @@ impl Ticket {
         })
     }
 
+    pub(crate) async fn result(&self) -> Result<Value, Fault> {
+        Ok(self.handle().await?.result().await?)
+    }
+
     /// The command's result as JSON text.
     pub(crate) async fn text(&self) -> Result<String, Fault> {
-        Ok(self.handle().await?.result().await?.to_string())
+        Ok(self.result().await?.to_string())
     }
 
     /// Cancels the command; false when its outcome is already decided.

@@ -31,6 +31,14 @@ impl Fault {
         }
     }
 
+    /// The call would block the thread that must run what it waits for.
+    pub(crate) fn would_block(message: impl Into<String>) -> Self {
+        Self {
+            code: "WOULD_BLOCK",
+            message: message.into(),
+        }
+    }
+
     /// An argument other than a setting is out of its range.
     pub(crate) fn invalid_argument(message: impl Into<String>) -> Self {
         Self {
@@ -129,6 +137,6 @@ mod tests {
                 marked &= !line.starts_with("pub ") && !line.starts_with("impl ");
             }
         }
-        assert_eq!(exported, 36, "the number of exported functions");
+        assert_eq!(exported, 52, "the number of exported functions");
     }
 }

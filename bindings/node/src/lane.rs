@@ -1,6 +1,7 @@
 //! The native object behind the JavaScript class `Lane`.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use napi::bindgen_prelude::{Function, Object};
@@ -68,8 +69,10 @@ impl NativeLane {
     pub fn submit(&self, lane_id: String, command: NativeCommand) -> Result<String, Code> {
         guard(|| {
             let is_plain = command.options.is_none();
-            let command = command.prepare()?;
+            let command_type = command.command_type.clone();
+            let command = self.queue.prepare(&lane_id, command)?;
             self.queue.refuse_endless_wait()?;
+            self.queue.refuse_to_block(&lane_id, &command_type)?;
             if is_plain {
                 let receipt = runtime()?.block_on(self.queue.submit(&lane_id, command.body))?;
                 return runtime()?.block_on(receipt.text());
@@ -83,7 +86,9 @@ impl NativeLane {
     #[napi]
     pub fn enqueue(&self, lane_id: String, command: NativeCommand) -> Result<NativeHandle, Code> {
         guard(|| {
-            let ticket = self.queue.enqueue(&lane_id, command.prepare()?)?;
+            let ticket = self
+                .queue
+                .enqueue(&lane_id, self.queue.prepare(&lane_id, command)?)?;
             Ok(NativeHandle::new(&self.queue, ticket))
         })
     }
@@ -96,7 +101,8 @@ impl NativeLane {
         commands: Vec<NativeCommand>,
     ) -> Result<Vec<NativeAnswer>, Code> {
         guard(|| {
-            let commands = commands.into_iter().map(NativeCommand::prepare).collect();
+            let prepare = |command| self.queue.prepare(&lane_id, command);
+            let commands = commands.into_iter().map(prepare).collect();
             let answers = self.queue.enqueue_many(&lane_id, commands)?.into_iter();
             Ok(answers
                 .map(|answer| NativeAnswer::new(&self.queue, answer))
@@ -146,7 +152,8 @@ impl NativeLane {
     #[napi]
     pub fn shutdown(&self) -> Result<(), Code> {
         guard(|| {
-            runtime()?.block_on(self.queue.manager()?.shutdown());
+            let (runtime, manager) = (runtime()?, self.queue.manager()?);
+            self.queue.within(|| runtime.block_on(manager.shutdown()));
             Ok(())
         })
     }
@@ -156,6 +163,7 @@ impl NativeLane {
     pub fn drain(&self, timeout_ms: f64) -> Result<(), Code> {
         guard(|| {
             let limit = millis("timeoutMs", timeout_ms).map_err(Fault::invalid_argument)?;
+            self.queue.refuse_to_drain()?;
             runtime()?.block_on(self.queue.manager()?.drain(limit))?;
             Ok(())
         })
@@ -172,5 +180,15 @@ impl NativeLane {
                 Ok(None)
             })
         })
+    }
+}
+
+impl Drop for NativeLane {
+    /// Nobody will look at the queue from JavaScript any more.
+    fn drop(&mut self) {
+        if let Some(bridge) = self.queue.hosted() {
+            // Runs in Node's garbage collector.
+            let _ = catch_unwind(AssertUnwindSafe(|| bridge.close()));
+        }
     }
 }

@@ -8,11 +8,16 @@
 )]
 
 mod admission;
+mod attempts;
+mod bridge;
+mod calls;
 mod config;
 mod control;
 mod event;
+mod exchange;
 mod fault;
 mod handle;
+mod hosted;
 mod lane;
 mod lanes;
 mod limit;
@@ -25,5 +30,6 @@ mod reports;
 mod retry;
 mod runtime;
 mod scripted;
+mod signal;
 mod subscription;
 mod testing;

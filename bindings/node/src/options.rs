@@ -80,12 +80,17 @@ pub(crate) struct Prepared {
 }
 
 impl NativeCommand {
-    /// A fault when the text is not JSON or no script, or when an option is wrong.
-    pub(crate) fn prepare(self) -> Result<Prepared, Fault> {
+    /// A fault when the text is not JSON or no script, or when an option is wrong. `hosted` makes the command of a type and
+    /// a payload where a JavaScript thread may run it.
+    pub(crate) fn prepare(
+        self,
+        hosted: Option<impl FnOnce(&str, Value) -> Box<dyn Command>>,
+    ) -> Result<Prepared, Fault> {
         let payload = payload::parse(self.payload.as_deref())?;
-        let body: Box<dyn Command> = match self.scripted {
-            Some(true) => Box::new(ScriptedCommand::from_json(self.command_type, &payload)?),
-            _ => Box::new(JsonCommand::new(self.command_type, payload)),
+        let body: Box<dyn Command> = match (self.scripted, hosted) {
+            (Some(true), _) => Box::new(ScriptedCommand::from_json(self.command_type, &payload)?),
+            (_, Some(hosted)) => hosted(&self.command_type, payload),
+            (_, None) => Box::new(JsonCommand::new(self.command_type, payload)),
         };
         let options = self.options.unwrap_or_default();
         Ok(Prepared {

@@ -1,8 +1,8 @@
 //! A queue manager and what the bindings must know besides it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use a3s_lane::{
     Command, EventEmitter, LaneError, Overflow, QueueManager, QueueManagerBuilder, lane_ids,
@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::admission::{Submitting, Ticket};
+use crate::bridge::Bridge;
 use crate::config::{LaneSettings, NativeLaneConfig};
 use crate::fault::Fault;
 use crate::lanes::Lanes;
@@ -36,6 +37,8 @@ pub(crate) struct Queue {
     pub(crate) inline: bool,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) lanes: Lanes,
+    /// The JavaScript thread as a place where handlers run, once somebody wants it to be one.
+    bridge: OnceLock<Arc<Bridge>>,
 }
 
 /// What is not about one lane.
@@ -83,7 +86,40 @@ impl Queue {
             inline: totals.hooks.inline,
             subscriptions: Subscriptions::default(),
             lanes,
+            bridge: OnceLock::new(),
         })
+    }
+
+    /// Whether this thread must run something before commands of these types can have run.
+    pub(crate) fn needs_this_thread<'a>(&self, types: impl IntoIterator<Item = &'a str>) -> bool {
+        self.hosted().is_some_and(|bridge| {
+            bridge.calls.count() > 0
+                || bridge.kinds.is_busy(None)
+                || types.into_iter().any(|name| bridge.kinds.is_handled(name))
+        })
+    }
+
+    pub(crate) fn set_bridge(&self, bridge: Arc<Bridge>) -> Result<(), Fault> {
+        let known = self.bridge.set(bridge);
+        known.map_err(|_| LaneError::QueueError("a thread hosts the queue already".into()).into())
+    }
+
+    /// An error before [`set_bridge`](Self::set_bridge).
+    pub(crate) fn bridge(&self) -> Result<&Arc<Bridge>, Fault> {
+        self.hosted()
+            .ok_or_else(|| LaneError::QueueError("no thread hosts the queue".into()).into())
+    }
+
+    pub(crate) fn hosted(&self) -> Option<&Arc<Bridge>> {
+        self.bridge.get()
+    }
+
+    /// Calls `call` on the JavaScript thread. What it starts there begins without a wake-up.
+    pub(crate) fn within<T>(&self, call: impl FnOnce() -> T) -> T {
+        match self.hosted() {
+            Some(bridge) => bridge.within(call),
+            None => call(),
+        }
     }
 
     pub(crate) fn manager(&self) -> Result<&QueueManager, Fault> {
@@ -98,12 +134,14 @@ impl Queue {
         work: impl FnOnce(&QueueManager) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let _inside = runtime()?.enter();
-        work(self.manager()?)
+        let manager = self.manager()?;
+        self.within(|| work(manager))
     }
 
     /// Starts the queue; waits only for the start itself.
     pub(crate) fn start(&self) -> Result<(), Fault> {
-        runtime()?.block_on(self.manager()?.start())?;
+        let (runtime, manager) = (runtime()?, self.manager()?);
+        self.within(|| runtime.block_on(manager.start()))?;
         self.started.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -141,6 +179,7 @@ impl Queue {
             mut options,
             mut id,
         } = command;
+        let is_inline = self.inline && !self.needs_this_thread([body.command_type()]);
         if id.is_none() && self.lanes.waits(lane_id) {
             // The handle has an id before the core can give one.
             let drawn = Uuid::new_v4().to_string();
@@ -152,9 +191,10 @@ impl Queue {
             let submitted = queue.manager()?.submit_with(&lane, body, options).await;
             submitted.map_err(|refused| LaneError::from(refused).into())
         });
-        let ticket = match self.inline {
+        let (id, lane) = (id.unwrap_or_default(), lane_id.to_owned());
+        let ticket = match is_inline {
             true => runtime()?.block_on(submitting).map(Ticket::In),
-            false => Ticket::submit(submitting, id.unwrap_or_default(), lane_id.to_owned()),
+            false => self.within(|| Ticket::submit(submitting, id, lane)),
         };
         self.subscriptions.collect();
         ticket
@@ -166,7 +206,8 @@ impl Queue {
         lane_id: &str,
         commands: Vec<Result<Prepared, Fault>>,
     ) -> Result<Vec<Result<Ticket, Fault>>, Fault> {
-        if self.lanes.waits(lane_id) {
+        let types = commands.iter().flatten().map(|it| it.body.command_type());
+        if self.lanes.waits(lane_id) || (self.inline && self.needs_this_thread(types)) {
             // Each waits by itself, and has its handle meanwhile.
             let answers = commands.into_iter();
             return Ok(answers
@@ -179,8 +220,10 @@ impl Queue {
             .map(|command| command.map(|it| accepted.push((it.body, it.options))))
             .collect();
         let submitting = self.manager()?.submit_many(lane_id, accepted);
+        let runtime = runtime()?;
         // No command of this lane waits, so this does not block.
-        let mut submitted = runtime()?.block_on(submitting).into_iter();
+        let submitted = self.within(|| runtime.block_on(submitting));
+        let mut submitted = submitted.into_iter();
         self.subscriptions.collect();
         let answers = answers.into_iter().map(|answer| {
             answer?;
@@ -265,12 +308,16 @@ impl Drop for Queue {
 pub(crate) struct Receipt(oneshot::Receiver<a3s_lane::Result<Value>>);
 
 impl Receipt {
-    /// The result as JSON text.
-    pub(crate) async fn text(self) -> Result<String, Fault> {
+    pub(crate) async fn value(self) -> Result<Value, Fault> {
         let result = self
             .0
             .await
             .map_err(|_| LaneError::QueueError("the queue ended before the command".into()))?;
-        Ok(result?.to_string())
+        Ok(result?)
+    }
+
+    /// The result as JSON text.
+    pub(crate) async fn text(self) -> Result<String, Fault> {
+        Ok(self.value().await?.to_string())
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -140,6 +141,14 @@ impl NativeSubscription {
                 Ok(None)
             })
         })
+    }
+}
+
+impl Drop for NativeSubscription {
+    /// Nobody can take the events any more.
+    fn drop(&mut self) {
+        // Runs in Node's garbage collector.
+        let _ = catch_unwind(AssertUnwindSafe(|| lock(&self.shared).close()));
     }
 }
 

@@ -5,11 +5,14 @@ import lanes, { Lane, LaneError } from '@a3s-lab/lane';
 import type {
   BatchCommand,
   Chunk,
+  CommandContext,
   CommandHandle,
   CommandSnapshot,
   CommandStatus,
   EventCallback,
   Explanation,
+  Handler,
+  IteratedEvent,
   Jitter,
   LaneConfig,
   LaneErrorCode,
@@ -26,6 +29,8 @@ import type {
   RetryPolicy,
   ShutdownReport,
   Snapshot,
+  StopReason,
+  StopSignal,
   SubmitOptions,
   Subscription,
   Unique,
@@ -220,6 +225,76 @@ lane.shutdownWithin(1).then((report) => {
   return report.isClean || left.map(({ commandId, commandType, laneId, attempts }) => [commandId, commandType, laneId, attempts]);
 });
 
+same<void, ReturnType<typeof lane.handle>>(true);
+lane.handle('plain', () => 1);
+lane.handle('untyped', async (payload, ctx) => {
+  same<CommandContext, typeof ctx>(true);
+  return payload.anything;
+});
+lane.handle<{ id: number }, string>('typed', async ({ id }, ctx) => {
+  same<number, typeof id>(true);
+  same<string, typeof ctx.id>(true);
+  same<number, typeof ctx.attempt>(true);
+  same<Date | null, typeof ctx.deadline>(true);
+  same<number | null, typeof ctx.timeLeftMs>(true);
+  same<StopReason | undefined, typeof ctx.stopReason>(true);
+  same<StopSignal, typeof ctx.signal>(true);
+  const aborted: boolean = ctx.signal.aborted;
+  ctx.signal.addEventListener('abort', () => console.log(ctx.signal.reason, aborted, ctx.metadata['user']));
+  ctx.progress({ any: 'value' });
+  ctx.emit(1);
+  ctx.heartbeat();
+  ctx.settleCost(5);
+  same<Promise<number>, ReturnType<typeof child>>(true);
+  const child = () => ctx.submitChild<number>(ctx.laneId, 'typed', { id }, everything);
+  return String(await child());
+});
+// @ts-expect-error its result is a string
+lane.handle<number, string>('wrong', (n) => n);
+// @ts-expect-error its payload is a number
+lane.handle<number, string>('wrong', (n: string) => n);
+// @ts-expect-error a function is wanted
+lane.handle('wrong', 'x');
+lane.handle('wrong', (_, ctx) => {
+  // @ts-expect-error an attempt has its number for ever
+  ctx.attempt = 2;
+  // @ts-expect-error a cost is a number
+  ctx.settleCost('5');
+});
+const handler: Handler<string, number> = (text) => Promise.resolve(text.length);
+lane.handle('length', handler);
+same<boolean, ReturnType<typeof lane.removeHandler>>(true);
+const length: Promise<number> = lane.submitAsync<number, string>('query', 'length', 'text', everything);
+// @ts-expect-error the payload is a string
+lane.submitAsync<number, string>('query', 'length', 5);
+// @ts-expect-error no such option
+lane.submitAsync('query', 'length', 5, { timeout: 1 });
+const typed = lane.enqueue<{ pages: number }>('query', 'typed', { id: 7 });
+same<CommandHandle<{ pages: number }>, typeof typed>(true);
+same<Promise<{ pages: number }>, ReturnType<typeof typed.result>>(true);
+const ofText = lane.enqueue<number>('query', 'length', 'text');
+same<CommandHandle<number>, typeof ofText>(true);
+for (const answer of lane.submitMany<number, { id: number }>('query', [{ commandType: 'typed', payload: { id: 1 } }])) {
+  if (!(answer instanceof LaneError)) same<CommandHandle<number>, typeof answer>(true);
+}
+// @ts-expect-error the payload is a number
+lane.submitMany<number, number>('query', [{ commandType: 'typed', payload: 'x' }]);
+export async function iterate(): Promise<unknown> {
+  for await (const chunk of typed) same<unknown, typeof chunk>(true);
+  for await (const value of typed.progress()) same<unknown, typeof value>(true);
+  for await (const event of lane.events({ keys: ['queue.command.started'] })) {
+    same<IteratedEvent, typeof event>(true);
+    if (event.payload !== null) return [event.key, event.timestamp, event.payload['lane_id']];
+  }
+  for await (const event of lane.events()) return event;
+  // @ts-expect-error keys are a list
+  lane.events({ keys: 'x' });
+  await lane[Symbol.asyncDispose]();
+  return (await typed).pages + (await ofText) + (await length);
+}
+const unrecoverable: LaneError = LaneError.unrecoverable('no', { cause: 1 });
+const caused: unknown = new LaneError('text', 'COMMAND_ERROR', { cause: unrecoverable }).cause;
+
 const callback: EventCallback = (error, event) => {
   same<LaneError | null, typeof error>(true);
   same<LaneEvent, typeof event>(true);
@@ -290,4 +365,4 @@ same<typeof Lane, typeof lanes.Lane>(true);
 same<typeof submitScripted, typeof testing.submitScripted>(true);
 
 declare const console: { log(...values: unknown[]): void };
-export { answers, counts, numbers, result };
+export { answers, caused, counts, numbers, result };

@@ -1,0 +1,426 @@
+'use strict';
+
+// The other half of bindings/node/src/exchange.rs. Commands that JavaScript submits and runs stay here; the native half
+// decides when they run. Both say what they have to say in batches: one call into the native half takes what was submitted
+// and what has ended, and brings what begins, what stops and what has settled. JavaScript is never called from there, except
+// to say that something waits to be taken.
+
+const alive = require('./alive.js');
+const { Call, CommandContext, json } = require('./context.js');
+const { LaneError, messageOf, native, translated } = require('./error.js');
+const settings = require('./settings.js');
+const { Failure, Slot } = require('./slot.js');
+
+/** Numbers of one record. */
+const RECORD = 5;
+// What JavaScript says.
+const SUBMIT = 1;
+const FINISH = 2;
+const ECHO = 3;
+// What it is told.
+const CALL = 1;
+const CALL_JSON = 2;
+const STOP = 3;
+const OVER = 4;
+const COMPLETED = 5;
+const COMPLETED_JSON = 6;
+const FAILED = 7;
+
+/** Records that are taken at once. */
+const BATCH = 256;
+/** What is submitted in one go is said in parts of this size. */
+const PART = 1024;
+/** Batches in one turn of Node's event loop: then timers and sockets have their turn. */
+const BATCHES = 256;
+
+const RESOLVED = Promise.resolve();
+
+/** Where nothing is taken. */
+const NOTHING = Buffer.from(new Float64Array(2).buffer);
+
+class Bridge {
+  #native;
+  #handlers = new Map();
+  /** Lanes and types of commands, by lane and type. */
+  #kinds = new Map();
+  #slots = [];
+  #free = [];
+  #calls = new Map();
+
+  #inbox = new Float64Array(1 + PART * RECORD);
+  #said = 0;
+  #outbox = new Float64Array(2 + BATCH * RECORD);
+  #outboxBytes = Buffer.from(this.#outbox.buffer);
+
+  #scheduled = false;
+  #batches = 0;
+  /** A look at the end of this turn of the event loop is under way. */
+  #ticking = false;
+  /** Somebody waits for so many results. */
+  #awaited = 0;
+  /** Before the start no result can come, and nothing is worth waiting for. */
+  #started = false;
+  #held = false;
+
+  constructor(lane) {
+    this.#native = lane;
+    native(() => lane.host(waker(new WeakRef(this))));
+  }
+
+  // Handlers.
+
+  handle(commandType, handler) {
+    if (!this.#handlers.has(commandType)) native(() => this.#native.setHandled(commandType, true));
+    this.#handlers.set(commandType, handler);
+  }
+
+  removeHandler(commandType) {
+    if (!this.#handlers.delete(commandType)) return false;
+    native(() => this.#native.setHandled(commandType, false));
+    return true;
+  }
+
+  handles(commandType) {
+    return this.#handlers.has(commandType);
+  }
+
+  // Commands.
+
+  /** Submits a command without options, and promises its result. */
+  submit(laneId, commandType, payload) {
+    const kind = this.#kind(laneId, commandType);
+    if (kind.number === -1) return this.submitWith(laneId, commandType, payload);
+    const slot = this.#open(kind, payload);
+    this.#say(SUBMIT, slot.token, kind.number);
+    return slot.result();
+  }
+
+  /** As `submit`, with checked options. */
+  submitWith(laneId, commandType, payload, options) {
+    const { slot } = this.enqueue(laneId, commandType, payload, options);
+    return slot.result();
+  }
+
+  /** Submits a command with checked options; throws when it is refused. */
+  enqueue(laneId, commandType, payload, options) {
+    this.push();
+    const slot = this.#open(this.#kind(laneId, commandType), payload);
+    try {
+      const handle = this.#native.enqueueHosted(laneId, command(slot, options), slot.token);
+      this.schedule();
+      return { handle, slot };
+    } catch (error) {
+      this.#close(slot);
+      throw translated(error);
+    }
+  }
+
+  /** Submits commands with checked options; each answer has a slot if it was accepted. */
+  enqueueMany(laneId, commands) {
+    this.push();
+    const slots = commands.map(({ commandType, payload }) => this.#open(this.#kind(laneId, commandType), payload));
+    const each = slots.map((slot, index) => command(slot, commands[index].options));
+    const tokens = slots.map(({ token }) => token);
+    let answers;
+    try {
+      answers = native(() => this.#native.submitManyHosted(laneId, each, tokens));
+    } catch (error) {
+      for (const slot of slots) this.#close(slot);
+      throw error;
+    }
+    this.schedule();
+    return answers.map((answer, index) => {
+      if (answer.code !== undefined) this.#close(slots[index]);
+      return { answer, slot: slots[index] };
+    });
+  }
+
+  submitChild(call, laneId, commandType, payload, options) {
+    const checked = settings.submission(laneId, commandType, options);
+    this.push();
+    const slot = this.#open(this.#kind(laneId, commandType), payload);
+    try {
+      this.#native.submitChild(call.number, laneId, command(slot, checked), slot.token);
+    } catch (error) {
+      this.#close(slot);
+      throw translated(error);
+    }
+    this.schedule();
+    return slot.result();
+  }
+
+  // The native half.
+
+  /** Calls the native half, which learns first of what was submitted before. */
+  ask(work) {
+    this.push();
+    return native(() => work(this.#native));
+  }
+
+  /** Says what was not said yet. */
+  push() {
+    if (this.#said === 0) return;
+    this.#exchange(NOTHING);
+    this.schedule();
+  }
+
+  /** Says and takes what there is soon: when the JavaScript that runs now has ended. */
+  schedule() {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    if (!this.#ticking) {
+      this.#ticking = true;
+      setImmediate(this.#tick);
+    }
+    this.#batches += 1;
+    if (this.#batches <= BATCHES) RESOLVED.then(this.#flush);
+  }
+
+  /** The end of one turn of the event loop. */
+  #tick = () => {
+    this.#ticking = false;
+    const late = this.#batches > BATCHES;
+    this.#batches = 0;
+    if (late && this.#scheduled) this.#flush();
+    this.#holdWhileNeeded();
+  };
+
+  #flush = () => {
+    this.#scheduled = false;
+    const texts = this.#exchange(this.#outboxBytes);
+    const count = this.#outbox[0];
+    if (this.#outbox[1] !== 0) this.schedule();
+    let failure;
+    for (let at = 2; at < 2 + count * RECORD; at += RECORD) {
+      try {
+        this.#act(at, texts);
+      } catch (error) {
+        // A defect of this package. What follows must not be lost with it.
+        failure = failure || { error };
+      }
+    }
+    if (failure !== undefined) throw failure.error;
+  };
+
+  /** Takes what there is: somebody else has something to tell. */
+  take() {
+    this.#flush();
+    if (this.#ticking) return;
+    this.#ticking = true;
+    setImmediate(this.#tick);
+  }
+
+  #exchange(outbox) {
+    const inbox = this.#inbox;
+    inbox[0] = this.#said;
+    this.#said = 0;
+    return native(() => this.#native.exchange(inbox, outbox));
+  }
+
+  #say(what, first, second) {
+    if (this.#said === PART) this.#exchange(NOTHING);
+    const at = 1 + this.#said * RECORD;
+    this.#inbox[at] = what;
+    this.#inbox[at + 1] = first;
+    this.#inbox[at + 2] = second;
+    this.#said += 1;
+    this.schedule();
+  }
+
+  /** Acts on the record at `at`. */
+  #act(at, texts) {
+    const record = this.#outbox;
+    const first = record[at + 1];
+    switch (record[at]) {
+      case CALL:
+        return this.#begin(first, record[at + 3], this.#slots[record[at + 2]]);
+      case CALL_JSON:
+        return this.#beginJson(first, record[at + 3], record[at + 2], texts, record[at + 4]);
+      case STOP:
+        return this.#stop(first, record[at + 2]);
+      case OVER:
+        return this.#over(first, record[at + 2], texts, record[at + 3]);
+      case COMPLETED: {
+        const slot = this.#settle(first);
+        return slot.complete(record[at + 2] === 0 ? slot.payload : slot.value);
+      }
+      case COMPLETED_JSON:
+        return this.#settle(first).complete(JSON.parse(texts[record[at + 2]]));
+      case FAILED: {
+        const text = record[at + 2];
+        return this.#settle(first).fail(texts[text], texts[text + 1]);
+      }
+    }
+  }
+
+  // Calls.
+
+  #beginJson(number, attempt, token, texts, text) {
+    const known = token < 0 ? undefined : this.#slots[token];
+    if (known !== undefined) return this.#begin(number, attempt, known);
+    // A command that came as text, before its type had a handler: its result leaves as text too.
+    const kind = { bridge: this, laneId: undefined, commandType: texts[text], number: -1 };
+    const slot = new Slot(kind, -1, JSON.parse(texts[text + 1]));
+    this.#begin(number, attempt, slot);
+    slot.emitDestroy();
+  }
+
+  #begin(number, attempt, slot) {
+    const handler = this.#handlers.get(slot.kind.commandType);
+    const call = new Call(this, number, attempt, slot);
+    this.#calls.set(number, call);
+    if (handler === undefined) return this.#echo(call);
+    this.#hold();
+    let result;
+    try {
+      result = slot.runInAsyncScope(handler, undefined, slot.payload, new CommandContext(call));
+    } catch (error) {
+      return this.#failed(call, error);
+    }
+    if (result === null || (typeof result !== 'object' && typeof result !== 'function')) {
+      return this.#finished(call, result);
+    }
+    Promise.resolve(result).then(
+      (value) => this.#finished(call, value),
+      (error) => this.#failed(call, error),
+    );
+  }
+
+  /** The handler was removed after the attempt had begun. */
+  #echo(call) {
+    if (call.slot.isJson) return this.#finished(call, call.slot.payload);
+    this.#calls.delete(call.number);
+    call.over = true;
+    this.#say(ECHO, call.number, 0);
+  }
+
+  #finished(call, value) {
+    if (call.slot.isJson) return this.#finishedJson(call, value);
+    if (!this.#end(call)) return;
+    call.slot.ended(call.number, value);
+    this.#say(FINISH, call.number, 0);
+  }
+
+  #finishedJson(call, value) {
+    if (!this.#end(call)) return;
+    try {
+      const text = json(value);
+      native(() => this.#native.finishJson(call.number, text));
+      this.schedule();
+    } catch (error) {
+      this.#fail(call, error);
+    }
+  }
+
+  #failed(call, thrown) {
+    if (this.#end(call)) this.#fail(call, thrown);
+  }
+
+  #fail(call, thrown) {
+    const code = thrown instanceof LaneError ? String(thrown.code) : undefined;
+    const failure = native(() => this.#native.fail(call.number, code, messageOf(thrown)));
+    call.slot.ended(call.number, new Failure(failure, thrown));
+    this.schedule();
+  }
+
+  /** False when the attempt was over before: nobody wants its result any more. */
+  #end(call) {
+    call.over = true;
+    return this.#calls.delete(call.number);
+  }
+
+  #stop(number, reason) {
+    const call = this.#calls.get(number);
+    if (call !== undefined) call.stop(reason);
+  }
+
+  #over(number, reason, texts, text) {
+    const call = this.#calls.get(number);
+    if (call === undefined) return;
+    this.#calls.delete(number);
+    call.stop(reason, { id: texts[text], laneId: texts[text + 1] });
+  }
+
+  // Slots.
+
+  #kind(laneId, commandType) {
+    let types = this.#kinds.get(laneId);
+    const known = types === undefined ? undefined : types.get(commandType);
+    if (known !== undefined) return known;
+    const number = native(() => this.#native.kind(laneId, commandType));
+    const kind = { bridge: this, laneId, commandType, number: number === null ? -1 : number };
+    // The native half bounds how many have a number. Others are not remembered here either.
+    if (kind.number === -1) return kind;
+    if (types === undefined) this.#kinds.set(laneId, (types = new Map()));
+    types.set(commandType, kind);
+    return kind;
+  }
+
+  #open(kind, payload) {
+    const token = this.#free.length > 0 ? this.#free.pop() : this.#slots.length;
+    const slot = new Slot(kind, token, payload);
+    this.#slots[token] = slot;
+    return slot;
+  }
+
+  /** Forgets a command, whose token is free for another. */
+  #close(slot) {
+    this.#slots[slot.token] = undefined;
+    this.#free.push(slot.token);
+    slot.emitDestroy();
+  }
+
+  #settle(token) {
+    const slot = this.#slots[token];
+    this.#close(slot);
+    if (slot.promise !== undefined) this.#awaited -= 1;
+    return slot;
+  }
+
+  // The life of the process.
+
+  /** Somebody waits for one more result. */
+  awaits() {
+    this.#awaited += 1;
+    if (this.#started) this.#hold();
+  }
+
+  /** Results may come from now on. */
+  started() {
+    this.#started = true;
+    if (this.#awaited > 0) this.#hold();
+  }
+
+  #hold() {
+    if (this.#held) return;
+    this.#held = true;
+    alive.hold(this);
+    if (!this.#ticking) {
+      this.#ticking = true;
+      setImmediate(this.#tick);
+    }
+  }
+
+  /** Looked at once per turn of the event loop: a program that waits for one command after the other changes nothing. */
+  #holdWhileNeeded() {
+    if (!this.#held || this.#calls.size > 0 || (this.#started && this.#awaited > 0)) return;
+    this.#held = false;
+    alive.release(this);
+  }
+}
+
+/** A function of its own: one that shared a scope with the bridge would keep it from being collected. */
+function waker(weak) {
+  return () => {
+    const bridge = weak.deref();
+    if (bridge !== undefined) bridge.take();
+  };
+}
+
+/** A command for the native half. */
+function command(slot, options) {
+  slot.isJson = options !== undefined && options.unique !== undefined;
+  return { commandType: slot.kind.commandType, payload: slot.isJson ? json(slot.payload) : undefined, options };
+}
+
+module.exports = { Bridge };
