@@ -10,7 +10,7 @@ const test = require('node:test');
 
 const { program, root } = require('./support.js');
 
-const PAGES = ['docs/node.md', 'README.md'];
+const PAGES = ['docs/node.md', 'docs/node-recipes.md', 'README.md'];
 
 function blocks(page) {
   const text = fs.readFileSync(path.join(root, page), 'utf8');
