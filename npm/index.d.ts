@@ -242,6 +242,21 @@ export interface CommandContext {
 /** Runs the commands of one type. `this` is undefined. */
 export type Handler<In = any, Out = any> = (this: void, payload: In, context: CommandContext) => Out | PromiseLike<Out>;
 
+/** A handler in worker threads. */
+export interface ThreadedHandler {
+  /** What each thread loads: a path (a relative one begins at the working directory) or a `file:` URL. */
+  module: string | { readonly href: string };
+  /** The name of the function that the module exports. Default: its default export. */
+  export?: string | undefined;
+  /** How many threads, from 1 to 1024; each runs one call at a time. Default: as many as the machine has cores. */
+  threads?: number | undefined;
+  /**
+   * Milliseconds that a call may go on after it was asked to stop; then its thread is ended, and another takes its place.
+   * Default 1000.
+   */
+  graceMs?: number | undefined;
+}
+
 /** Something that happened in a lane, as {@link Lane.events} gives it. */
 export interface IteratedEvent {
   /** Which kind of event, such as `queue.command.started`. */
@@ -376,6 +391,12 @@ export class Lane {
    * {@link LaneError.unrecoverable} stops retries.
    */
   handle<In = any, Out = any>(commandType: string, handler: Handler<In, Out>): void;
+
+  /**
+   * Has a function of a module run the commands of one type, in worker threads. Payloads, results and errors are copied, as
+   * `postMessage` copies. The function's context has no `submitChild`. `AsyncLocalStorage` does not reach it.
+   */
+  handle(commandType: string, handler: ThreadedHandler): void;
 
   /** Takes the handler of a type away: its commands return their payload. False when there was none. */
   removeHandler(commandType: string): boolean;

@@ -70,13 +70,18 @@ class Bridge {
   // Handlers.
 
   handle(commandType, handler) {
-    if (!this.#handlers.has(commandType)) native(() => this.#native.setHandled(commandType, true));
+    const before = this.#handlers.get(commandType);
+    if (before === undefined) native(() => this.#native.setHandled(commandType, true));
+    else if (before.close !== undefined) before.close();
     this.#handlers.set(commandType, handler);
   }
 
   removeHandler(commandType) {
-    if (!this.#handlers.delete(commandType)) return false;
+    const before = this.#handlers.get(commandType);
+    if (before === undefined) return false;
+    this.#handlers.delete(commandType);
     native(() => this.#native.setHandled(commandType, false));
+    if (before.close !== undefined) before.close();
     return true;
   }
 

@@ -9,6 +9,7 @@ const { CommandHandle, answered } = require('./handle.js');
 const { parse } = require('./json.js');
 const settings = require('./settings.js');
 const { Subscription } = require('./subscription.js');
+const { threaded } = require('./workers.js');
 
 /** How `withLanes` hands its lanes to the constructor, whose public form has the default lanes. */
 const CONFIGS = Symbol('configs');
@@ -105,8 +106,9 @@ class Lane {
 
   handle(commandType, handler) {
     check.string('commandType', commandType);
-    check.callback('handler', handler);
-    this.#bridge().handle(commandType, handler);
+    const isModule = typeof handler === 'object' && handler !== null;
+    const runs = isModule ? threaded('handler', handler) : check.callback('handler', handler);
+    this.#bridge().handle(commandType, runs);
   }
 
   removeHandler(commandType) {

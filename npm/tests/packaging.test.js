@@ -55,7 +55,7 @@ test('the generated loader knows each platform package', () => {
   assert.ok(!loader.includes(root), 'the loader names a folder of this machine');
 });
 
-const LIBRARY = ['alive', 'bridge', 'check', 'context', 'error', 'events', 'handle', 'json', 'lane', 'settings', 'slot', 'subscription'].map(
+const LIBRARY = ['alive', 'bridge', 'check', 'context', 'error', 'events', 'handle', 'json', 'lane', 'settings', 'slot', 'subscription', 'worker', 'workers'].map(
   (name) => `${name}.js`,
 );
 

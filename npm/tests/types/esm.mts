@@ -33,6 +33,7 @@ import type {
   StopSignal,
   SubmitOptions,
   Subscription,
+  ThreadedHandler,
   Unique,
   WaitReason,
 } from '@a3s-lab/lane';
@@ -261,6 +262,13 @@ lane.handle('wrong', (_, ctx) => {
   // @ts-expect-error a cost is a number
   ctx.settleCost('5');
 });
+const threads: ThreadedHandler = { module: './x.js', export: 'x', threads: 2, graceMs: 5 };
+lane.handle('threads', threads);
+lane.handle('threads', { module: { href: 'file:///x.js' } });
+// @ts-expect-error the module is missing
+lane.handle('threads', { threads: 2 });
+// @ts-expect-error no such option
+lane.handle('threads', { module: './x.js', thread: 2 });
 const handler: Handler<string, number> = (text) => Promise.resolve(text.length);
 lane.handle('length', handler);
 same<boolean, ReturnType<typeof lane.removeHandler>>(true);

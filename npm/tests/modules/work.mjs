@@ -1,0 +1,1 @@
+export default async (n) => n * 2;
