@@ -1,0 +1,69 @@
+'use strict';
+
+// The Node package next to p-queue, fastq and bottleneck. Every round measures all of them, one after the other, so that
+// what else happens on the machine meets all; the table has medians, and ratios of medians.
+//
+//   node bench/node/run.js [--rounds 7] [--commands 100000] [--json FILE]
+
+const fs = require('fs');
+const path = require('path');
+
+const { rows } = require('./rows.js');
+
+function option(name, standard) {
+  const index = process.argv.indexOf(`--${name}`);
+  return index === -1 ? standard : process.argv[index + 1];
+}
+
+const rounds = Number(option('rounds', 7));
+const commands = Number(option('commands', 100_000));
+const json = option('json', path.join(__dirname, 'results.json'));
+
+function median(values) {
+  const sorted = values.slice().sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)];
+}
+
+function verdict(budget, ours, ratio) {
+  if (budget === undefined) return '';
+  const met = budget.most === undefined ? ratio >= budget.ratio : ours <= budget.most;
+  return met ? 'ok' : 'short';
+}
+
+async function main() {
+  console.log(`Node ${process.version}, ${rounds} rounds of ${commands} commands, medians`);
+  const results = [];
+  for (const { name, unit, budget, contenders } of await rows()) {
+    const samples = new Map(contenders.map(([contender]) => [contender, []]));
+    // The first round warms up.
+    for (let round = 0; round <= rounds; round += 1) {
+      for (const [contender, measure] of contenders) {
+        globalThis.gc();
+        const sample = await measure(commands);
+        if (round > 0) samples.get(contender).push(sample);
+      }
+    }
+    console.log(`\n${name} (${unit})`);
+    const ours = median(samples.get('a3s-lane'));
+    for (const [contender, values] of samples) {
+      const value = median(values);
+      const ratio = ours / value;
+      const best = unit === 'per second' ? 'x' : 'times';
+      const shown = unit === 'per second' ? Math.round(value).toLocaleString('en') : value.toFixed(2);
+      const [low, high] = [Math.min(...values), Math.max(...values)];
+      const spread = unit === 'per second' ? `${Math.round(low / 1000)}k..${Math.round(high / 1000)}k` : `${low.toFixed(2)}..${high.toFixed(2)}`;
+      const against = contender === 'a3s-lane' ? '' : `we are ${ratio.toFixed(2)} ${best} that`;
+      const counts = budget !== undefined && contender === budget.against;
+      console.log(`  ${contender.padEnd(24)} ${shown.padStart(10)}  ${spread.padEnd(14)} ${against} ${counts ? verdict(budget, ours, ratio) : ''}`.trimEnd());
+    }
+    results.push({ name, unit, budget, samples: Object.fromEntries(samples) });
+  }
+  fs.writeFileSync(json, `${JSON.stringify({ node: process.version, rounds, commands, results }, null, 2)}\n`);
+}
+
+if (globalThis.gc === undefined) {
+  // Each contender begins with an empty heap.
+  const { status } = require('child_process').spawnSync(process.execPath, ['--expose-gc', ...process.argv.slice(1)], { stdio: 'inherit' });
+  process.exit(status === null ? 1 : status);
+}
+main();
