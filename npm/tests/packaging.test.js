@@ -92,6 +92,21 @@ for (const esm of [false, true]) {
   });
 }
 
+test('l22_the_packed_package_runs_handlers_here_and_in_threads', async () => {
+  const module = path.join(installed(), 'double.mjs');
+  fs.writeFileSync(module, 'export default (n) => n * 2;');
+  const code = `
+    import { Lane } from '@a3s-lab/lane';
+    const lane = new Lane();
+    lane.handle('greet', async ({ name }) => ({ hello: name }));
+    lane.handle('double', { module: ${JSON.stringify(module)}, threads: 1 });
+    lane.start();
+    console.log(JSON.stringify(await lane.submitAsync('query', 'greet', { name: 'Ann' })));
+    console.log(await lane.submitAsync('query', 'double', 4));`;
+  const { status, stdout, stderr } = await program(code, { esm: true, cwd: installed() });
+  assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '{"hello":"Ann"}\n8\n', stderr: '' });
+});
+
 test('l22_the_names_in_the_documentation_exist_in_the_packed_package', async () => {
   const code = `
     import * as esm from '@a3s-lab/lane';
