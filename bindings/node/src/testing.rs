@@ -27,10 +27,12 @@ pub struct NativeClock {
 impl NativeClock {
     /// A clock at zero.
     #[napi(constructor)]
-    pub fn new() -> Self {
-        Self {
-            clock: testing::ManualClock::new(),
-        }
+    pub fn new() -> Result<Self, Code> {
+        guard(|| {
+            Ok(Self {
+                clock: testing::ManualClock::new(),
+            })
+        })
     }
 
     /// Moves the time on.
@@ -49,8 +51,8 @@ impl NativeClock {
 
     /// How far it was moved so far.
     #[napi]
-    pub fn elapsed_ms(&self) -> f64 {
-        self.clock.elapsed().as_secs_f64() * 1e3
+    pub fn elapsed_ms(&self) -> Result<f64, Code> {
+        guard(|| Ok(self.clock.elapsed().as_secs_f64() * 1e3))
     }
 }
 
@@ -75,23 +77,25 @@ pub struct NativeSubmitted {
 impl NativeLog {
     /// An empty log.
     #[napi(constructor)]
-    pub fn new() -> Self {
-        Self {
-            log: testing::SubmissionLog::new(),
-        }
+    pub fn new() -> Result<Self, Code> {
+        guard(|| {
+            Ok(Self {
+                log: testing::SubmissionLog::new(),
+            })
+        })
     }
 
     /// Everything so far, in the order of acceptance.
     #[napi]
-    pub fn submitted(&self) -> Vec<NativeSubmitted> {
-        let submitted = self.log.submitted().into_iter();
-        submitted
-            .map(|it| NativeSubmitted {
+    pub fn submitted(&self) -> Result<Vec<NativeSubmitted>, Code> {
+        guard(|| {
+            let submitted = self.log.submitted().into_iter().map(|it| NativeSubmitted {
                 lane_id: it.lane_id,
                 command_type: it.command_type,
                 payload: it.payload.unwrap_or_default().to_string(),
-            })
-            .collect()
+            });
+            Ok(submitted.collect())
+        })
     }
 }
 
