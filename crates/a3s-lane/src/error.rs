@@ -1,6 +1,10 @@
 //! The one error type of the crate.
 
+mod raised;
+
 use std::time::Duration;
+
+pub use raised::Raised;
 
 /// What can go wrong when work is submitted, run or configured.
 ///
@@ -68,6 +72,9 @@ pub enum LaneError {
     /// No named limiter has this name.
     #[error("Limiter not found: {0}")]
     LimiterNotFound(String),
+    /// A handler of another language failed; keeps what it raised.
+    #[error("{0}")]
+    Raised(Raised),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -99,6 +106,7 @@ impl LaneError {
             Self::Duplicate(_) => "DUPLICATE",
             Self::CommandNotFound(_) => "COMMAND_NOT_FOUND",
             Self::LimiterNotFound(_) => "LIMITER_NOT_FOUND",
+            Self::Raised(raised) => raised.code(),
             Self::Other(_) => "OTHER",
         }
     }
@@ -121,7 +129,11 @@ impl LaneError {
 
     /// Whether this error stops retries.
     pub fn is_unrecoverable(&self) -> bool {
-        matches!(self, Self::UnrecoverableJob(_))
+        match self {
+            Self::UnrecoverableJob(_) => true,
+            Self::Raised(raised) => raised.code() == "UNRECOVERABLE",
+            _ => false,
+        }
     }
 
     /// The same as [`unrecoverable`](Self::unrecoverable), by its older name.
@@ -159,6 +171,7 @@ impl LaneError {
             Self::Duplicate(text) => Self::Duplicate(text.clone()),
             Self::CommandNotFound(text) => Self::CommandNotFound(text.clone()),
             Self::LimiterNotFound(text) => Self::LimiterNotFound(text.clone()),
+            Self::Raised(raised) => Self::Raised(raised.clone()),
             Self::Other(text) => Self::Other(text.clone()),
         }
     }

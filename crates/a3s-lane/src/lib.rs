@@ -100,7 +100,7 @@ pub use command::StopReason;
 pub use config::{LaneConfig, LaneOptions, Overflow};
 pub use context::CommandContext;
 pub use dlq::{DeadLetter, DeadLetterQueue};
-pub use error::{LaneError, Result};
+pub use error::{LaneError, Raised, Result};
 pub use event::{EventEmitter, EventPayload, EventStream, LaneEvent};
 pub use executor::{EventLoop, Executor, ExecutorTask};
 pub use handle::{Chunk, ChunkStream, CommandHandle, CommandStatus, ProgressStream, ResultFuture};
