@@ -8,9 +8,9 @@ mod event_loop;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
@@ -99,24 +99,37 @@ impl Drop for Entered {
     }
 }
 
+/// A future of an executor. Boxed, so that it is moved once: a runner is large.
+struct Hosted<F> {
+    future: Pin<Box<F>>,
+    place: Arc<dyn Executor>,
+    runtime: Option<Handle>,
+}
+
+impl<F: Future<Output = ()>> Future for Hosted<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let _runtime = this.runtime.as_ref().map(Handle::enter);
+        let _entered = enter(&this.place);
+        this.future.as_mut().poll(cx)
+    }
+}
+
 /// Runs `future` on `executor`. While it is polled, the thread counts as being there, and as one of `runtime`.
 pub(crate) fn spawn(
     executor: Arc<dyn Executor>,
     future: impl Future<Output = ()> + Send + 'static,
     runtime: Option<Handle>,
 ) {
-    let place = Arc::clone(&executor);
-    let future = async move {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
-            let _runtime = runtime.as_ref().map(Handle::enter);
-            let _entered = enter(&place);
-            future.as_mut().poll(cx)
-        })
-        .await;
+    let hosted = Hosted {
+        future: Box::pin(future),
+        place: Arc::clone(&executor),
+        runtime,
     };
     let schedule = move |runnable| executor.schedule(ExecutorTask(runnable));
-    let (runnable, task) = async_task::spawn(future, schedule);
+    let (runnable, task) = async_task::spawn(hosted, schedule);
     // Detached: a task ends when it has nothing left to do.
     task.detach();
     runnable.schedule();
