@@ -11,6 +11,7 @@ A lane is a named queue with a priority and a concurrency limit. The most urgent
 from a3s_lane._a3s_lane import (
     Chunk,
     ChunkStream,
+    CommandContext,
     CommandHandle,
     EventStream,
     Lane,
@@ -50,14 +51,18 @@ from a3s_lane.errors import (
     ShutdownInProgressError,
     StalledError,
     StorageError,
+    Unrecoverable,
     UnrecoverableError,
+    WouldBlockError,
 )
+from a3s_lane._handler_function import HandlerFunction
 from a3s_lane.options import SubmitOptions
 
 __all__ = [
     "Chunk",
     "ChunkStream",
     "CommandCancelledError",
+    "CommandContext",
     "CommandError",
     "CommandHandle",
     "CommandNotFoundError",
@@ -65,6 +70,7 @@ __all__ = [
     "DuplicateError",
     "EventStream",
     "ExpiredError",
+    "HandlerFunction",
     "JobLeaseConflictError",
     "JobNotFoundError",
     "JobStateConflictError",
@@ -94,6 +100,8 @@ __all__ = [
     "StorageError",
     "SubmitOptions",
     "Unique",
+    "Unrecoverable",
     "UnrecoverableError",
+    "WouldBlockError",
     "__version__",
 ]

@@ -1,16 +1,19 @@
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from asyncio import AbstractEventLoop, Future
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType, TracebackType
-from typing import Any, Final, Literal, final
+from typing import Any, Final, Literal, TypeVar, final
 
-from typing_extensions import Self, Unpack
+from typing_extensions import ParamSpec, Self, Unpack
 
+from a3s_lane._handler_function import HandlerFunction
 from a3s_lane.errors import LaneError
 from a3s_lane.options import SubmitOptions
 
 __all__ = [
     "Chunk",
     "ChunkStream",
+    "CommandContext",
     "CommandHandle",
     "EventStream",
     "Lane",
@@ -36,9 +39,21 @@ __all__ = [
     "enqueue_scripted",
     "submit_many_scripted",
     "submit_scripted",
+    "_LoopAnchor",
+    "_Pending",
+    "_begin_drain",
+    "_begin_enqueue",
+    "_begin_shutdown",
+    "_begin_submit",
+    "_end_of_work",
+    "_enter",
+    "_register",
 ]
 
 __version__: Final[str]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 @final
 class Lane:
@@ -47,9 +62,10 @@ class Lane:
     ``Lane()`` has the lanes system (priority 0), control (1), query (2), session (3), skill (4) and prompt (5);
     :meth:`with_lanes` makes others. ``dlq_size`` is how many failed commands are kept as dead letters, 1 or more;
     ``None`` keeps none. ``max_concurrency`` is how many commands run at once over all lanes, of which each lane's
-    ``min_concurrency`` is kept for it; ``None`` is no limit. ``limiters`` are the limiters that lanes use by name. As a
-    context manager a ``Lane`` starts on entry. On normal exit it shuts down and waits until the work is done, at most one
-    hour; on an exception it shuts down without waiting. All methods may be called from any thread.
+    ``min_concurrency`` is kept for it; ``None`` is no limit. ``limiters`` are the limiters that lanes use by name.
+    ``handler_threads`` is how many ``def`` handlers run at once, 64 by default. As a context manager a ``Lane`` starts on entry, as
+    an async one on the event loop that runs. On normal exit it shuts down and waits until the work is done, at most one hour; on
+    an exception it shuts down without waiting. All methods may be called from any thread.
     """
 
     def __new__(
@@ -58,6 +74,7 @@ class Lane:
         dlq_size: int | None = None,
         max_concurrency: int | None = None,
         limiters: dict[str, Limiter] | None = None,
+        handler_threads: int | None = None,
     ) -> Self: ...
     @classmethod
     def with_lanes(
@@ -67,6 +84,7 @@ class Lane:
         dlq_size: int | None = None,
         max_concurrency: int | None = None,
         limiters: dict[str, Limiter] | None = None,
+        handler_threads: int | None = None,
     ) -> Lane:
         """A ``Lane`` with the given lanes instead of the default ones.
 
@@ -220,6 +238,89 @@ class Lane:
 
         Raises :class:`LaneTimeoutError` when the time is over; the commands still run.
         """
+    def events(self, keys: Iterable[str] | None = None) -> EventStream:
+        """The events from now on, for ``async for``: all of them, or those whose key is one of ``keys``."""
+    def submit_async(
+        self,
+        lane_id: str,
+        command_type: str,
+        payload: object = None,
+        *,
+        id: str | None = None,
+        priority: int = 0,
+        delay_secs: float | None = None,
+        run_at: datetime | None = None,
+        ttl_secs: float | None = None,
+        timeout_secs: float | None = None,
+        no_timeout: bool = False,
+        progress_timeout_secs: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        jitter: Literal["none", "full", "equal"] | None = None,
+        key: str | None = None,
+        unique: str | Unique | None = None,
+        cost: int = 1,
+        metadata: Mapping[str, object] | None = None,
+        preemptible: bool = True,
+    ) -> Coroutine[Any, Any, Any]:
+        """Runs a command in a lane and gives its result, as :meth:`submit` does, without blocking the event loop.
+
+        Waiting is not running: cancelling the task that waits does not cancel the command.
+        """
+    def enqueue_async(
+        self,
+        lane_id: str,
+        command_type: str,
+        payload: object = None,
+        *,
+        id: str | None = None,
+        priority: int = 0,
+        delay_secs: float | None = None,
+        run_at: datetime | None = None,
+        ttl_secs: float | None = None,
+        timeout_secs: float | None = None,
+        no_timeout: bool = False,
+        progress_timeout_secs: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        jitter: Literal["none", "full", "equal"] | None = None,
+        key: str | None = None,
+        unique: str | Unique | None = None,
+        cost: int = 1,
+        metadata: Mapping[str, object] | None = None,
+        preemptible: bool = True,
+    ) -> Coroutine[Any, Any, CommandHandle]:
+        """Hands a command to a lane and gives its handle, as :meth:`enqueue` does, without blocking the event loop where a full
+        lane's ``overflow`` is ``"wait"``. Cancelling the wait submits nothing.
+        """
+    def drain_async(self, timeout_secs: float) -> Coroutine[Any, Any, None]:
+        """Waits until nothing is waiting or running, as :meth:`drain` does, without blocking the event loop."""
+    def shutdown_within_async(self, secs: float) -> Coroutine[Any, Any, ShutdownReport]:
+        """Ends the lanes, as :meth:`shutdown_within` does, without blocking the event loop."""
+    def handler(
+        self, command_type: str, *, executor: Literal["thread", "process"] | None = None
+    ) -> Callable[[Callable[_P, _R]], HandlerFunction[_P, _R]]:
+        """A decorator that makes a function the handler of a command type.
+
+        The function takes ``(payload)`` or ``(payload, ctx)``, where ``ctx`` is a :class:`CommandContext`, and returns what is
+        JSON. An ``async def`` runs on the event loop of ``async with lane``, or that of the first call that is awaited, else on
+        one that the lane starts; a ``def`` on a thread of the lane, or with ``executor="process"`` in another process. A payload
+        that is annotated as a dataclass or a pydantic model is one. The function stays what it is and gains ``submit``,
+        ``submit_async`` and ``enqueue``.
+        """
+    def register_handler(
+        self, command_type: str, function: Callable[..., Any], *, executor: Literal["thread", "process"] | None = None
+    ) -> None:
+        """Makes a function the handler of a command type, as :meth:`handler` does; one that was there is replaced."""
+    def remove_handler(self, command_type: str) -> bool:
+        """Takes the handler of a command type away, so that its commands return their payload; returns whether there was one.
+        What runs goes on.
+        """
+    def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> Coroutine[Any, Any, None]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -227,6 +328,106 @@ class Lane:
         exc_value: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None: ...
+
+@final
+class CommandContext:
+    """One attempt of a command, as its handler sees it: the second argument of a handler.
+
+    After the end of the attempt it does nothing.
+    """
+
+    @property
+    def id(self) -> str:
+        """The command's id."""
+    @property
+    def lane_id(self) -> str:
+        """The lane in which the command runs."""
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1. A preempted attempt is not counted."""
+    @property
+    def time_left(self) -> float | None:
+        """Seconds that this attempt may still take; ``None`` without a time limit, 0 once it has passed."""
+    @property
+    def deadline(self) -> float | None:
+        """When this attempt must have ended, on the clock of ``time.monotonic()``; ``None`` without a time limit."""
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What was given as ``metadata``, as a new dict."""
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt was asked to stop: by a cancel, a preemption, a time limit or the end of the lanes."""
+    @property
+    def stop_reason(self) -> Literal["deadline", "stall", "cancel", "preempt", "shutdown"] | None:
+        """Why this attempt was asked to stop: ``"deadline"``, ``"stall"``, ``"cancel"``, ``"preempt"`` or ``"shutdown"``; ``None``
+        when it was not.
+        """
+    def check(self) -> None:
+        """Raises :class:`CommandCancelledError` when this attempt was asked to stop."""
+    def progress(self, value: object) -> None:
+        """Tells how far the work is: to :meth:`CommandHandle.progress` and as an event. Is a sign of life too."""
+    def emit(self, chunk: object) -> None:
+        """Hands out a part of the result before the end: to :meth:`CommandHandle.chunks`. Is a sign of life too. Nobody sees it
+        when the command was submitted without a handle.
+        """
+    def heartbeat(self) -> None:
+        """Shows that the work gets on: ``progress_timeout_secs`` counts from now."""
+    def settle_cost(self, cost: int) -> None:
+        """Corrects what the lane's limiters were charged to what the work really cost, 0 to 2**53 - 1. The last call counts."""
+    # In an `async def` handler this is awaitable; `Any` for the same reason as in `Lane.submit`.
+    def submit_child(
+        self,
+        lane_id: str,
+        command_type: str,
+        payload: object = None,
+        *,
+        id: str | None = None,
+        priority: int = 0,
+        delay_secs: float | None = None,
+        run_at: datetime | None = None,
+        ttl_secs: float | None = None,
+        timeout_secs: float | None = None,
+        no_timeout: bool = False,
+        progress_timeout_secs: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        jitter: Literal["none", "full", "equal"] | None = None,
+        key: str | None = None,
+        unique: str | Unique | None = None,
+        cost: int = 1,
+        metadata: Mapping[str, object] | None = None,
+        preemptible: bool = True,
+    ) -> Any:
+        """Runs a command on behalf of this one and returns its result; awaitable in an ``async def`` handler.
+
+        While this handler waits, the child may use its slot, so that work that submits to its own lane cannot wait for itself.
+        The arguments are those of :meth:`Lane.submit`.
+        """
+    def enqueue_child(
+        self,
+        lane_id: str,
+        command_type: str,
+        payload: object = None,
+        *,
+        id: str | None = None,
+        priority: int = 0,
+        delay_secs: float | None = None,
+        run_at: datetime | None = None,
+        ttl_secs: float | None = None,
+        timeout_secs: float | None = None,
+        no_timeout: bool = False,
+        progress_timeout_secs: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        jitter: Literal["none", "full", "equal"] | None = None,
+        key: str | None = None,
+        unique: str | Unique | None = None,
+        cost: int = 1,
+        metadata: Mapping[str, object] | None = None,
+        preemptible: bool = True,
+    ) -> CommandHandle:
+        """Hands in a command on behalf of this one and returns its handle at once; see :meth:`submit_child`."""
+    def _begin_child(
+        self, lane_id: str, command_type: str, payload: object, options: dict[str, Any] | None
+    ) -> Any: ...
 
 @final
 class CommandHandle:
@@ -268,6 +469,11 @@ class CommandHandle:
         """How far the command is, as it reports itself: the newest value, then every newer one, until it has ended."""
     def chunks(self) -> ChunkStream:
         """The command's partial results, from the first one, until it has ended."""
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Waits for the command, as :meth:`result` does, without blocking the event loop. May be awaited any number of times."""
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        """The command's partial results, for ``async for``."""
+    def _begin_result(self) -> Any: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -283,6 +489,8 @@ class ProgressStream(Iterator[Any]):
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Coroutine[Any, Any, Any]: ...
 
 @final
 class ChunkStream(Iterator[Chunk]):
@@ -295,6 +503,8 @@ class ChunkStream(Iterator[Chunk]):
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> Chunk: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Coroutine[Any, Any, Chunk]: ...
 
 @final
 class Chunk:
@@ -611,6 +821,8 @@ class EventStream(Iterator[LaneEvent]):
         """Ends the stream: threads that wait in :meth:`recv` return ``None`` at once. May be called again."""
     def __iter__(self) -> Self: ...
     def __next__(self) -> LaneEvent: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Coroutine[Any, Any, LaneEvent]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -820,3 +1032,33 @@ def drain_now(lane: Lane) -> int:
 
     With the real clock it waits for delays. Raises :class:`NotStartedError` before :meth:`Lane.start`.
     """
+
+# What `a3s_lane._asyncio` and `a3s_lane._handlers` use.
+
+@final
+class _Pending:
+    @property
+    def future(self) -> Future[Any]: ...
+    def leave(self) -> Any: ...
+
+@final
+class _LoopAnchor:
+    @property
+    def closed(self) -> bool: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> None: ...
+    def settle(self, asyncio_loop: AbstractEventLoop) -> None: ...
+    def end(self) -> None: ...
+
+def _register(
+    lane: Lane, command_type: str, function: Callable[..., Any], takes_context: bool, kind: str
+) -> None: ...
+def _begin_submit(
+    lane: Lane, lane_id: str, command_type: str, payload: object, options: dict[str, Any] | None
+) -> Any: ...
+def _begin_enqueue(
+    lane: Lane, lane_id: str, command_type: str, payload: object, options: dict[str, Any] | None
+) -> Any: ...
+def _begin_drain(lane: Lane, timeout_secs: float) -> Any: ...
+def _begin_shutdown(lane: Lane, secs: float) -> Any: ...
+def _end_of_work(lane: Lane) -> None: ...
+def _enter(lane: Lane) -> None: ...

@@ -27,7 +27,9 @@ __all__ = [
     "ShutdownInProgressError",
     "StalledError",
     "StorageError",
+    "Unrecoverable",
     "UnrecoverableError",
+    "WouldBlockError",
 ]
 
 
@@ -97,6 +99,10 @@ class UnrecoverableError(LaneError):
     code = "UNRECOVERABLE"
 
 
+Unrecoverable = UnrecoverableError
+"""What a handler raises to stop retries."""
+
+
 class PanickedError(LaneError):
     """The command panicked; the text holds its message."""
 
@@ -157,6 +163,12 @@ class LimiterNotFoundError(LaneError):
     code = "LIMITER_NOT_FOUND"
 
 
+class WouldBlockError(LaneError):
+    """The call would block the event loop that runs the handlers of the lanes, and so wait for ever."""
+
+    code = "WOULD_BLOCK"
+
+
 class OtherError(LaneError):
     """Anything else."""
 
@@ -186,6 +198,7 @@ _BY_CODE: dict[str, type[LaneError]] = {
         DuplicateError,
         CommandNotFoundError,
         LimiterNotFoundError,
+        WouldBlockError,
         OtherError,
     )
 }

@@ -10,7 +10,11 @@ import pytest
 
 from conftest import REPOSITORY, run_python
 
-DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "docs" / "python.md"]
+DOCUMENTS = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "docs" / "python.md",
+    REPOSITORY / "docs" / "python-handlers.md",
+]
 EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

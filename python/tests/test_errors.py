@@ -33,6 +33,7 @@ CODES = {
     "DUPLICATE": a3s_lane.DuplicateError,
     "COMMAND_NOT_FOUND": a3s_lane.CommandNotFoundError,
     "LIMITER_NOT_FOUND": a3s_lane.LimiterNotFoundError,
+    "WOULD_BLOCK": a3s_lane.WouldBlockError,
     "OTHER": a3s_lane.OtherError,
 }
 
@@ -47,10 +48,12 @@ def test_each_code_has_its_class(code: str, expected: type[LaneError]) -> None:
 
 
 def test_every_class_is_exported_and_has_a_code_of_its_own() -> None:
-    exported = {name for name in errors.__all__ if name != "LaneError"}
+    exported = {name for name in errors.__all__ if name not in ("LaneError", "Unrecoverable")}
     assert exported == {error.__name__ for error in CODES.values()}
     assert exported <= set(a3s_lane.__all__)
-    assert {error.__name__ for error in LaneError.__subclasses__()} == exported
+    own = {error.__name__ for error in LaneError.__subclasses__() if error.__module__ == errors.__name__}
+    assert own == exported
+    assert errors.Unrecoverable is errors.UnrecoverableError
 
 
 def test_an_unknown_code_is_kept() -> None:

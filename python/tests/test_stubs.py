@@ -30,10 +30,12 @@ def is_setter(node: ast.FunctionDef) -> bool:
 def documented(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Each public name of the stub with its documentation."""
     for index, node in enumerate(body):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name.startswith("_"):
+            continue
         if isinstance(node, ast.ClassDef):
             yield prefix + node.name, ast.get_docstring(node)
             yield from documented(node.body, f"{prefix}{node.name}.")
-        elif isinstance(node, ast.FunctionDef) and not node.name.startswith("__") and not is_setter(node):
+        elif isinstance(node, ast.FunctionDef) and not is_setter(node):
             yield prefix + node.name, ast.get_docstring(node)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and prefix:
             if not node.target.id.startswith("__"):

@@ -6,11 +6,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyList, PyTuple};
 
 use crate::argument;
+use crate::calls::blocking;
 use crate::error::raise;
 use crate::handle;
 use crate::queue::Queue;
 use crate::submit_options;
-use crate::wait::wait;
 
 /// Makes a command of its type and the second member of its tuple; `field` is where that stands, for errors.
 pub(crate) type Make<'a> =
@@ -31,7 +31,8 @@ pub(crate) fn submit_many<'py>(
         .enumerate()
         .map(|(index, item)| read(index, &item?, make))
         .collect::<PyResult<Vec<_>>>()?;
-    let answers = wait(py, queue.enqueue_many(lane_id, commands))?;
+    let submitted = queue.enqueue_many(lane_id, commands);
+    let answers = blocking(py, &queue.places, "`enqueue_async`", submitted)?;
     let list = PyList::empty(py);
     for answer in answers {
         match answer {
@@ -44,7 +45,7 @@ pub(crate) fn submit_many<'py>(
 
 /// A handle of a command of this queue.
 pub(crate) fn wrap(handle: CommandHandle, queue: &Queue) -> handle::CommandHandle {
-    handle::CommandHandle::new(handle, queue.number)
+    handle::CommandHandle::new(handle, &queue.places)
 }
 
 fn read(

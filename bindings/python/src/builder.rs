@@ -12,6 +12,7 @@ use crate::argument;
 use crate::lane_config::LaneConfig;
 use crate::limiter;
 use crate::queue::LanePlace;
+use crate::threads::DEFAULT_LIMIT;
 
 /// How many events a slow reader may lag behind.
 const EVENT_CAPACITY: usize = 100;
@@ -22,6 +23,7 @@ const FROM_ONE: RangeInclusive<u32> = 1..=u32::MAX;
 pub(crate) struct Plan {
     pub(crate) builder: QueueManagerBuilder,
     pub(crate) lanes: Vec<LanePlace>,
+    pub(crate) handler_threads: usize,
 }
 
 /// What concerns all lanes together.
@@ -29,6 +31,7 @@ pub(crate) struct Shared<'a, 'py> {
     pub(crate) dlq_size: Option<&'a Bound<'py, PyAny>>,
     pub(crate) max_concurrency: Option<&'a Bound<'py, PyAny>>,
     pub(crate) limiters: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) handler_threads: Option<&'a Bound<'py, PyAny>>,
 }
 
 /// The default lanes.
@@ -48,6 +51,7 @@ pub(crate) fn default_lanes(shared: &Shared<'_, '_>) -> PyResult<Plan> {
     Ok(Plan {
         builder: shared.builder()?.with_default_lanes(),
         lanes: lanes.into_iter().map(place).collect(),
+        handler_threads: shared.handler_threads()?,
     })
 }
 
@@ -67,10 +71,17 @@ pub(crate) fn lanes_of(configs: &Bound<'_, PyAny>, shared: &Shared<'_, '_>) -> P
     Ok(Plan {
         builder,
         lanes: configs.into_iter().map(place).collect(),
+        handler_threads: shared.handler_threads()?,
     })
 }
 
 impl Shared<'_, '_> {
+    fn handler_threads(&self) -> PyResult<usize> {
+        self.handler_threads.map_or(Ok(DEFAULT_LIMIT), |threads| {
+            argument::count("handler_threads", threads, FROM_ONE)
+        })
+    }
+
     fn builder(&self) -> PyResult<QueueManagerBuilder> {
         let mut builder = QueueManagerBuilder::new(EventEmitter::new(EVENT_CAPACITY));
         if let Some(size) = self.dlq_size {

@@ -5,12 +5,27 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyAny;
 
-/// The exception for `error`: the class that `a3s_lane.errors` keeps for its code.
+use crate::{failure, guarded};
+
+/// The exception for `error`: the class that `a3s_lane.errors` keeps for its code. What a handler raised is its cause; a
+/// `LaneError` that a handler raised is itself again.
 pub(crate) fn raise(py: Python<'_>, error: &LaneError) -> PyErr {
+    if let Some(same) = failure::raise_again(py, error) {
+        return same;
+    }
+    let exception = with_code(py, error.code(), &error.to_string());
+    if let Some(cause) = failure::cause(py, error) {
+        exception.set_cause(py, Some(cause));
+    }
+    exception
+}
+
+/// The exception of this code.
+pub(crate) fn with_code(py: Python<'_>, code: &str, text: &str) -> PyErr {
     static FOR_CODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let exception = FOR_CODE
         .import(py, "a3s_lane.errors", "_for_code")
-        .and_then(|for_code| for_code.call1((error.code(), error.to_string())));
+        .and_then(|for_code| guarded::call(for_code, (code, text)));
     match exception {
         Ok(exception) => PyErr::from_value(exception),
         Err(problem) => problem,

@@ -1,19 +1,26 @@
 //! What a submitter holds of one command.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyAny, PyDict, PyString};
 use tokio::time::timeout;
 
 use crate::argument;
+use crate::calls::{begin, blocking, now};
 use crate::error::raise;
 use crate::feed::{ChunkStream, ProgressStream};
 use crate::from_json::from_json;
+use crate::lane::json_result;
+use crate::places::Places;
 use crate::process::ProcessLocal;
 use crate::report;
-use crate::wait::wait;
+
+/// What an event loop does instead of waiting for [`CommandHandle::result`].
+const INSTEAD: &str = "`await handle`";
 
 /// One command that was handed to a lane.
 ///
@@ -24,6 +31,7 @@ pub(crate) struct CommandHandle {
     handle: ProcessLocal<a3s_lane::CommandHandle>,
     id: String,
     lane_id: String,
+    places: ProcessLocal<Arc<Places>>,
     queue: u64,
 }
 
@@ -40,14 +48,21 @@ impl Hash for CommandHandle {
 }
 
 impl CommandHandle {
-    /// A handle of a command in the queue of this number.
-    pub(crate) fn new(handle: a3s_lane::CommandHandle, queue: u64) -> Self {
+    /// A handle of a command of the lane set with these places.
+    pub(crate) fn new(handle: a3s_lane::CommandHandle, places: &Arc<Places>) -> Self {
         Self {
             id: handle.id().to_owned(),
             lane_id: handle.lane_id().to_owned(),
             handle: ProcessLocal::new(handle),
-            queue,
+            queue: places.number,
+            places: ProcessLocal::new(Arc::clone(places)),
         }
+    }
+
+    fn places(&self, py: Python<'_>) -> PyResult<&Arc<Places>> {
+        self.places
+            .get("CommandHandle")
+            .map_err(|error| raise(py, &error))
     }
 
     fn handle(&self, py: Python<'_>) -> PyResult<&a3s_lane::CommandHandle> {
@@ -92,10 +107,12 @@ impl CommandHandle {
             .map(|value| argument::seconds("timeout_secs", value))
             .transpose()?;
         let handle = self.handle(py)?;
+        let places = self.places(py)?;
         let outcome = match limit {
-            None => wait(py, handle.result())?,
+            None => blocking(py, places, INSTEAD, handle.result())?,
             Some(limit) => {
-                wait(py, async { timeout(limit, handle.result()).await })?.map_err(|_| {
+                let result = async { timeout(limit, handle.result()).await };
+                blocking(py, places, INSTEAD, result)?.map_err(|_| {
                     PyTimeoutError::new_err("the command did not end within timeout_secs")
                 })?
             }
@@ -112,13 +129,13 @@ impl CommandHandle {
     /// completes first, it is completed.
     fn cancel(&self, py: Python<'_>) -> PyResult<bool> {
         let handle = self.handle(py)?;
-        wait(py, async { handle.cancel() })
+        now(py, self.places(py)?, || handle.cancel())
     }
 
     /// Where the command is and everything it waits for, or ``None`` once it has ended; see :meth:`Lane.explain`.
     fn explain<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let handle = self.handle(py)?;
-        let explanation = wait(py, async { handle.explain() })?;
+        let explanation = now(py, self.places(py)?, || handle.explain())?;
         explanation
             .map(|explanation| report::explanation(py, &explanation))
             .transpose()
@@ -126,12 +143,37 @@ impl CommandHandle {
 
     /// How far the command is, as it reports itself: the newest value, then every newer one, until it has ended.
     fn progress(&self, py: Python<'_>) -> PyResult<ProgressStream> {
-        Ok(ProgressStream::new(self.handle(py)?.progress()))
+        Ok(ProgressStream::new(
+            self.handle(py)?.progress(),
+            self.places(py)?,
+        ))
     }
 
     /// The command's partial results, from the first one, until it has ended.
     fn chunks(&self, py: Python<'_>) -> PyResult<ChunkStream> {
-        Ok(ChunkStream::new(self.handle(py)?.chunks()))
+        Ok(ChunkStream::new(
+            self.handle(py)?.chunks(),
+            self.places(py)?,
+        ))
+    }
+
+    /// Waits for the command, as :meth:`result` does, without blocking the event loop. May be awaited any number of times.
+    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        static AWAIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        AWAIT
+            .import(slf.py(), "a3s_lane._asyncio", "await_result")?
+            .call1((slf,))
+    }
+
+    /// The command's partial results, for ``async for``.
+    fn __aiter__(&self, py: Python<'_>) -> PyResult<ChunkStream> {
+        self.chunks(py)
+    }
+
+    fn _begin_result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let handle = self.handle(py)?.clone();
+        let (place, _) = self.places(py)?.running(py)?;
+        begin(py, &place, json_result, handle.into_future())
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -1,25 +1,32 @@
 //! The lanes of one queue: the class that users hold.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use a3s_lane::JsonCommand;
+use a3s_lane::{Command, LaneError};
+use pyo3::PyTraverseError;
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyAny, PyDict, PyList, PyType};
 use serde_json::Value;
 
 use crate::batch::{self, wrap};
 use crate::builder::{self, Plan, Shared};
+use crate::calls::{blocking, check, now, try_blocking, try_now};
+use crate::command::PyCommand;
 use crate::error::raise;
 use crate::from_json::from_json;
 use crate::handle::CommandHandle;
+use crate::handlers::Handlers;
 use crate::process::ProcessLocal;
-use crate::queue::Queue;
+use crate::queue::{self, Queue};
 use crate::report::{self, ShutdownReport};
 use crate::stats::QueueStats;
 use crate::stream::EventStream;
 use crate::to_json::to_json;
-use crate::wait::{try_wait, wait};
+use crate::wait::try_wait;
 use crate::{argument, limiter, submit_options};
 
 /// The longest wait at the end of a `with` block.
@@ -30,9 +37,10 @@ const EXIT_DRAIN: Duration = Duration::from_secs(3600);
 /// ``Lane()`` has the lanes system (priority 0), control (1), query (2), session (3), skill (4) and prompt (5);
 /// :meth:`with_lanes` makes others. ``dlq_size`` is how many failed commands are kept as dead letters, 1 or more;
 /// ``None`` keeps none. ``max_concurrency`` is how many commands run at once over all lanes, of which each lane's
-/// ``min_concurrency`` is kept for it; ``None`` is no limit. ``limiters`` are the limiters that lanes use by name. As a
-/// context manager a ``Lane`` starts on entry. On normal exit it shuts down and waits until the work is done, at most one
-/// hour; on an exception it shuts down without waiting. All methods may be called from any thread.
+/// ``min_concurrency`` is kept for it; ``None`` is no limit. ``limiters`` are the limiters that lanes use by name.
+/// ``handler_threads`` is how many ``def`` handlers run at once, 64 by default. As a context manager a ``Lane`` starts on entry, as
+/// an async one on the event loop that runs. On normal exit it shuts down and waits until the work is done, at most one hour; on
+/// an exception it shuts down without waiting. All methods may be called from any thread.
 #[pyclass(frozen, module = "a3s_lane")]
 pub(crate) struct Lane {
     queue: ProcessLocal<Queue>,
@@ -42,7 +50,7 @@ impl Lane {
     pub(crate) fn build(py: Python<'_>, plan: Plan) -> PyResult<Self> {
         let manager = try_wait(py, plan.builder.build())?;
         Ok(Self {
-            queue: ProcessLocal::new(Queue::new(manager, plan.lanes)),
+            queue: ProcessLocal::new(Queue::new(manager, plan.lanes, plan.handler_threads)),
         })
     }
 
@@ -51,34 +59,63 @@ impl Lane {
     }
 
     fn drain_for(&self, py: Python<'_>, limit: Duration) -> PyResult<()> {
-        try_wait(py, self.queue(py)?.manager.drain(limit))
+        let queue = self.queue(py)?;
+        let drained = queue.manager.drain(limit);
+        try_blocking(py, &queue.places, "`await lane.drain_async()`", drained)?;
+        self.end_of_work(py)
+    }
+
+    /// Nothing is left to do; when nothing can come either, the handlers' threads and loop end.
+    pub(crate) fn end_of_work(&self, py: Python<'_>) -> PyResult<()> {
+        let queue = self.queue(py)?;
+        if queue.manager.is_shutting_down() {
+            queue.close_handlers(py);
+        }
+        Ok(())
     }
 }
 
 /// What a submission names.
-fn command(
+pub(crate) fn new_command(
+    py: Python<'_>,
+    handlers: &Arc<Handlers>,
     command_type: &Bound<'_, PyAny>,
     payload: Option<&Bound<'_, PyAny>>,
-) -> PyResult<JsonCommand> {
+) -> PyResult<Box<dyn Command>> {
     let command_type = argument::text("command_type", command_type)?;
     let payload = payload.map_or(Ok(Value::Null), |payload| to_json("payload", payload))?;
-    Ok(JsonCommand::new(command_type, payload))
+    Ok(Box::new(PyCommand::new(
+        py,
+        handlers,
+        command_type,
+        payload,
+    )?))
+}
+
+/// What a command's result is in Python.
+pub(crate) fn json_result(py: Python<'_>, result: Result<Value, LaneError>) -> PyResult<Py<PyAny>> {
+    match result {
+        Ok(value) => Ok(from_json(py, &value)?.unbind()),
+        Err(error) => Err(raise(py, &error)),
+    }
 }
 
 #[pymethods]
 impl Lane {
     #[new]
-    #[pyo3(signature = (*, dlq_size = None, max_concurrency = None, limiters = None))]
+    #[pyo3(signature = (*, dlq_size = None, max_concurrency = None, limiters = None, handler_threads = None))]
     fn new(
         py: Python<'_>,
         dlq_size: Option<&Bound<'_, PyAny>>,
         max_concurrency: Option<&Bound<'_, PyAny>>,
         limiters: Option<&Bound<'_, PyAny>>,
+        handler_threads: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let shared = Shared {
             dlq_size,
             max_concurrency,
             limiters,
+            handler_threads,
         };
         Self::build(py, builder::default_lanes(&shared)?)
     }
@@ -88,7 +125,7 @@ impl Lane {
     /// Raises ``ValueError`` when ``configs`` is empty or names a lane twice, and :class:`ConfigError` when settings
     /// contradict each other. The other arguments are those of ``Lane``.
     #[classmethod]
-    #[pyo3(signature = (configs, *, dlq_size = None, max_concurrency = None, limiters = None))]
+    #[pyo3(signature = (configs, *, dlq_size = None, max_concurrency = None, limiters = None, handler_threads = None))]
     fn with_lanes(
         _cls: &Bound<'_, PyType>,
         py: Python<'_>,
@@ -96,18 +133,21 @@ impl Lane {
         dlq_size: Option<&Bound<'_, PyAny>>,
         max_concurrency: Option<&Bound<'_, PyAny>>,
         limiters: Option<&Bound<'_, PyAny>>,
+        handler_threads: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let shared = Shared {
             dlq_size,
             max_concurrency,
             limiters,
+            handler_threads,
         };
         Self::build(py, builder::lanes_of(configs, &shared)?)
     }
 
     /// Starts to run commands. Commands that were handed in before run now. May be called again.
-    fn start(&self, py: Python<'_>) -> PyResult<()> {
-        try_wait(py, self.queue(py)?.manager.start())
+    pub(crate) fn start(&self, py: Python<'_>) -> PyResult<()> {
+        let queue = self.queue(py)?;
+        try_blocking(py, &queue.places, "nothing", queue.manager.start())
     }
 
     /// Runs a command in a lane and returns its result, which is the payload.
@@ -130,9 +170,10 @@ impl Lane {
     ) -> PyResult<Bound<'py, PyAny>> {
         let queue = self.queue(py)?;
         let lane_id = argument::text("lane_id", lane_id)?;
-        let command = command(command_type, payload)?;
+        let command = new_command(py, &queue.handlers, command_type, payload)?;
         let options = submit_options::read("submit()", "", options)?;
-        let result = try_wait(py, queue.run(&lane_id, command, options))?;
+        check(py, &queue.places, "`await lane.submit_async()`")?;
+        let result = try_wait(py, queue::run(&queue.manager, &lane_id, command, options))?;
         from_json(py, &result)
     }
 
@@ -164,9 +205,10 @@ impl Lane {
     ) -> PyResult<CommandHandle> {
         let queue = self.queue(py)?;
         let lane_id = argument::text("lane_id", lane_id)?;
-        let command = Box::new(command(command_type, payload)?);
+        let command = new_command(py, &queue.handlers, command_type, payload)?;
         let options = submit_options::read("enqueue()", "", options)?.unwrap_or_default();
-        let handle = try_wait(py, queue.enqueue(&lane_id, command, options))?;
+        let submitted = queue.enqueue(&lane_id, command, options);
+        let handle = try_blocking(py, &queue.places, "`await lane.enqueue_async()`", submitted)?;
         Ok(wrap(handle, queue))
     }
 
@@ -185,7 +227,12 @@ impl Lane {
         let lane_id = argument::text("lane_id", lane_id)?;
         batch::submit_many(py, queue, &lane_id, commands, &|field, kind, payload| {
             let payload = payload.map_or(Ok(Value::Null), |payload| to_json(field, payload))?;
-            Ok(Box::new(JsonCommand::new(kind, payload)))
+            Ok(Box::new(PyCommand::new(
+                py,
+                &queue.handlers,
+                kind,
+                payload,
+            )?))
         })
     }
 
@@ -193,21 +240,21 @@ impl Lane {
     fn cancel(&self, py: Python<'_>, command_id: &Bound<'_, PyAny>) -> PyResult<bool> {
         let queue = self.queue(py)?;
         let id = argument::text("command_id", command_id)?;
-        wait(py, async { queue.manager.cancel(&id) })
+        now(py, &queue.places, || queue.manager.cancel(&id))
     }
 
     /// Cancels every command of a lane, waiting or running; returns how many.
     fn cancel_lane(&self, py: Python<'_>, lane_id: &Bound<'_, PyAny>) -> PyResult<usize> {
         let queue = self.queue(py)?;
         let id = argument::text("lane_id", lane_id)?;
-        try_wait(py, async { queue.manager.cancel_lane(&id) })
+        try_now(py, &queue.places, || queue.manager.cancel_lane(&id))
     }
 
     /// Cancels every command with this ``key``, in all lanes; returns how many.
     fn cancel_key(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<usize> {
         let queue = self.queue(py)?;
         let key = argument::name("key", key)?;
-        wait(py, async { queue.manager.cancel_key(&key) })
+        now(py, &queue.places, || queue.manager.cancel_key(&key))
     }
 
     /// Starts no commands of this lane until :meth:`resume_lane`. What runs goes on, and so does the time of delays, limits
@@ -215,28 +262,28 @@ impl Lane {
     fn pause_lane(&self, py: Python<'_>, lane_id: &Bound<'_, PyAny>) -> PyResult<()> {
         let queue = self.queue(py)?;
         let id = argument::text("lane_id", lane_id)?;
-        try_wait(py, async { queue.manager.pause_lane(&id) })
+        try_now(py, &queue.places, || queue.manager.pause_lane(&id))
     }
 
     /// Lets a paused lane start commands again.
     fn resume_lane(&self, py: Python<'_>, lane_id: &Bound<'_, PyAny>) -> PyResult<()> {
         let queue = self.queue(py)?;
         let id = argument::text("lane_id", lane_id)?;
-        try_wait(py, async { queue.manager.resume_lane(&id) })
+        try_now(py, &queue.places, || queue.manager.resume_lane(&id))
     }
 
     /// Starts no commands with this ``key``, in any lane, until :meth:`resume_key`.
     fn pause_key(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
         let queue = self.queue(py)?;
         let key = argument::name("key", key)?;
-        wait(py, async { queue.manager.pause_key(&key) })
+        now(py, &queue.places, || queue.manager.pause_key(&key))
     }
 
     /// Lets commands with a paused ``key`` start again.
     fn resume_key(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
         let queue = self.queue(py)?;
         let key = argument::name("key", key)?;
-        wait(py, async { queue.manager.resume_key(&key) })
+        now(py, &queue.places, || queue.manager.resume_key(&key))
     }
 
     /// Adds a lane, or changes the one of this ``lane_id``; its commands stay, and running ones keep their time limits.
@@ -245,14 +292,14 @@ impl Lane {
     fn set_lane(&self, py: Python<'_>, config: &Bound<'_, PyAny>) -> PyResult<()> {
         let queue = self.queue(py)?;
         let config = builder::read_config("config", config)?;
-        try_wait(py, async { queue.set_lane(&config) })
+        try_now(py, &queue.places, || queue.set_lane(&config))
     }
 
     /// Takes a lane out. Raises :class:`QueueError` while it has commands: cancel them or let them end first.
     fn remove_lane(&self, py: Python<'_>, lane_id: &Bound<'_, PyAny>) -> PyResult<()> {
         let queue = self.queue(py)?;
         let id = argument::text("lane_id", lane_id)?;
-        try_wait(py, async { queue.remove_lane(&id) })
+        try_now(py, &queue.places, || queue.remove_lane(&id))
     }
 
     /// Changes how many commands run at once over all lanes, 1 to 4294967295; ``None`` is no limit. What runs goes on.
@@ -266,7 +313,9 @@ impl Lane {
     ) -> PyResult<()> {
         let queue = self.queue(py)?;
         let total = builder::max_concurrency(max_concurrency)?;
-        try_wait(py, async { queue.manager.set_max_concurrency(total) })
+        try_now(py, &queue.places, || {
+            queue.manager.set_max_concurrency(total)
+        })
     }
 
     /// Changes a limiter that was given to ``Lane``; what was used up under the old limit counts under the new one.
@@ -281,7 +330,9 @@ impl Lane {
         let queue = self.queue(py)?;
         let name = argument::name("name", name)?;
         let config = limiter::one("limiter", limiter)?;
-        try_wait(py, async { queue.manager.set_limiter(&name, config) })
+        try_now(py, &queue.places, || {
+            queue.manager.set_limiter(&name, config)
+        })
     }
 
     /// Where a command is and everything it waits for, or ``None`` when it has ended or there is none with this id.
@@ -297,7 +348,7 @@ impl Lane {
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
         let queue = self.queue(py)?;
         let id = argument::text("command_id", command_id)?;
-        let explanation = wait(py, async { queue.manager.explain(&id) })?;
+        let explanation = now(py, &queue.places, || queue.manager.explain(&id))?;
         explanation
             .map(|explanation| report::explanation(py, &explanation))
             .transpose()
@@ -310,33 +361,46 @@ impl Lane {
     /// ``min``, ``max`` and ``paused``) and ``commands`` (each as from :meth:`explain`, and its ``key``).
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let queue = self.queue(py)?;
-        let snapshot = wait(py, async { queue.manager.snapshot() })?;
+        let snapshot = now(py, &queue.places, || queue.manager.snapshot())?;
         report::snapshot(py, &snapshot)
     }
 
     /// Subscribes to all events from now on.
     fn subscribe(&self, py: Python<'_>) -> PyResult<EventStream> {
-        Ok(EventStream::new(self.queue(py)?.manager.subscribe()))
+        let queue = self.queue(py)?;
+        Ok(EventStream::new(queue.manager.subscribe(), &queue.places))
     }
 
     /// Subscribes to the events from now on whose key is one of ``keys``, and to notices of lost events.
     fn subscribe_filtered(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<EventStream> {
         let keys: HashSet<String> = argument::texts("keys", keys)?.into_iter().collect();
-        let manager = &self.queue(py)?.manager;
-        let stream = manager.subscribe_filtered(move |event| keys.contains(&event.key));
-        Ok(EventStream::new(stream))
+        let queue = self.queue(py)?;
+        let stream = queue
+            .manager
+            .subscribe_filtered(move |event| keys.contains(&event.key));
+        Ok(EventStream::new(stream, &queue.places))
+    }
+
+    /// The events from now on, for ``async for``: all of them, or those whose key is one of ``keys``.
+    #[pyo3(signature = (keys = None))]
+    fn events(&self, py: Python<'_>, keys: Option<&Bound<'_, PyAny>>) -> PyResult<EventStream> {
+        match keys {
+            None => self.subscribe(py),
+            Some(keys) => self.subscribe_filtered(py, keys),
+        }
     }
 
     /// What is waiting and running now.
     fn stats(&self, py: Python<'_>) -> PyResult<QueueStats> {
         let queue = self.queue(py)?;
-        let stats = try_wait(py, queue.manager.stats())?;
+        let stats = try_blocking(py, &queue.places, "nothing", queue.manager.stats())?;
         Ok(QueueStats::new(&stats, &queue.order()))
     }
 
     /// Stops taking new commands. What was taken still runs. May be called again.
     fn shutdown(&self, py: Python<'_>) -> PyResult<()> {
-        wait(py, self.queue(py)?.manager.shutdown())
+        let queue = self.queue(py)?;
+        blocking(py, &queue.places, "nothing", queue.manager.shutdown())
     }
 
     /// Ends the lanes: takes and starts nothing more, and gives what runs ``secs`` seconds to end. What still runs then is
@@ -346,7 +410,11 @@ impl Lane {
     fn shutdown_within(&self, py: Python<'_>, secs: &Bound<'_, PyAny>) -> PyResult<ShutdownReport> {
         let queue = self.queue(py)?;
         let limit = argument::seconds("secs", secs)?;
-        let report = wait(py, queue.manager.shutdown_within(limit))?;
+        let ended = queue.manager.shutdown_within(limit);
+        let instead = "`await lane.shutdown_within_async()`";
+        check(py, &queue.places, instead)?;
+        let report = blocking(py, &queue.places, instead, ended)?;
+        self.end_of_work(py)?;
         Ok(ShutdownReport::new(report))
     }
 
@@ -356,6 +424,134 @@ impl Lane {
     fn drain(&self, py: Python<'_>, timeout_secs: &Bound<'_, PyAny>) -> PyResult<()> {
         let limit = argument::seconds("timeout_secs", timeout_secs)?;
         self.drain_for(py, limit)
+    }
+
+    /// Runs a command in a lane and gives its result, as :meth:`submit` does, without blocking the event loop.
+    ///
+    /// Waiting is not running: cancelling the task that waits does not cancel the command.
+    #[pyo3(
+        signature = (lane_id, command_type, payload = None, **options),
+        text_signature = "($self, lane_id, command_type, payload=None, *, id=None, priority=0, delay_secs=None, run_at=None, ttl_secs=None, timeout_secs=None, no_timeout=False, progress_timeout_secs=None, retry_policy=None, jitter=None, key=None, unique=None, cost=1, metadata=None, preemptible=True)"
+    )]
+    fn submit_async<'py>(
+        slf: &Bound<'py, Self>,
+        lane_id: &Bound<'py, PyAny>,
+        command_type: &Bound<'py, PyAny>,
+        payload: Option<&Bound<'py, PyAny>>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        static SUBMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        SUBMIT
+            .import(slf.py(), "a3s_lane._asyncio", "submit")?
+            .call1((slf, lane_id, command_type, payload, options))
+    }
+
+    /// Hands a command to a lane and gives its handle, as :meth:`enqueue` does, without blocking the event loop where a full
+    /// lane's ``overflow`` is ``"wait"``. Cancelling the wait submits nothing.
+    #[pyo3(
+        signature = (lane_id, command_type, payload = None, **options),
+        text_signature = "($self, lane_id, command_type, payload=None, *, id=None, priority=0, delay_secs=None, run_at=None, ttl_secs=None, timeout_secs=None, no_timeout=False, progress_timeout_secs=None, retry_policy=None, jitter=None, key=None, unique=None, cost=1, metadata=None, preemptible=True)"
+    )]
+    fn enqueue_async<'py>(
+        slf: &Bound<'py, Self>,
+        lane_id: &Bound<'py, PyAny>,
+        command_type: &Bound<'py, PyAny>,
+        payload: Option<&Bound<'py, PyAny>>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let module = slf.py().import("a3s_lane._asyncio")?;
+        module.call_method1("enqueue", (slf, lane_id, command_type, payload, options))
+    }
+
+    /// Waits until nothing is waiting or running, as :meth:`drain` does, without blocking the event loop.
+    fn drain_async<'py>(
+        slf: &Bound<'py, Self>,
+        timeout_secs: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let module = slf.py().import("a3s_lane._asyncio")?;
+        module.call_method1("drain", (slf, timeout_secs))
+    }
+
+    /// Ends the lanes, as :meth:`shutdown_within` does, without blocking the event loop.
+    fn shutdown_within_async<'py>(
+        slf: &Bound<'py, Self>,
+        secs: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let module = slf.py().import("a3s_lane._asyncio")?;
+        module.call_method1("shutdown_within", (slf, secs))
+    }
+
+    /// A decorator that makes a function the handler of a command type.
+    ///
+    /// The function takes ``(payload)`` or ``(payload, ctx)``, where ``ctx`` is a :class:`CommandContext`, and returns what is
+    /// JSON. An ``async def`` runs on the event loop of ``async with lane``, or that of the first call that is awaited, else on
+    /// one that the lane starts; a ``def`` on a thread of the lane, or with ``executor="process"`` in another process. A payload
+    /// that is annotated as a dataclass or a pydantic model is one. The function stays what it is and gains ``submit``,
+    /// ``submit_async`` and ``enqueue``.
+    #[pyo3(signature = (command_type, *, executor = None))]
+    fn handler<'py>(
+        slf: &Bound<'py, Self>,
+        command_type: &Bound<'py, PyAny>,
+        executor: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let module = slf.py().import("a3s_lane._handlers")?;
+        module.call_method1("decorator", (slf, command_type, executor))
+    }
+
+    /// Makes a function the handler of a command type, as :meth:`handler` does; one that was there is replaced.
+    #[pyo3(signature = (command_type, function, *, executor = None))]
+    fn register_handler<'py>(
+        slf: &Bound<'py, Self>,
+        command_type: &Bound<'py, PyAny>,
+        function: &Bound<'py, PyAny>,
+        executor: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        let module = slf.py().import("a3s_lane._handlers")?;
+        module.call_method1("register", (slf, command_type, function, executor))?;
+        Ok(())
+    }
+
+    /// Takes the handler of a command type away, so that its commands return their payload; returns whether there was one.
+    /// What runs goes on.
+    fn remove_handler(&self, py: Python<'_>, command_type: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let queue = self.queue(py)?;
+        let command_type = argument::text("command_type", command_type)?;
+        Ok(queue.handlers.remove(&queue.manager, &command_type))
+    }
+
+    fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let module = slf.py().import("a3s_lane._asyncio")?;
+        module.call_method1("enter", (slf,))
+    }
+
+    #[pyo3(signature = (
+        exc_type = None,
+        exc_value = None,
+        traceback = None
+    ))]
+    fn __aexit__<'py>(
+        slf: &Bound<'py, Self>,
+        exc_type: Option<&Bound<'py, PyAny>>,
+        exc_value: Option<&Bound<'py, PyAny>>,
+        traceback: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _ = (exc_value, traceback);
+        let is_foreign = slf.get().queue.is_foreign();
+        let module = slf.py().import("a3s_lane._asyncio")?;
+        module.call_method1("exit", (slf, is_foreign, exc_type, EXIT_DRAIN.as_secs()))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.queue.get("Lane") {
+            Ok(queue) => queue.handlers.traverse(&visit),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        if let Ok(queue) = self.queue.get("Lane") {
+            queue.handlers.clear();
+        }
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Py<Self>> {

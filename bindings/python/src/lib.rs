@@ -3,30 +3,45 @@
 //! This crate is glue: it converts arguments, waits without the GIL and turns errors into exceptions. What the lanes
 //! do is decided by the `a3s-lane` crate.
 
+mod anchor;
 mod argument;
 mod batch;
+mod bell;
 mod builder;
+mod calls;
+mod command;
+mod context;
+mod coroutine;
 mod error;
 mod event;
+mod failure;
 mod feed;
 mod from_json;
+mod guarded;
 mod handle;
+mod handlers;
 mod lane;
+mod lane_async;
 mod lane_config;
 mod lane_options;
 mod limiter;
+mod place;
+mod places;
 mod priority_boost;
 mod process;
+mod process_task;
 mod queue;
 mod rate_limit;
 mod report;
 mod retry_policy;
 mod runtime;
 mod scripted;
+mod slot;
 mod stats;
 mod stream;
 mod submit_options;
 mod testing;
+mod threads;
 mod to_json;
 mod wait;
 
@@ -37,10 +52,16 @@ mod _a3s_lane {
 
     #[pymodule_export]
     use crate::{
+        anchor::LoopAnchor,
+        calls::Pending,
+        context::HandlerContext,
         event::LaneEvent,
         feed::{Chunk, ChunkStream, ProgressStream},
         handle::CommandHandle,
         lane::Lane,
+        lane_async::{
+            begin_drain, begin_enqueue, begin_shutdown, begin_submit, end_of_work, enter, register,
+        },
         lane_config::LaneConfig,
         limiter::Limiter,
         priority_boost::PriorityBoost,
@@ -60,6 +81,7 @@ mod _a3s_lane {
 
     #[pymodule_init]
     fn init(py: Python<'_>) -> PyResult<()> {
+        crate::command::copy_context(py)?;
         crate::process::watch_forks(py)
     }
 }

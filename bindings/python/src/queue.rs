@@ -1,23 +1,23 @@
 //! What stands behind a `Lane`: the manager of the core, and what Python adds to it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use a3s_lane::{
-    Command, CommandHandle, JsonCommand, LaneError, QueueManager, Refused, SubmitOptions,
-};
+use a3s_lane::{Command, CommandHandle, LaneError, QueueManager, Refused, SubmitOptions};
+use pyo3::prelude::*;
 use serde_json::Value;
 
+use crate::handlers::Handlers;
 use crate::lane_config::LaneConfig;
-
-/// The number of the next queue of this process.
-static NEXT: AtomicU64 = AtomicU64::new(1);
+use crate::place::Place;
+use crate::places::Places;
+use crate::threads::Threads;
 
 /// A queue of the core.
 pub(crate) struct Queue {
-    pub(crate) manager: QueueManager,
-    /// Tells the queues of a process apart.
-    pub(crate) number: u64,
+    // Behind an `Arc` for calls that an event loop waits for.
+    pub(crate) manager: Arc<QueueManager>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) handlers: Arc<Handlers>,
     lanes: Mutex<Vec<LanePlace>>,
 }
 
@@ -28,12 +28,33 @@ pub(crate) struct LanePlace {
 }
 
 impl Queue {
-    pub(crate) fn new(manager: QueueManager, lanes: Vec<LanePlace>) -> Self {
+    pub(crate) fn new(
+        manager: QueueManager,
+        lanes: Vec<LanePlace>,
+        handler_threads: usize,
+    ) -> Self {
+        let places = Places::new();
         Self {
-            manager,
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            manager: Arc::new(manager),
+            handlers: Handlers::new(Arc::clone(&places), Threads::new(handler_threads)),
+            places,
             lanes: Mutex::new(lanes),
         }
+    }
+
+    /// The place of the event loop that runs on this thread. It becomes the home of the handlers that have none.
+    pub(crate) fn running_place(&self, py: Python<'_>) -> PyResult<Arc<Place>> {
+        let (place, moves) = self.places.running(py)?;
+        if moves {
+            self.handlers.go_home(&self.manager);
+        }
+        Ok(place)
+    }
+
+    /// Ends the threads and the event loop of the handlers. Nothing runs any more.
+    pub(crate) fn close_handlers(&self, py: Python<'_>) {
+        self.handlers.threads.close();
+        self.places.close(py);
     }
 
     fn lanes(&self) -> MutexGuard<'_, Vec<LanePlace>> {
@@ -46,28 +67,6 @@ impl Queue {
         let mut order: Vec<&LanePlace> = lanes.iter().collect();
         order.sort_by_key(|lane| lane.priority);
         order.into_iter().map(|lane| lane.id.clone()).collect()
-    }
-
-    /// Runs a command to its end.
-    pub(crate) async fn run(
-        &self,
-        lane_id: &str,
-        command: JsonCommand,
-        options: Option<SubmitOptions>,
-    ) -> a3s_lane::Result<Value> {
-        if !self.manager.is_started() && !self.manager.is_shutting_down() {
-            return Err(LaneError::NotStarted("call start() before submit()".into()));
-        }
-        let command = Box::new(command);
-        // A command without options needs no handle, which costs less.
-        let Some(options) = options else {
-            let settled = self.manager.submit(lane_id, command).await?;
-            return settled.await.map_err(|_| {
-                LaneError::QueueError("the command was dropped before it ended".into())
-            })?;
-        };
-        let handle = self.manager.submit_with(lane_id, command, options).await?;
-        handle.await
     }
 
     /// Hands a command in.
@@ -119,5 +118,33 @@ impl Queue {
         self.manager.remove_lane(lane_id)?;
         lanes.retain(|lane| lane.id != lane_id);
         Ok(())
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run(
+    manager: &QueueManager,
+    lane_id: &str,
+    command: Box<dyn Command>,
+    options: Option<SubmitOptions>,
+) -> a3s_lane::Result<Value> {
+    if !manager.is_started() && !manager.is_shutting_down() {
+        return Err(LaneError::NotStarted("call start() before submit()".into()));
+    }
+    // A command without options needs no handle, which costs less.
+    let Some(options) = options else {
+        let settled = manager.submit(lane_id, command).await?;
+        return settled.await.map_err(|_| {
+            LaneError::QueueError("the command was dropped before it ended".into())
+        })?;
+    };
+    let handle = manager.submit_with(lane_id, command, options).await?;
+    handle.await
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Its last reference goes in a thread with the GIL; elsewhere there is no interpreter left to tell.
+        let _ = Python::try_attach(|py| self.close_handlers(py));
     }
 }

@@ -13,13 +13,14 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use crate::batch::{self, wrap};
+use crate::calls::try_blocking;
 use crate::error::raise;
 use crate::from_json::from_json;
 use crate::handle::CommandHandle;
 use crate::lane::Lane;
 use crate::process::ProcessLocal;
 use crate::to_json::to_json;
-use crate::wait::{try_wait, wait};
+use crate::wait::wait;
 use crate::{argument, submit_options};
 
 /// The result of a command that :func:`submit_scripted` has handed to a lane.
@@ -74,11 +75,13 @@ pub(crate) fn submit_scripted(
     command_type: &Bound<'_, PyAny>,
     script: &Bound<'_, PyAny>,
 ) -> PyResult<ScriptedResult> {
-    let manager = &queue_of(lane)?.queue(py)?.manager;
+    let queue = queue_of(lane)?.queue(py)?;
+    let manager = &queue.manager;
     let lane_id = argument::text("lane_id", lane_id)?;
     let command_type = argument::text("command_type", command_type)?;
     let command = command(py, "script", command_type, script)?;
-    let receiver = try_wait(py, manager.submit(&lane_id, Box::new(command)))?;
+    let submitted = manager.submit(&lane_id, Box::new(command));
+    let receiver = try_blocking(py, &queue.places, "`enqueue_async`", submitted)?;
     Ok(ScriptedResult {
         outcome: ProcessLocal::new(Mutex::new(Outcome::Awaited(receiver))),
     })
@@ -100,7 +103,8 @@ pub(crate) fn enqueue_scripted(
     let command_type = argument::text("command_type", command_type)?;
     let command = Box::new(command(py, "script", command_type, script)?);
     let options = submit_options::read("enqueue_scripted()", "", options)?.unwrap_or_default();
-    let handle = try_wait(py, queue.enqueue(&lane_id, command, options))?;
+    let submitted = queue.enqueue(&lane_id, command, options);
+    let handle = try_blocking(py, &queue.places, "`enqueue_async`", submitted)?;
     Ok(wrap(handle, queue))
 }
 

@@ -1,6 +1,8 @@
 //! A subscription to the events of a lane set.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -10,10 +12,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::argument;
+use crate::calls::{begin, blocking};
 use crate::error::raise;
 use crate::event::LaneEvent;
+use crate::feed::{end_of_stream, next_item};
+use crate::places::Places;
 use crate::process::ProcessLocal;
-use crate::wait::wait;
 
 /// The events of a :class:`Lane`, in order, from the moment of subscription.
 ///
@@ -22,7 +26,7 @@ use crate::wait::wait;
 /// call :meth:`recv`. Any number of threads may read one stream: each event goes to one of them.
 #[pyclass(frozen, module = "a3s_lane")]
 pub(crate) struct EventStream {
-    source: ProcessLocal<Source>,
+    source: ProcessLocal<Arc<Source>>,
 }
 
 struct Source {
@@ -31,38 +35,62 @@ struct Source {
     missed: AtomicU64,
     ended: AtomicBool,
     closed: CancellationToken,
+    places: Arc<Places>,
+    /// Events whose reader was cancelled when it had them already.
+    kept: std::sync::Mutex<VecDeque<Py<PyAny>>>,
 }
 
 impl EventStream {
-    pub(crate) fn new(events: a3s_lane::EventStream) -> Self {
+    pub(crate) fn new(events: a3s_lane::EventStream, places: &Arc<Places>) -> Self {
         Self {
-            source: ProcessLocal::new(Source {
+            source: ProcessLocal::new(Arc::new(Source {
                 events: Mutex::new(Some(events)),
                 missed: AtomicU64::new(0),
                 ended: AtomicBool::new(false),
                 closed: CancellationToken::new(),
-            }),
+                places: Arc::clone(places),
+                kept: std::sync::Mutex::default(),
+            })),
         }
     }
 
-    fn source(&self, py: Python<'_>) -> PyResult<&Source> {
+    fn source(&self, py: Python<'_>) -> PyResult<&Arc<Source>> {
         match self.source.get("EventStream") {
             Ok(source) => Ok(source),
             Err(error) => Err(raise(py, &error)),
         }
     }
 
-    fn next(&self, py: Python<'_>, limit: Option<Duration>) -> PyResult<Option<LaneEvent>> {
+    fn next(&self, py: Python<'_>, limit: Option<Duration>) -> PyResult<Option<Py<PyAny>>> {
         let source = self.source(py)?;
+        if let Some(kept) = source.take_kept() {
+            return Ok(Some(kept));
+        }
+        let places = &source.places;
         let event = match limit {
-            None => wait(py, source.next())?,
-            Some(limit) => wait(py, async { timeout(limit, source.next()).await })?.unwrap_or(None),
+            None => blocking(py, places, INSTEAD, source.next())?,
+            Some(limit) => {
+                let next = async { timeout(limit, source.next()).await };
+                blocking(py, places, INSTEAD, next)?.unwrap_or(None)
+            }
         };
-        Ok(event.map(LaneEvent::new))
+        event.map(|event| wrap(py, event)).transpose()
     }
 }
 
+/// What an event loop does instead of waiting for an event.
+const INSTEAD: &str = "`async for`";
+
+fn wrap(py: Python<'_>, event: a3s_lane::LaneEvent) -> PyResult<Py<PyAny>> {
+    Ok(Py::new(py, LaneEvent::new(event))?.into_any())
+}
+
 impl Source {
+    fn take_kept(&self) -> Option<Py<PyAny>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.pop_front()
+    }
+
     async fn next(&self) -> Option<a3s_lane::LaneEvent> {
         self.closed
             .run_until_cancelled(self.receive())
@@ -103,7 +131,7 @@ impl EventStream {
         &self,
         py: Python<'_>,
         timeout_ms: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Option<LaneEvent>> {
+    ) -> PyResult<Option<Py<PyAny>>> {
         let limit = timeout_ms
             .map(|value| argument::milliseconds("timeout_ms", value))
             .transpose()?;
@@ -132,8 +160,41 @@ impl EventStream {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<LaneEvent>> {
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         self.next(py, None)
+    }
+
+    fn __aiter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        next_item(slf.as_any())
+    }
+
+    fn _begin_next(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let source = Arc::clone(self.source(py)?);
+        if let Some(kept) = source.take_kept() {
+            return Ok(kept);
+        }
+        let (place, _) = source.places.running(py)?;
+        let next = async move { source.next().await };
+        begin(
+            py,
+            &place,
+            |py, event| match event {
+                Some(event) => wrap(py, event),
+                None => end_of_stream(py),
+            },
+            next,
+        )
+    }
+
+    fn _put_back(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
+        let source = self.source(py)?;
+        let mut kept = source.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_back(item);
+        Ok(())
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {

@@ -2,8 +2,11 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyAny, PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde_json::{Map, Number, Value};
+
+use crate::guarded;
 
 /// How deep lists and dicts may be nested: as deep as `serde_json` reads back.
 const MAX_DEPTH: usize = 128;
@@ -79,11 +82,23 @@ fn convert(object: &Bound<'_, PyAny>, depth: usize) -> Result<Value, Problem> {
         check_depth(depth)?;
         elements(tuple.iter(), depth + 1)
     } else {
-        let name = object.get_type().name()?;
-        Err(Problem::new(format!(
-            " is of type {name}, which has no JSON form"
-        )))
+        check_depth(depth)?;
+        let plain = model(object)?;
+        if plain.is_none() {
+            let name = object.get_type().name()?;
+            return Err(Problem::new(format!(
+                " is of type {name}, which has no JSON form"
+            )));
+        }
+        convert(&plain, depth + 1)
     }
+}
+
+/// What a dataclass instance or a pydantic model is made of; `None` for anything else.
+fn model<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static PLAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let plain = PLAIN.import(object.py(), "a3s_lane._models", "plain")?;
+    guarded::call(plain, (object,))
 }
 
 fn check_depth(depth: usize) -> Result<(), Problem> {

@@ -4,13 +4,17 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use a3s_lane::LaneError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use tokio::time::timeout;
 
 use crate::error::raise;
+use crate::guarded;
+use crate::threads::Waiting;
 use crate::{process, runtime};
 
 /// How long Ctrl-C may go unnoticed.
@@ -25,8 +29,21 @@ where
     F::Output: Send,
 {
     let runtime = runtime::shared().map_err(|error| raise(py, &error))?;
-    let watch_signals = is_main_thread(py)?;
     let mut future = pin!(future);
+    // Most calls never wait. They keep the GIL, for which others may be queueing; no lock of the core is held for long, and
+    // none while somebody waits for the GIL.
+    let first = {
+        let _entered = runtime.enter();
+        let mut context = Context::from_waker(Waker::noop());
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)))
+    };
+    match first {
+        Ok(Poll::Ready(output)) => return Ok(output),
+        Ok(Poll::Pending) => {}
+        Err(panic) => return Err(raise(py, &internal(panic.as_ref()))),
+    }
+    let watch_signals = is_main_thread(py)?;
+    let _waiting = Waiting::begin();
     loop {
         let step = || {
             runtime.block_on(async {
@@ -77,10 +94,8 @@ fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     }
     let threading = py.import("threading")?;
     let this = threading.call_method0("get_ident")?;
-    let is_main = threading
-        .call_method0("main_thread")?
-        .getattr("ident")?
-        .eq(this)?;
+    let main = guarded::call_method(threading.as_any(), intern!(py, "main_thread"), ())?;
+    let is_main = main.getattr("ident")?.eq(this)?;
     IS_MAIN.set(Some((generation, is_main)));
     Ok(is_main)
 }

@@ -9,6 +9,7 @@ from typing_extensions import assert_type
 
 from a3s_lane import (
     Chunk,
+    CommandContext,
     CommandHandle,
     EventStream,
     Lane,
@@ -109,3 +110,48 @@ report = lane.shutdown_within(5)
 assert_type(report, ShutdownReport)
 assert_type(report.stopped, "list[Leftover]")
 assert_type(report.is_clean, bool)
+
+
+@lane.handler("fetch")
+def fetch(payload: str, ctx: CommandContext) -> int:
+    assert_type(ctx.attempt, int)
+    assert_type(ctx.time_left, "float | None")
+    assert_type(ctx.enqueue_child("api", "fetch"), CommandHandle)
+    return len(payload)
+
+
+@lane.handler("crunch", executor="process")
+def crunch(payload: int) -> int:
+    return payload + 1
+
+
+@lane.handler("stream")
+async def talk(payload: object) -> str:
+    return "end"
+
+
+# A decorated function keeps its type.
+assert_type(crunch(1), int)
+assert_type(fetch.enqueue("api", "x", priority=1), CommandHandle)
+assert_type(fetch.submit("api", "x"), Any)
+assert_type(lane.remove_handler("fetch"), bool)
+lane.register_handler("fetch", fetch)
+
+
+async def awaited() -> None:
+    assert_type(await talk(None), str)
+    assert_type(await talk.submit_async("api"), Any)
+    async with Lane(handler_threads=4) as entered:
+        assert_type(entered, Lane)
+        assert_type(await entered.submit_async("query", "t", 1, cost=2), Any)
+        waiting = await entered.enqueue_async("query", "t")
+        assert_type(waiting, CommandHandle)
+        assert_type(await waiting, Any)
+        async for chunk in waiting:
+            assert_type(chunk, Chunk)
+        async for progress in waiting.progress():
+            assert_type(progress, Any)
+        async for happened in entered.events({"queue.command.completed"}):
+            assert_type(happened, LaneEvent)
+        assert_type(await entered.shutdown_within_async(1), ShutdownReport)
+        await entered.drain_async(1)

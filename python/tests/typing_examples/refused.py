@@ -52,3 +52,17 @@ def options(lane: Lane, config: LaneConfig, handle: CommandHandle) -> None:
     handle.result("1")  # type: ignore[arg-type]
     Limiter(1)  # type: ignore[call-arg]
     Unique("x", on_conflict="win")  # type: ignore[arg-type]
+
+
+async def handlers(lane: Lane) -> None:
+    @lane.handler("t")
+    def function(payload: int) -> int:
+        return payload
+
+    lane.handler()  # type: ignore[call-arg]
+    lane.handler("t", executor="fibre")  # type: ignore[arg-type]
+    function("1")  # type: ignore[arg-type]
+    lane.register_handler("t", 5)  # type: ignore[arg-type]
+    await lane.submit_async("api")  # type: ignore[call-arg]
+    async with Lane(handler_threads="4"):  # type: ignore[arg-type]
+        pass

@@ -1,0 +1,86 @@
+//! A command of a Python program: data for a handler.
+
+use std::future::ready;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use a3s_lane::{Command, CommandContext, Result};
+use async_trait::async_trait;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyAny;
+use serde_json::Value;
+
+use crate::handlers::Handlers;
+
+/// A type and a payload, with the context variables of whoever submitted it.
+pub(crate) struct PyCommand {
+    command_type: String,
+    payload: Value,
+    variables: Option<Py<PyAny>>,
+    handlers: Arc<Handlers>,
+}
+
+impl PyCommand {
+    pub(crate) fn new(
+        py: Python<'_>,
+        handlers: &Arc<Handlers>,
+        command_type: String,
+        payload: Value,
+    ) -> PyResult<Self> {
+        let variables = copy_context(py)?.call0()?;
+        Ok(Self {
+            command_type,
+            payload,
+            variables: Some(variables.unbind()),
+            handlers: Arc::clone(handlers),
+        })
+    }
+}
+
+/// Python's function that copies the context variables. Found when the module is imported: a daemon thread that imports another
+/// module while the interpreter ends would be unwound; see `guarded.rs`.
+pub(crate) fn copy_context(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static COPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    COPY.import(py, "contextvars", "copy_context")
+}
+
+#[async_trait]
+impl Command for PyCommand {
+    async fn execute(&self) -> Result<Value> {
+        Ok(self.payload.clone())
+    }
+
+    fn execute_with<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        context: &'life1 CommandContext,
+    ) -> Pin<Box<dyn Future<Output = Result<Value>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        // Without a handler it returns its own payload.
+        match self.handlers.get(&self.command_type) {
+            None => Box::pin(ready(Ok(self.payload.clone()))),
+            Some(handler) => Box::pin(handler.run(
+                &self.payload,
+                self.variables.as_ref(),
+                context,
+                &self.handlers,
+            )),
+        }
+    }
+
+    fn command_type(&self) -> &str {
+        &self.command_type
+    }
+
+    fn payload(&self) -> Option<Value> {
+        Some(self.payload.clone())
+    }
+
+    fn needs_handler(&self) -> bool {
+        true
+    }
+}

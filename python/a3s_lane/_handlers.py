@@ -1,0 +1,95 @@
+"""Handlers: which functions can be one, and how they are called."""
+
+from __future__ import annotations
+
+import collections.abc
+import importlib
+import inspect
+import logging
+import typing
+
+from a3s_lane import _a3s_lane, _models, _threads
+from a3s_lane._handler_function import HandlerFunction
+
+_logger = logging.getLogger("a3s_lane")
+
+_Function = collections.abc.Callable[..., typing.Any]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def decorator(
+    lane: _a3s_lane.Lane, command_type: str, executor: str | None
+) -> collections.abc.Callable[[_Function], HandlerFunction[..., typing.Any]]:
+    if not isinstance(command_type, str):
+        raise TypeError(f"command_type must be a str, not {type(command_type).__name__}: write @lane.handler('type')")
+
+    def register_it(function: _Function) -> HandlerFunction[..., typing.Any]:
+        register(lane, command_type, function, executor)
+        return HandlerFunction(lane, command_type, function)
+
+    return register_it
+
+
+def register(lane: _a3s_lane.Lane, command_type: str, function: _Function, executor: str | None) -> None:
+    if not callable(function):
+        raise TypeError(f"function must be callable, not {type(function).__name__}")
+    if executor not in (None, "thread", "process"):
+        raise ValueError(f"executor must be one of 'thread', 'process', got {executor!r}")
+    takes_context, annotation = _read_signature(function)
+    is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
+    if is_coroutine and executor is not None:
+        raise ValueError(f"executor must not be given for an async def, got {executor!r}")
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise TypeError("function must return its result: hand out parts of it with ctx.emit(), not with yield")
+    if executor == "process":
+        if takes_context:
+            raise ValueError("function must take (payload) alone to run in another process: ctx stays here")
+        from a3s_lane import _processes
+
+        start = _processes.starter(function)
+        _a3s_lane._register(lane, command_type, start, False, "process")
+        return
+    if is_coroutine:
+        # Where a loop is started, no Python code can be relied upon any more: see `guarded.rs`.
+        importlib.import_module("a3s_lane._asyncio")
+    called = _models.adapt(function, annotation, takes_context)
+    _a3s_lane._register(lane, command_type, called, takes_context, "coroutine" if is_coroutine else "thread")
+
+
+def _read_signature(function: _Function) -> tuple[bool, object]:
+    """Whether the function takes a context too, and what its payload is annotated as."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        # Built-in functions do not always tell.
+        return False, inspect.Parameter.empty
+    wrong = TypeError(
+        f"function must take (payload) or (payload, ctx), got {getattr(function, '__name__', function)}"
+        f"({', '.join(str(parameter) for parameter in parameters)})"
+    )
+    positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
+    takes_rest = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
+    for parameter in parameters:
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            raise wrong
+    required = [parameter for parameter in positional if parameter.default is parameter.empty]
+    if len(required) > 2 or (not positional and not takes_rest):
+        raise wrong
+    annotation = _models.annotation_of(function, positional[0].name) if positional else inspect.Parameter.empty
+    # A second parameter with a default is the function's own, unless it is named as what it is.
+    second = positional[1] if len(positional) > 1 else None
+    takes_context = second is not None and (second in required or second.name in ("ctx", "context"))
+    return takes_context, annotation
+
+
+def start_thread(main: collections.abc.Callable[[], None], number: int) -> bool:
+    return _threads.start(main, f"a3s-lane-handler-{number}")
+
+
+def note_exit(exception: BaseException) -> None:
+    """An exit or an interrupt inside of a handler ends its attempt, not the process; say so."""
+    if isinstance(exception, (KeyboardInterrupt, SystemExit)):
+        _logger.error("a handler raised %s, which ends its attempt only", type(exception).__name__, exc_info=exception)
