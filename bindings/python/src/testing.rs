@@ -223,6 +223,7 @@ pub(crate) fn create_lane(
         dlq_size,
         max_concurrency,
         limiters,
+        handler_threads: None,
     };
     let mut plan = match configs {
         None => builder::default_lanes(&shared)?,
