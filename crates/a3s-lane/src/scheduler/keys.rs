@@ -2,8 +2,9 @@
 //!
 //! Start-time fair queueing (Goyal, Vin, Cheng 1996): each key has a *pass*, the virtual time at which it may start
 //! next. The smallest pass goes first and grows by [`STRIDE`] / weight, so that over time each key that always has
-//! work gets starts in proportion to its weight. Whoever starts gets its next pass from the present time, so that a key
-//! that was away, whatever kept it away, can neither save up turns nor owe them, but for its last one.
+//! work gets starts in proportion to its weight. Whoever starts gets its next pass from the present time, and whoever
+//! comes back is never behind it, so that a key that was away, whatever kept it away, can neither save up turns nor owe
+//! them, but for its last one. Of equals the one goes first that had its turn longest ago.
 //!
 //! Keys take turns with those whose front has the same priority: each such *level* has a time of its own. Those that
 //! wait behind a more urgent level wait alike, so its time stands still, and who joins them joins at that time.
@@ -249,7 +250,8 @@ impl KeyTable {
         state.turn = self.turns;
     }
 
-    /// A key goes to another level, as far ahead of its time as it is of the time of its own.
+    /// A key comes to a level, its own or another, as far ahead of its time as it is of the time of its own. It is not
+    /// behind it: then it would matter at which levels it has been for a moment, during a call.
     fn place(&mut self, key: u32, level: i32) {
         let state = &mut self.states[key as usize];
         let before = state.level;
@@ -319,6 +321,7 @@ impl KeyTable {
         } else {
             state.flow.len().min(free)
         };
+        let was_away = state.room == 0;
         self.room = self.room - state.room + room;
         state.room = room;
         let oldest = state
@@ -335,7 +338,7 @@ impl KeyTable {
             return;
         }
         let level = state.flow.priority();
-        if level != state.level {
+        if was_away || level != state.level {
             self.place(key, level);
         }
         let state = &self.states[key as usize];

@@ -5,8 +5,8 @@
 //! smallest goes first.
 //!
 //! A key is compared with those whose first command has the same priority: they are one *level*, which has a time, the
-//! pass of its last start in turn. A start makes the pass of its key later than that time. A key that comes to another
-//! level is as far ahead of its time as it was where it comes from, and never behind it.
+//! pass of its last start in turn. A start makes the pass of its key later than that time. A key that comes back, or to
+//! another level, is as far ahead of its time as it was where it comes from, and never behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,7 +78,8 @@ impl Model {
         }
     }
 
-    /// Something about a lane changed: a key that has another first command may take its turns elsewhere.
+    /// Something about a lane changed: a key that has another first command may take its turns elsewhere. None that has
+    /// one is behind the time.
     pub(super) fn place_keys(&mut self, lane: usize) {
         for number in 0..self.lane(lane).keys.flows.len() {
             let key = self.lane(lane).keys.flows[number].key;
@@ -92,9 +93,7 @@ impl Model {
             let ahead = flow.pass.saturating_sub(keys.time(flow.level));
             let pass = keys.time(level) + ahead;
             let flow = &mut keys.flows[number];
-            if flow.level != level {
-                (flow.level, flow.pass) = (level, pass);
-            }
+            (flow.level, flow.pass) = (level, pass);
         }
     }
 
