@@ -36,8 +36,6 @@ pub(super) struct Entry<T> {
     pub(super) submitted_at: u64,
     /// When it became ready; for a running command, when it started; for a concluded one, how long its retry waits.
     pub(super) since: u64,
-    /// When the time limit of the present run ends.
-    pub(super) until: u64,
     pub(super) terms: Option<Box<Terms>>,
     /// Neighbours in the lane's queue or in its list of running commands.
     pub(super) next: u32,
@@ -67,6 +65,19 @@ impl<T> Entry<T> {
         self.serial == key.serial
             && self.run == run
             && matches!(self.state, State::Running | State::Asked | State::Dropped)
+    }
+
+    /// The time limit of the present run, in a lane with this one.
+    pub(super) fn timeout_ns(&self, of_lane: Option<u64>) -> Option<u64> {
+        let own = self.terms.as_ref();
+        let own = own.and_then(|terms| terms.run_timeout_ns.or(terms.timeout_ns));
+        own.unwrap_or(of_lane)
+    }
+
+    /// When that time limit ends.
+    pub(super) fn until(&self, of_lane: Option<u64>) -> u64 {
+        let limit = self.timeout_ns(of_lane);
+        limit.map_or(u64::MAX, |limit| self.since.saturating_add(limit))
     }
 
     /// Runs that count, the current one included.

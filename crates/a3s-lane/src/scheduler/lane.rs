@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::arena::Arena;
 use super::entry::Entry;
-use super::flow::{Chain, End, Flow};
+use super::flow::{Chain, End, Flow, NONE};
 use super::keys::{KeyObstacle, KeyTable, NO_KEY};
 use super::policy::LanePolicy;
 
@@ -403,7 +403,17 @@ impl LaneState {
         }
     }
 
-    pub(super) fn set_policy<T>(&mut self, entries: &Arena<Entry<T>>, policy: LanePolicy) {
+    pub(super) fn set_policy<T>(&mut self, entries: &mut Arena<Entry<T>>, policy: LanePolicy) {
+        let limit = self.policy.timeout_ns;
+        if policy.timeout_ns != limit {
+            let mut slot = self.running.head;
+            while slot != NONE {
+                let entry = &mut entries[slot];
+                let limit = entry.timeout_ns(limit);
+                entry.terms.get_or_insert_default().run_timeout_ns = Some(limit);
+                slot = entry.next;
+            }
+        }
         self.policy = policy;
         let aged = self.policy.is_aged();
         match &mut self.queue {

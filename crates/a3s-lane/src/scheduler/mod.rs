@@ -210,7 +210,7 @@ impl<T> Scheduler<T> {
         policy.inherit_tokens(&state.policy, now);
         self.preemptible_lanes -= usize::from(state.policy.preemptible);
         self.preemptible_lanes += usize::from(policy.preemptible);
-        state.set_policy(&self.entries, policy);
+        state.set_policy(&mut self.entries, policy);
         state.block = None;
         self.blocks.remove(lane.0);
         self.refresh(lane, now);
@@ -285,7 +285,6 @@ impl<T> Scheduler<T> {
             serial,
             submitted_at: now,
             since: now,
-            until: u64::MAX,
             terms,
             next: NONE,
             prev: NONE,
@@ -400,6 +399,7 @@ impl<T> Scheduler<T> {
             entry.terms.get_or_insert_default();
         }
         if let Some(terms) = &mut entry.terms {
+            terms.run_timeout_ns = None;
             timeout_ns = terms.timeout_ns.unwrap_or(timeout_ns);
             progress_ns = terms.progress_ns.or(progress_ns);
             terms.silence_ns = progress_ns;
@@ -409,7 +409,6 @@ impl<T> Scheduler<T> {
         }
         let after = |limit: Option<u64>| limit.map_or(u64::MAX, |limit| now.saturating_add(limit));
         let until = after(timeout_ns);
-        entry.until = until;
         if let (Some(terms), Some(_)) = (&mut entry.terms, progress_ns) {
             terms.beat = now;
         }

@@ -49,6 +49,7 @@ impl<T> Scheduler<T> {
         let entry = &mut self.entries[slot];
         let state = &mut self.lanes[entry.lane.index()];
         let grace = state.policy.grace_ns;
+        let until = entry.until(state.policy.timeout_ns);
         entry.stop = Some(reason);
         state.stopping += 1;
         let at = if grace == 0 {
@@ -57,7 +58,7 @@ impl<T> Scheduler<T> {
         } else {
             entry.state = State::Asked;
             // A grace does not outlast the time limit.
-            now.saturating_add(grace).min(entry.until)
+            now.saturating_add(grace).min(until)
         };
         self.timers.set(slot, (at, entry.serial));
         grace == 0

@@ -87,12 +87,13 @@ impl<T> Scheduler<T> {
             return Some(StopReason::Deadline);
         };
         let stall = terms.beat.saturating_add(progress);
-        let next = entry.until.min(stall);
+        let until = entry.until(self.lanes[entry.lane.index()].policy.timeout_ns);
+        let next = until.min(stall);
         if next > now {
             self.timers.set(slot, (next, entry.serial));
             return None;
         }
-        Some(if entry.until <= stall {
+        Some(if until <= stall {
             StopReason::Deadline
         } else {
             StopReason::Stall

@@ -47,7 +47,7 @@ impl<T> Scheduler<T> {
             started_at: entry.since,
             stop: entry.stop,
             drop: entry.state == State::Dropped,
-            timeout_ns: (entry.until != u64::MAX).then(|| entry.until - entry.since),
+            timeout_ns: entry.timeout_ns(self.lanes[entry.lane.index()].policy.timeout_ns),
             progress_ns: terms.and_then(|terms| terms.silence_ns),
         })
     }
