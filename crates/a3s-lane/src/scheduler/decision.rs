@@ -112,8 +112,9 @@ pub(crate) enum Stopped<T> {
 /// Something is due.
 #[derive(Debug)]
 pub(crate) enum Due<T> {
-    /// The attempt met its time limit, or gave no sign of life: drop its body.
+    /// The attempt met its time limit: drop its body.
     Deadline(CommandKey),
+    /// The attempt gave no sign of life for too long: drop its body.
     Stalled(CommandKey),
     /// The attempt had its grace after it was asked to stop: drop its body.
     Drop(CommandKey, StopReason),

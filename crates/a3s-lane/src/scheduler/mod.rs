@@ -25,6 +25,24 @@
 //! A slot is held from `next` to `release`. `conclude` decides the outcome and is refused for a run that is not running,
 //! which is what makes every command settle once.
 //!
+//! What the engine calls, in the order of a command's life:
+//!
+//! | | |
+//! |---|---|
+//! | set up | `add_lane`, `set_policy`, `remove_lane`, `set_total`, `set_limiter`, `open`, `close` |
+//! | in | `reserve` draws a serial number, `submit` |
+//! | decide | `next` until it says `None`, then `preempt` until it does; `next_wake` says when to call `tick` |
+//! | out | `conclude`, then `release`; `abandon` where the body is lost |
+//! | stop | `stop`, `pause_lane`, `pause_key`, `tick` until it says `None` |
+//! | from the body | `beat`, `settle_cost`, `await_child`, `leave_child` |
+//! | ask | `counts`, `explain`, `commands`, `running`, `running_attempt` and others in `view` |
+//!
+//! Words. A command that runs holds a *slot* of its lane and a *share* of the total. In this folder a number called `slot` is the
+//! entry's place in the `arena`. A parent that waits for a child sets its own slot and share aside for it. A *lent* child uses
+//! an ancestor's slot of the lane and its parent's share; an *urged* child takes a slot of its own lane, on its parent's share.
+//! Both are *favoured*: they start before the others of their lane. A running one *borrows*. A start that needs no free share
+//! is *exempt* from the total.
+//!
 //! Read on in this order: `decision` (what goes in and out), `entry` (a command), `flow` and `keys` (the order inside a
 //! lane), `lane`, this file (in and out), `ready` (the order between lanes), `ending`, `timers`, `stop`, `limits`; beside
 //! them `terms`, `policy`, `heap`, `arena`, `explain` and `view`. Skip `nest` on a first reading, and every line that says
@@ -126,9 +144,11 @@ pub(crate) struct Scheduler<T> {
     paused_keys: HashSet<Arc<str>>,
     /// The most commands that hold slots at once, over all lanes.
     total: Option<usize>,
+    /// Lanes whose policy lets them lose running commands.
     preemptible_lanes: usize,
     open: bool,
     serial: u64,
+    /// The number of the last start.
     served: u64,
     pending: usize,
     active: usize,
