@@ -57,6 +57,13 @@ async fn letter_ids(storage: &LocalStorage) -> Vec<String> {
     ids.collect()
 }
 
+/// Drops the last handle of a storage and waits until its thread has let go of the files.
+fn close(storage: LocalStorage, directory: &TempDir) {
+    drop(storage);
+    let lock = std::fs::File::open(store(directory).join("lock")).expect("it is there");
+    lock.lock().expect("it is free after the end of the thread");
+}
+
 fn as_json(value: impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(value).expect("plain data")
 }
@@ -369,8 +376,7 @@ async fn a_long_life_leaves_a_small_file() {
             .await
             .expect("removed");
     }
-    drop(storage);
-    drop(open(&directory).await);
+    close(storage, &directory);
     let names = file_names(&store(&directory));
     let sizes = names.iter().map(|name| {
         let data = std::fs::metadata(store(&directory).join(name)).expect("it is there");

@@ -15,8 +15,8 @@ async fn errors_name_the_path() {
 #[tokio::test]
 async fn a_directory_has_one_process_at_a_time() {
     let directory = directory();
-    drop(open(&directory).await);
-    // As another process would hold it: by a file description of its own. The thread of the storage lets go of it last.
+    close(open(&directory).await, &directory);
+    // As another process would hold it: by a file description of its own.
     let lock = std::fs::File::open(store(&directory).join("lock")).expect("it is there");
     lock.lock().expect("free");
     let text = storage_error(LocalStorage::new(store(&directory)).await);
@@ -35,8 +35,7 @@ async fn a_damaged_file_is_an_error_and_is_left_alone() {
     for id in 0..100 {
         storage.save_command(command(id)).await.expect("saved");
     }
-    drop(storage);
-    drop(open(&directory).await);
+    close(storage, &directory);
     let path = store(&directory).join("lanes.db");
     let whole = std::fs::read(&path).expect("readable");
 
@@ -49,7 +48,11 @@ async fn a_damaged_file_is_an_error_and_is_left_alone() {
         let text = match LocalStorage::new(store(&directory)).await {
             Err(LaneError::Storage(text)) => text,
             Err(other) => panic!("not a storage error: {other}"),
-            Ok(storage) => storage_error(storage.load_commands().await),
+            Ok(storage) => {
+                let text = storage_error(storage.load_commands().await);
+                close(storage, &directory);
+                text
+            }
         };
         assert!(text.contains("lanes.db") && text.contains(word), "{text}");
         assert_eq!(std::fs::read(&path).expect("readable"), damaged);
@@ -61,8 +64,7 @@ async fn a_damaged_file_is_an_error_and_is_left_alone() {
 #[tokio::test]
 async fn a_file_of_a_newer_version_is_an_error() {
     let directory = directory();
-    drop(open(&directory).await);
-    drop(open(&directory).await);
+    close(open(&directory).await, &directory);
     let file = Connection::open(store(&directory).join("lanes.db")).expect("it opens");
     file.pragma_update(None, "user_version", 2).expect("set");
     drop(file);
