@@ -1,10 +1,10 @@
 //! One lane inside the scheduler: its queue and its counts.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::arena::Arena;
-use super::entry::Entry;
+use super::entry::{Entry, State};
 use super::flow::{Chain, End, Flow, NONE};
 use super::keys::{KeyObstacle, KeyTable, NO_KEY};
 use super::policy::LanePolicy;
@@ -82,8 +82,25 @@ pub(super) struct LaneState {
     /// Pressure was reported and not yet relieved.
     pub(super) pressed: bool,
     pub(super) share: Share,
-    /// When the ready commands became ready, and their slots; kept for metrics only.
-    waits: Option<BTreeSet<(u64, u32)>>,
+    /// The ready commands in the order in which they became ready; kept for metrics only. Those that have left stay until
+    /// they are the first, or outnumber the others.
+    waits: Option<VecDeque<Wait>>,
+}
+
+/// That a command became ready.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    since: u64,
+    serial: u64,
+    slot: u32,
+}
+
+impl Wait {
+    fn goes_on<T>(&self, entries: &Arena<Entry<T>>) -> bool {
+        entries.get(self.slot).is_some_and(|entry| {
+            entry.serial == self.serial && entry.state == State::Ready && entry.since == self.since
+        })
+    }
 }
 
 impl LaneState {
@@ -114,27 +131,49 @@ impl LaneState {
 
     /// Keeps note from now on of how long commands wait. The lane must be empty.
     pub(super) fn keep_waits(&mut self) {
-        self.waits = Some(BTreeSet::new());
+        self.waits = Some(VecDeque::new());
     }
 
     /// Since when the ready command waits that became ready first. Known where waits are kept.
     #[cfg(feature = "metrics")]
-    pub(super) fn waits_since(&self) -> Option<u64> {
-        self.waits.as_ref()?.first().map(|(since, _)| *since)
+    pub(super) fn waits_since<T>(&self, entries: &Arena<Entry<T>>) -> Option<u64> {
+        let mut waits = self.waits.as_ref()?.iter();
+        let first = waits.find(|wait| wait.goes_on(entries))?;
+        Some(first.since)
     }
 
     fn begin_wait<T>(&mut self, entries: &Arena<Entry<T>>, slot: u32) {
         self.ready += 1;
-        if let Some(waits) = &mut self.waits {
-            waits.insert((entries[slot].since, slot));
+        let Some(waits) = &mut self.waits else {
+            return;
+        };
+        while waits.front().is_some_and(|wait| !wait.goes_on(entries)) {
+            waits.pop_front();
         }
+        if waits.len() > 2 * self.ready + 64 {
+            waits.retain(|wait| wait.goes_on(entries));
+        }
+        let Entry { since, serial, .. } = entries[slot];
+        // Mostly the last one; an awaited child goes from one queue to another without becoming ready anew.
+        let later = waits.iter().rev().take_while(|wait| wait.since > since);
+        let place = waits.len() - later.count();
+        waits.insert(
+            place,
+            Wait {
+                since,
+                serial,
+                slot,
+            },
+        );
     }
 
-    fn end_wait<T>(&mut self, entries: &Arena<Entry<T>>, slot: u32) {
+    fn end_wait(&mut self) {
         self.ready -= 1;
-        if let Some(waits) = &mut self.waits {
-            waits.remove(&(entries[slot].since, slot));
-        }
+    }
+
+    #[cfg(all(test, feature = "metrics"))]
+    pub(super) fn noted_waits(&self) -> usize {
+        self.waits.as_ref().map_or(0, VecDeque::len)
     }
 
     pub(super) fn pending(&self) -> usize {
@@ -224,7 +263,7 @@ impl LaneState {
         slot: u32,
         lent: bool,
     ) {
-        self.end_wait(entries, slot);
+        self.end_wait();
         if lent {
             self.lent_length -= 1;
             self.lent.unlink(entries, slot);
@@ -337,7 +376,7 @@ impl LaneState {
     }
 
     pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
-        self.end_wait(entries, slot);
+        self.end_wait();
         let max = self.policy.keys().max;
         match &mut self.queue {
             Queue::Plain(flow) => flow.unlink(entries, slot),
@@ -347,7 +386,7 @@ impl LaneState {
 
     /// A ready command starts in a slot of the lane.
     pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
-        self.end_wait(entries, slot);
+        self.end_wait();
         self.active += 1;
         let max = self.policy.keys().max;
         match &mut self.queue {
@@ -472,5 +511,45 @@ impl LaneState {
             Queue::Plain(_) => 0,
             Queue::Keyed(keys) => keys.len(),
         }
+    }
+}
+
+#[cfg(all(test, feature = "metrics"))]
+mod tests {
+    use super::super::{CommandKey, Ending, LaneKey, LanePolicy, Scheduler, Terms};
+    use crate::config::{LaneConfig, LaneOptions};
+
+    fn submit(scheduler: &mut Scheduler<()>, lane: LaneKey, priority: i32, now: u64) -> CommandKey {
+        let serial = scheduler.reserve();
+        let terms = Terms {
+            priority,
+            ..Terms::default()
+        };
+        let submitted = scheduler.submit(lane, serial, (), Some(Box::new(terms)), now);
+        submitted.expect("it is let in").key
+    }
+
+    /// However many go before it. What is noted is bounded by what waits (I10).
+    #[test]
+    fn the_longest_wait_is_the_one_of_who_starves() {
+        let mut scheduler = Scheduler::new();
+        scheduler.keep_waits();
+        let policy = LanePolicy::new(&LaneConfig::new(0, 1), &LaneOptions::new(), 0, 0);
+        let lane = scheduler.add_lane(policy);
+        scheduler.open();
+        assert_eq!(scheduler.longest_wait(lane, 5), 0);
+        let starves = submit(&mut scheduler, lane, 1, 10);
+        for now in 11..5_000 {
+            submit(&mut scheduler, lane, 0, now);
+            let start = scheduler.next(now).expect("the slot is free");
+            assert_ne!(start.key, starves);
+            assert_eq!(scheduler.longest_wait(lane, now), now - 10);
+            assert!(scheduler.lanes[lane.index()].noted_waits() <= 2 * 2 + 65);
+            let verdict = scheduler.conclude(start.key, start.run, Ending::Completed, 0);
+            verdict.expect("it runs");
+            scheduler.release(start.key, now);
+        }
+        assert_eq!(scheduler.next(5_000).map(|start| start.key), Some(starves));
+        assert_eq!(scheduler.longest_wait(lane, 6_000), 0);
     }
 }

@@ -61,7 +61,7 @@ impl<T> Scheduler<T> {
     /// How long the command of a lane has been ready that became ready first, in nanoseconds; 0 when none is.
     #[cfg(feature = "metrics")]
     pub(crate) fn longest_wait(&self, lane: LaneKey, now: u64) -> u64 {
-        let since = self.lanes[lane.index()].waits_since();
+        let since = self.lanes[lane.index()].waits_since(&self.entries);
         since.map_or(0, |since| now.saturating_sub(since))
     }
 
