@@ -38,7 +38,7 @@ pub enum Durability {
 /// read into the file once and kept with `.imported` added to their names.
 ///
 /// Keeps the newest 10,000 dead letters, see [`with_max_dead_letters`](Self::with_max_dead_letters); commands are kept until
-/// removed. In memory there are 17 to 34 bytes per stored command, and no payloads.
+/// removed. In memory there are about 20 to 40 bytes per stored command, and no payloads.
 ///
 /// # Errors
 ///
