@@ -383,5 +383,7 @@ async fn a_long_life_leaves_a_small_file() {
         data.len()
     });
     // 40,000 commands went through, 200 at a time: about 40 KiB.
-    assert!(sizes.sum::<u64>() < 6 << 20, "{names:?}");
+    // All of them would be some MiB.
+    let size = sizes.sum::<u64>();
+    assert!(size < 1 << 19, "{size} bytes in {names:?}");
 }
