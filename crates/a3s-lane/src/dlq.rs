@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::command::{CommandId, LaneId};
+use crate::storage::{DeadLetterRecord, StoredDeadLetter};
 
 /// The record of one command that failed for good.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +24,33 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// When its last attempt failed.
     pub failed_at: DateTime<Utc>,
+}
+
+impl From<DeadLetter> for DeadLetterRecord {
+    /// A letter without payload, options and earlier failures.
+    fn from(letter: DeadLetter) -> Self {
+        Self::from(StoredDeadLetter {
+            command_id: letter.command_id,
+            command_type: letter.command_type,
+            lane_id: letter.lane_id,
+            error: letter.error,
+            attempts: letter.attempts,
+            failed_at: letter.failed_at,
+        })
+    }
+}
+
+impl From<DeadLetterRecord> for DeadLetter {
+    fn from(record: DeadLetterRecord) -> Self {
+        Self {
+            command_id: record.command_id,
+            command_type: record.command_type,
+            lane_id: record.lane_id,
+            error: record.error,
+            attempts: record.attempts,
+            failed_at: record.failed_at,
+        }
+    }
 }
 
 /// A bounded queue of dead letters, oldest first; a full queue drops its oldest letter for a new one.
@@ -57,7 +85,7 @@ pub struct DeadLetter {
 #[derive(Debug, Clone)]
 pub struct DeadLetterQueue {
     max_size: usize,
-    letters: Arc<Mutex<VecDeque<DeadLetter>>>,
+    letters: Arc<Mutex<VecDeque<DeadLetterRecord>>>,
 }
 
 impl DeadLetterQueue {
@@ -71,17 +99,18 @@ impl DeadLetterQueue {
 
     /// Adds a letter, dropping the oldest when the queue is full.
     pub async fn push(&self, letter: DeadLetter) {
-        self.push_now(letter);
+        self.push_now(letter.into());
     }
 
     /// Takes the oldest letter.
     pub async fn pop(&self) -> Option<DeadLetter> {
-        self.lock().pop_front()
+        self.lock().pop_front().map(DeadLetter::from)
     }
 
     /// Copies of all letters, oldest first.
     pub async fn list(&self) -> Vec<DeadLetter> {
-        self.lock().iter().cloned().collect()
+        let letters = self.lock();
+        letters.iter().cloned().map(DeadLetter::from).collect()
     }
 
     /// Drops all letters.
@@ -99,8 +128,8 @@ impl DeadLetterQueue {
         self.len_now() == 0
     }
 
-    /// [`push`](Self::push) for code that is not async.
-    pub(crate) fn push_now(&self, letter: DeadLetter) {
+    /// [`push`](Self::push) for code that is not async, with all that is known of the command.
+    pub(crate) fn push_now(&self, letter: DeadLetterRecord) {
         if self.max_size == 0 {
             return;
         }
@@ -120,7 +149,7 @@ impl DeadLetterQueue {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<DeadLetter>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<DeadLetterRecord>> {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -190,7 +219,7 @@ mod tests {
     #[tokio::test]
     async fn clones_share_their_letters() {
         let queue = DeadLetterQueue::new(2);
-        queue.clone().push_now(letter(1));
+        queue.clone().push_now(letter(1).into());
         assert_eq!(queue.len().await, 1);
     }
 }

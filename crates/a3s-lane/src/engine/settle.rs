@@ -312,7 +312,7 @@ impl Engine {
             What::DeadLettered(Arc::clone(&finished.lane.id), name, kind)
         });
         if let Some(dlq) = &self.dlq {
-            dlq.push_now(letter);
+            dlq.push_now(letter.into());
         }
     }
 

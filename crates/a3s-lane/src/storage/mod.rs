@@ -2,6 +2,7 @@
 
 #[cfg(feature = "local-storage")]
 mod local;
+mod record;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -11,6 +12,10 @@ use crate::error::Result;
 
 #[cfg(feature = "local-storage")]
 pub use local::{Durability, LocalStorage};
+pub use record::{
+    CommandPage, CommandRecord, DeadLetterFilter, DeadLetterRecord, FailedAttempt, RetryNote,
+    Settlement, StoredOptions, StoredOutcome, StoredResult, StoredUnique,
+};
 
 /// The unique name of a stored command.
 pub type StoredCommandId = String;
@@ -105,4 +110,188 @@ pub trait Storage: Send + Sync {
     ///
     /// Any error means that something may still be kept.
     async fn clear_all(&self) -> Result<()>;
+
+    /// Keeps commands with their options, each in place of one with the same id: all of them or, after an error, none.
+    ///
+    /// Default: [`save_command`](Self::save_command) for each, without the options; not atomic.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that commands may not be kept.
+    async fn save_commands(&self, records: Vec<CommandRecord>) -> Result<()> {
+        for record in records {
+            self.save_command(record.command).await?;
+        }
+        Ok(())
+    }
+
+    /// The next at most `limit` kept commands in the order in which they came, from the beginning or from where the page before
+    /// has ended ([`CommandPage::next`]). Payloads may be left out, see [`CommandRecord::without_payload`].
+    ///
+    /// Commands that are saved or removed in between change no other page.
+    ///
+    /// Default: all at once, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_commands`](Self::load_commands).
+    async fn load_page(&self, from: Option<u64>, limit: usize) -> Result<CommandPage> {
+        let _ = limit;
+        if from.is_some() {
+            return Ok(CommandPage::default());
+        }
+        let mut commands = self.load_commands().await?;
+        commands.sort_by_key(|command| command.created_at);
+        let records = commands.into_iter().map(CommandRecord::from).collect();
+        Ok(CommandPage::new(records, None))
+    }
+
+    /// One kept command with its payload.
+    ///
+    /// Default: looks for it among all.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_commands`](Self::load_commands).
+    async fn load_command(&self, id: &str) -> Result<Option<CommandRecord>> {
+        let commands = self.load_commands().await?;
+        let command = commands.into_iter().find(|command| command.id == id);
+        Ok(command.map(CommandRecord::from))
+    }
+
+    /// Notes that an attempt of a kept command begins, before it does: should the process end during it, the attempt counts as
+    /// one of the command's [`crashes`](CommandRecord::crashes) and in its `retry_count`.
+    ///
+    /// The note ends with the next [`retry_command`](Self::retry_command), [`requeue_command`](Self::requeue_command) or
+    /// [`settle_commands`](Self::settle_commands) of the command. Default: nothing is noted, and no crash is counted.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that a crash may go uncounted; the command runs all the same.
+    async fn start_command(&self, id: &str, attempt: u32) -> Result<()> {
+        let _ = (id, attempt);
+        Ok(())
+    }
+
+    /// Notes that an attempt was stopped and does not count: the command was preempted, or its queue was shut down.
+    ///
+    /// Default: nothing to do, as [`start_command`](Self::start_command) has noted nothing.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that the attempt may count.
+    async fn requeue_command(&self, id: &str) -> Result<()> {
+        let _ = id;
+        Ok(())
+    }
+
+    /// Notes that an attempt has failed and that the command will run again.
+    ///
+    /// Default: saves the command with its new `retry_count` and `last_attempt_at`, without the failure and the due time.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that after a restart the attempt may not count.
+    async fn retry_command(&self, note: RetryNote) -> Result<()> {
+        let Some(record) = self.load_command(&note.id).await? else {
+            return Ok(());
+        };
+        let mut command = record.command;
+        command.retry_count = note.failure.attempt;
+        command.last_attempt_at = Some(note.failure.failed_at);
+        self.save_command(command).await
+    }
+
+    /// Takes settled commands out of the pending ones, keeps their dead letters and, if the storage is told to keep results,
+    /// their outcomes: all of it or, after an error, nothing.
+    ///
+    /// Default: [`save_dead_letter`](Self::save_dead_letter), then [`remove_command`](Self::remove_command); not atomic.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that commands may still be kept as pending ones.
+    async fn settle_commands(&self, settlements: Vec<Settlement>) -> Result<()> {
+        for settlement in settlements {
+            if let Some(letter) = settlement.letter {
+                self.save_dead_letter(letter.into()).await?;
+            }
+            self.remove_command(&settlement.id).await?;
+        }
+        Ok(())
+    }
+
+    /// The kept outcome of a command.
+    ///
+    /// Default: none is kept.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that what is kept is not known.
+    async fn load_result(&self, id: &str) -> Result<Option<StoredResult>> {
+        let _ = id;
+        Ok(None)
+    }
+
+    /// The kept dead letters that `filter` means, oldest first.
+    ///
+    /// Default: of [`load_dead_letters`](Self::load_dead_letters), without payloads.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_dead_letters`](Self::load_dead_letters).
+    async fn find_dead_letters(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterRecord>> {
+        let letters = self.load_dead_letters().await?;
+        Ok(filter.apply(letters.into_iter().map(DeadLetterRecord::from)))
+    }
+
+    /// Keeps dead letters that were exported from another queue.
+    ///
+    /// Default: [`save_dead_letter`](Self::save_dead_letter) for each, without payloads.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that letters may not be kept.
+    async fn import_dead_letters(&self, letters: Vec<DeadLetterRecord>) -> Result<()> {
+        for letter in letters {
+            self.save_dead_letter(letter.into()).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the dead letters of these commands; returns how many there were.
+    ///
+    /// Default: clears all and saves the others again; not atomic.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that letters may still be kept.
+    async fn remove_dead_letters(&self, ids: &[String]) -> Result<usize> {
+        let letters = self.load_dead_letters().await?;
+        let before = letters.len();
+        let kept: Vec<_> = letters
+            .into_iter()
+            .filter(|letter| !ids.contains(&letter.command_id))
+            .collect();
+        let removed = before - kept.len();
+        if removed > 0 {
+            self.clear_dead_letters().await?;
+            for letter in kept {
+                self.save_dead_letter(letter).await?;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Makes a dead letter a pending command again: keeps `record` and forgets the letters of its command, in one step.
+    ///
+    /// Default: the one after the other; a crash in between leaves both.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that the command may not be kept as a pending one; its letter is then still there.
+    async fn revive_dead_letter(&self, record: CommandRecord) -> Result<()> {
+        let id = record.command.id.clone();
+        self.save_commands(vec![record]).await?;
+        self.remove_dead_letters(&[id]).await.map(drop)
+    }
 }
