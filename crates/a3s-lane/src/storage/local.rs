@@ -1,8 +1,16 @@
 //! A storage in a SQLite file of a directory.
 
+mod cell;
+mod commands;
+mod dead_letters;
 mod engine;
+mod history;
 mod index;
+mod inspect;
 mod legacy;
+mod results;
+mod running;
+mod schema;
 mod store;
 
 use std::fmt;
@@ -11,9 +19,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Storage, StoredCommand, StoredDeadLetter};
+use super::{
+    CommandPage, CommandRecord, DeadLetterFilter, DeadLetterRecord, HistoryEntry, HistoryFilter,
+    Retention, RetryNote, Settlement, Storage, StoredCommand, StoredDeadLetter, StoredResult,
+};
 use crate::error::{LaneError, Result};
-use engine::{Change, Engine};
+use engine::{Change, Engine, Settings};
+
+pub use inspect::{Inspection, LaneInspection};
 
 /// When a call of a [`LocalStorage`] counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,7 +51,13 @@ pub enum Durability {
 /// read into the file once and kept with `.imported` added to their names.
 ///
 /// Keeps the newest 10,000 dead letters, see [`with_max_dead_letters`](Self::with_max_dead_letters); commands are kept until
-/// removed. In memory there are about 20 to 40 bytes per stored command, and no payloads.
+/// removed, and with them the newest 100 of their failures. Results and a history are kept only when asked for. In memory there
+/// are about 20 to 40 bytes per stored command and result, and no payloads.
+///
+/// What has begun is in a second file, `running`: [`start_command`](Storage::start_command) writes 32 bytes there, without a
+/// transaction and without waiting for the thread. They survive a crash of the process, whatever the durability, but not one
+/// of the system. The next process to open the directory counts the commands that were running; a handle that was dropped meanwhile
+/// makes no difference.
 ///
 /// # Errors
 ///
@@ -66,8 +85,7 @@ pub enum Durability {
 /// ```
 pub struct LocalStorage {
     engine: Arc<Engine>,
-    durability: Durability,
-    max_dead_letters: i64,
+    settings: Settings,
 }
 
 const DEFAULT_MAX_DEAD_LETTERS: i64 = 10_000;
@@ -77,7 +95,7 @@ impl fmt::Debug for LocalStorage {
         formatter
             .debug_struct("LocalStorage")
             .field("directory", &self.engine.directory())
-            .field("durability", &self.durability)
+            .field("durability", &self.settings.durability)
             .finish_non_exhaustive()
     }
 }
@@ -97,61 +115,214 @@ impl LocalStorage {
         let engine = opened.unwrap_or_else(|_| Err(engine::interrupted()));
         Ok(Self {
             engine: engine.map_err(LaneError::Storage)?,
-            durability: Durability::default(),
-            max_dead_letters: DEFAULT_MAX_DEAD_LETTERS,
+            settings: Settings {
+                durability: Durability::default(),
+                max_dead_letters: DEFAULT_MAX_DEAD_LETTERS,
+                results: None,
+                history: None,
+            },
         })
     }
 
     /// Sets when calls through this handle count as done; [`Durability::Full`] by default. A call that shares its
     /// transaction with one that asks for more gets more.
     pub fn with_durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
+        self.settings.durability = durability;
         self
     }
 
     /// Sets how many dead letters are kept; a further one replaces the oldest. 0 keeps none.
     pub fn with_max_dead_letters(mut self, max_dead_letters: usize) -> Self {
-        self.max_dead_letters = max_dead_letters.try_into().unwrap_or(i64::MAX);
+        self.settings.max_dead_letters = max_dead_letters.try_into().unwrap_or(i64::MAX);
         self
     }
 
-    async fn apply(&self, change: Change) -> Result<()> {
-        let done = self.engine.change(change, self.durability);
+    /// Keeps the outcomes of commands that settle, results included, for [`load_result`](Storage::load_result); by default none
+    /// is kept. Costs a row per command, and 20 to 40 bytes in memory.
+    pub fn with_results(mut self, retention: Retention) -> Self {
+        self.settings.results = Some(retention);
+        self
+    }
+
+    /// Keeps what happens to commands, for [`load_history`](Self::load_history); by default nothing is kept. Costs a row per
+    /// event, in the transaction that the event needs anyway.
+    pub fn with_history(mut self, retention: Retention) -> Self {
+        self.settings.history = Some(retention);
+        self
+    }
+
+    /// What has happened to stored commands, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`LaneError::Storage`] when the file cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it only reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> a3s_lane::Result<()> {
+    /// # let directory = tempfile::tempdir().expect("a temporary directory");
+    /// # let path = directory.path().to_path_buf();
+    /// use a3s_lane::storage::{HistoryFilter, LocalStorage, Retention};
+    ///
+    /// let storage = LocalStorage::new(path).await?.with_history(Retention::new());
+    /// assert!(storage.load_history(&HistoryFilter::of("a command")).await?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn load_history(&self, filter: &HistoryFilter) -> Result<Vec<HistoryEntry>> {
+        let (filter, retention) = (filter.clone(), self.settings.history);
+        let entries = self
+            .engine
+            .ask(move |store| store.entries(&filter, retention));
+        entries.await.map_err(LaneError::Storage)
+    }
+
+    /// Looks into a directory without using it, also while another process does. Reads all of it: SQLite checks every page.
+    ///
+    /// Makes no storage where there is none, and changes nothing that is stored. SQLite may leave two files of its own beside
+    /// the database, an empty `lanes.db-wal` and `lanes.db-shm`.
+    ///
+    /// # Errors
+    ///
+    /// [`LaneError::Storage`] when there is no storage, when it cannot be read, or when a newer version wrote it. A damaged file
+    /// that can be read in part is none: see [`Inspection::problems`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it only reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> a3s_lane::Result<()> {
+    /// # let directory = tempfile::tempdir().expect("a temporary directory");
+    /// # let path = directory.path().to_path_buf();
+    /// use a3s_lane::storage::LocalStorage;
+    ///
+    /// assert!(LocalStorage::inspect(path.clone()).await.is_err());
+    /// let _storage = LocalStorage::new(path.clone()).await?;
+    /// let found = LocalStorage::inspect(path).await?;
+    /// assert_eq!((found.pending, found.dead_letters), (0, 0));
+    /// assert!(found.problems.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn inspect(storage_dir: PathBuf) -> Result<Inspection> {
+        let found = tokio::task::spawn_blocking(move || inspect::inspect(&storage_dir)).await;
+        found
+            .unwrap_or_else(|_| Err(engine::interrupted()))
+            .map_err(LaneError::Storage)
+    }
+
+    async fn apply(&self, change: Change) -> Result<usize> {
+        let done = self.engine.change(change, self.settings);
         done.await.map_err(LaneError::Storage)
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut store::Store) -> engine::Outcome<T> + Send + 'static,
+    ) -> Result<T> {
+        self.engine.ask(question).await.map_err(LaneError::Storage)
     }
 }
 
 #[async_trait]
 impl Storage for LocalStorage {
     async fn save_command(&self, command: StoredCommand) -> Result<()> {
-        self.apply(Change::SaveCommand(command)).await
+        self.save_commands(vec![command.into()]).await
     }
 
     async fn load_commands(&self) -> Result<Vec<StoredCommand>> {
-        let commands = self.engine.load_commands().await;
-        commands.map_err(LaneError::Storage)
+        self.ask(|store| store.commands()).await
     }
 
     async fn remove_command(&self, id: &str) -> Result<()> {
-        self.apply(Change::RemoveCommand(id.to_owned())).await
+        self.apply(Change::Remove(id.to_owned())).await.map(drop)
     }
 
     async fn save_dead_letter(&self, letter: StoredDeadLetter) -> Result<()> {
-        self.apply(Change::SaveDeadLetter(letter, self.max_dead_letters))
-            .await
+        self.import_dead_letters(vec![letter.into()]).await
     }
 
     async fn load_dead_letters(&self) -> Result<Vec<StoredDeadLetter>> {
-        let letters = self.engine.load_dead_letters().await;
-        letters.map_err(LaneError::Storage)
+        let letters = self.find_dead_letters(&DeadLetterFilter::all()).await?;
+        Ok(letters.into_iter().map(StoredDeadLetter::from).collect())
     }
 
     async fn clear_dead_letters(&self) -> Result<()> {
-        self.apply(Change::ClearDeadLetters).await
+        self.apply(Change::ClearDeadLetters).await.map(drop)
     }
 
+    /// The results and the history as well.
     async fn clear_all(&self) -> Result<()> {
-        self.apply(Change::ClearAll).await
+        self.apply(Change::ClearAll).await.map(drop)
+    }
+
+    async fn save_commands(&self, records: Vec<CommandRecord>) -> Result<()> {
+        self.apply(Change::Save(records)).await.map(drop)
+    }
+
+    /// Without payloads. The next page begins at a row, whatever happens to the rows before it.
+    async fn load_page(&self, from: Option<u64>, limit: usize) -> Result<CommandPage> {
+        self.ask(move |store| store.page(from, limit)).await
+    }
+
+    async fn load_command(&self, id: &str) -> Result<Option<CommandRecord>> {
+        let id = id.to_owned();
+        self.ask(move |store| store.command(&id)).await
+    }
+
+    /// Costs one write of 32 bytes to the cache of the operating system, and waits for nobody.
+    async fn start_command(&self, id: &str, attempt: u32) -> Result<()> {
+        let running = self.engine.running();
+        running.start(id, attempt).map_err(LaneError::Storage)
+    }
+
+    /// Waits for a transaction only when there is a history.
+    async fn requeue_command(&self, id: &str) -> Result<()> {
+        self.engine.running().requeue(id);
+        if self.settings.history.is_some() {
+            self.apply(Change::Requeue(id.to_owned())).await?;
+        }
+        Ok(())
+    }
+
+    async fn retry_command(&self, note: RetryNote) -> Result<()> {
+        self.apply(Change::Retry(note)).await.map(drop)
+    }
+
+    async fn settle_commands(&self, settlements: Vec<Settlement>) -> Result<()> {
+        self.apply(Change::Settle(settlements)).await.map(drop)
+    }
+
+    async fn load_result(&self, id: &str) -> Result<Option<StoredResult>> {
+        let (id, retention) = (id.to_owned(), self.settings.results);
+        self.ask(move |store| store.result(&id, retention)).await
+    }
+
+    async fn find_dead_letters(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterRecord>> {
+        let filter = filter.clone();
+        self.ask(move |store| store.dead_letters(&filter)).await
+    }
+
+    async fn import_dead_letters(&self, letters: Vec<DeadLetterRecord>) -> Result<()> {
+        self.apply(Change::SaveDeadLetters(letters)).await.map(drop)
+    }
+
+    async fn remove_dead_letters(&self, ids: &[String]) -> Result<usize> {
+        self.apply(Change::RemoveDeadLetters(ids.to_vec())).await
+    }
+
+    async fn revive_dead_letter(&self, record: CommandRecord) -> Result<()> {
+        self.apply(Change::Revive(Box::new(record))).await.map(drop)
     }
 }
 

@@ -1,8 +1,12 @@
 //! Keeps pending commands and dead letters beyond the life of the process.
 
 #[cfg(feature = "local-storage")]
+mod history;
+#[cfg(feature = "local-storage")]
 mod local;
 mod record;
+#[cfg(feature = "local-storage")]
+mod retention;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -11,11 +15,15 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 
 #[cfg(feature = "local-storage")]
-pub use local::{Durability, LocalStorage};
+pub use history::{HistoryEntry, HistoryEvent, HistoryFilter};
+#[cfg(feature = "local-storage")]
+pub use local::{Durability, Inspection, LaneInspection, LocalStorage};
 pub use record::{
     CommandPage, CommandRecord, DeadLetterFilter, DeadLetterRecord, FailedAttempt, RetryNote,
     Settlement, StoredOptions, StoredOutcome, StoredResult, StoredUnique,
 };
+#[cfg(feature = "local-storage")]
+pub use retention::Retention;
 
 /// The unique name of a stored command.
 pub type StoredCommandId = String;

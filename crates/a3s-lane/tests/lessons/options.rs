@@ -92,6 +92,27 @@ const OPTIONS: &[Covered] = &[
                 "with_max_dead_letters",
                 "src/storage/local/tests.rs/dead_letters_are_bounded",
             ),
+            (
+                "with_results",
+                "src/storage/local/tests/records.rs/results_are_kept_when_asked_for_and_within_bounds",
+            ),
+            (
+                "with_history",
+                "src/storage/local/tests/records.rs/a_history_is_kept_when_asked_for_and_within_bounds",
+            ),
+        ],
+    ),
+    (
+        "storage/retention.rs",
+        &[
+            (
+                "with_max_age",
+                "src/storage/local/tests/records.rs/results_are_kept_when_asked_for_and_within_bounds",
+            ),
+            (
+                "with_max_count",
+                "src/storage/local/tests/records.rs/a_history_is_kept_when_asked_for_and_within_bounds",
+            ),
         ],
     ),
     (

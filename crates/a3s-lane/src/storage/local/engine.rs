@@ -9,8 +9,10 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
+use super::running::Running;
 use super::store::Store;
-use super::{Durability, StoredCommand, StoredDeadLetter};
+use super::{Durability, Retention};
+use crate::storage::{CommandRecord, DeadLetterRecord, RetryNote, Settlement};
 
 /// What went wrong, for a person.
 pub(super) type Outcome<T> = Result<T, String>;
@@ -18,26 +20,41 @@ pub(super) type Outcome<T> = Result<T, String>;
 /// How many changes share a transaction at most.
 const BATCH: usize = 256;
 
-/// A change of what is stored.
+/// A change of what is stored. What one of them names is made as a whole or not at all.
 #[derive(Debug)]
 pub(super) enum Change {
-    SaveCommand(StoredCommand),
-    RemoveCommand(String),
-    /// With how many are kept.
-    SaveDeadLetter(StoredDeadLetter, i64),
+    Save(Vec<CommandRecord>),
+    Remove(String),
+    Retry(RetryNote),
+    /// Only noted, for the history.
+    Requeue(String),
+    Settle(Vec<Settlement>),
+    SaveDeadLetters(Vec<DeadLetterRecord>),
+    RemoveDeadLetters(Vec<String>),
+    Revive(Box<CommandRecord>),
     ClearDeadLetters,
     ClearAll,
+}
+
+/// What a handle asks of the changes that are made through it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) durability: Durability,
+    pub(super) max_dead_letters: i64,
+    pub(super) results: Option<Retention>,
+    pub(super) history: Option<Retention>,
 }
 
 /// A change and who waits for it.
 pub(super) struct Waiting {
     pub(super) change: Change,
-    pub(super) durability: Durability,
-    done: oneshot::Sender<Outcome<()>>,
+    pub(super) settings: Settings,
+    done: oneshot::Sender<Outcome<usize>>,
 }
 
 impl Waiting {
-    pub(super) fn finish(self, outcome: Outcome<()>) {
+    /// Tells how much was changed, for changes that count.
+    pub(super) fn finish(self, outcome: Outcome<usize>) {
         // Nobody listens when the call was dropped.
         let _ = self.done.send(outcome);
     }
@@ -45,11 +62,8 @@ impl Waiting {
 
 enum Request {
     Change(Waiting),
-    Commands(oneshot::Sender<Outcome<Vec<StoredCommand>>>),
-    DeadLetters(oneshot::Sender<Outcome<Vec<StoredDeadLetter>>>),
-    /// Something that a test wants to do with the file.
-    #[cfg(test)]
-    Test(Box<dyn FnOnce(&mut Store) + Send>),
+    /// A question about what is stored after the changes before it.
+    Ask(Box<dyn FnOnce(&mut Store) + Send>),
 }
 
 /// A directory in use. Its thread ends after the last handle, when everything is written.
@@ -58,6 +72,7 @@ enum Request {
 pub(super) struct Engine {
     directory: PathBuf,
     requests: Sender<Request>,
+    running: Arc<Running>,
 }
 
 /// The directories that this process uses, by their canonical path.
@@ -90,6 +105,7 @@ impl Engine {
         }
         let lock = lock(&directory)?;
         let store = Store::open(&directory)?;
+        let running = store.running();
         let (sender, requests) = channel();
         let thread = thread::Builder::new()
             .name("a3s-lane-storage".into())
@@ -106,6 +122,7 @@ impl Engine {
         let engine = Arc::new(Self {
             directory: directory.clone(),
             requests: sender,
+            running,
         });
         let known = InUse {
             engine: Arc::downgrade(&engine),
@@ -120,41 +137,41 @@ impl Engine {
         &self.directory
     }
 
+    pub(super) fn running(&self) -> &Running {
+        &self.running
+    }
+
     /// Makes a change. It keeps its place in the order from this call on, also when the future is dropped.
     pub(super) fn change(
         &self,
         change: Change,
-        durability: Durability,
-    ) -> impl Future<Output = Outcome<()>> + use<> {
+        settings: Settings,
+    ) -> impl Future<Output = Outcome<usize>> + use<> {
         let (done, outcome) = oneshot::channel();
         let waiting = Waiting {
             change,
-            durability,
+            settings,
             done,
         };
-        self.ask(Request::Change(waiting), outcome)
+        self.request(Request::Change(waiting), outcome)
     }
 
-    pub(super) fn load_commands(
+    /// Asks what is stored, after the changes that were asked for before.
+    pub(super) fn ask<T: Send + 'static, Q>(
         &self,
-    ) -> impl Future<Output = Outcome<Vec<StoredCommand>>> + use<> {
+        question: Q,
+    ) -> impl Future<Output = Outcome<T>> + use<T, Q>
+    where
+        Q: FnOnce(&mut Store) -> Outcome<T> + Send + 'static,
+    {
         let (done, outcome) = oneshot::channel();
-        self.ask(Request::Commands(done), outcome)
+        self.request(
+            Request::Ask(Box::new(move |store| drop(done.send(question(store))))),
+            outcome,
+        )
     }
 
-    pub(super) fn load_dead_letters(
-        &self,
-    ) -> impl Future<Output = Outcome<Vec<StoredDeadLetter>>> + use<> {
-        let (done, outcome) = oneshot::channel();
-        self.ask(Request::DeadLetters(done), outcome)
-    }
-
-    #[cfg(test)]
-    pub(super) fn test(&self, test: impl FnOnce(&mut Store) + Send + 'static) {
-        let _ = self.requests.send(Request::Test(Box::new(test)));
-    }
-
-    fn ask<T>(
+    fn request<T>(
         &self,
         request: Request,
         outcome: oneshot::Receiver<Outcome<T>>,
@@ -181,10 +198,7 @@ fn run(mut store: Store, requests: &Receiver<Request>) {
                         store.write(&mut batch);
                     }
                 }
-                Request::Commands(done) => drop(done.send(store.commands())),
-                Request::DeadLetters(done) => drop(done.send(store.dead_letters())),
-                #[cfg(test)]
-                Request::Test(test) => test(&mut store),
+                Request::Ask(question) => question(&mut store),
             }
         }
     }

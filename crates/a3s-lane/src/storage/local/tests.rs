@@ -10,6 +10,8 @@ use super::*;
 
 mod failures;
 mod import;
+mod records;
+mod running;
 
 fn command(id: impl ToString) -> StoredCommand {
     StoredCommand {
@@ -92,17 +94,17 @@ async fn ask<T: Send + 'static>(
     storage: &LocalStorage,
     question: impl FnOnce(&mut store::Store) -> T + Send + 'static,
 ) -> T {
-    let (answer, answered) = tokio::sync::oneshot::channel();
-    storage
-        .engine
-        .test(move |store| drop(answer.send(question(store))));
-    answered.await.expect("the thread lives")
+    let answer = storage.ask(|store| Ok(question(store))).await;
+    answer.expect("the thread lives")
 }
 
 /// Keeps the thread busy until the result is dropped.
 fn hold(storage: &LocalStorage) -> std::sync::mpsc::Sender<()> {
     let (free, held) = std::sync::mpsc::channel::<()>();
-    storage.engine.test(move |_| _ = held.recv());
+    drop(storage.engine.ask(move |_| {
+        let _ = held.recv();
+        Ok(())
+    }));
     free
 }
 
@@ -159,7 +161,7 @@ async fn the_file_is_plain_sqlite_that_others_may_read_meanwhile() {
     let format: i32 = person
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .expect("it has one");
-    assert_eq!(format, 1);
+    assert_eq!(format, 2);
 }
 
 #[tokio::test]

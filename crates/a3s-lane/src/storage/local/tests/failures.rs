@@ -66,11 +66,11 @@ async fn a_file_of_a_newer_version_is_an_error() {
     let directory = directory();
     close(open(&directory).await, &directory);
     let file = Connection::open(store(&directory).join("lanes.db")).expect("it opens");
-    file.pragma_update(None, "user_version", 2).expect("set");
+    file.pragma_update(None, "user_version", 3).expect("set");
     drop(file);
     let text = storage_error(LocalStorage::new(store(&directory)).await);
     assert!(
-        text.contains("newer version: its format is 2, this one knows 1"),
+        text.contains("newer version: its format is 3, this one knows 2"),
         "{text}"
     );
 }
@@ -224,10 +224,8 @@ async fn a_transaction_that_fails_leaves_memory_as_it_was() {
             .await
             .expect("saved");
         assert_eq!(command_ids(&storage).await, ["removed"]);
-        let two = storage
-            .engine
-            .change(Change::SaveDeadLetter(letter("last"), 2), Durability::Full);
-        two.await.expect("saved");
+        let two = open(&directory).await.with_max_dead_letters(2);
+        two.save_dead_letter(letter("last")).await.expect("saved");
         assert_eq!(letter_ids(&storage).await, ["new", "last"]);
     }
 }

@@ -1,0 +1,268 @@
+//! The table of pending commands.
+
+use rusqlite::{OptionalExtension, Row as Record, params};
+use serde_json::Value;
+
+use super::cell::{from_time, from_unusual, from_value, to_time, to_unusual, to_value};
+use super::engine::{Outcome, Settings};
+use super::index::Row;
+use super::running::Start;
+use super::store::{Store, Table, Undo};
+use crate::storage::{
+    CommandPage, CommandRecord, FailedAttempt, RetryNote, Settlement, StoredCommand, StoredOptions,
+};
+
+/// How many failed attempts of a command are kept, the newest ones.
+const MAX_FAILURES: usize = 100;
+
+/// What [`read_record`] reads.
+const COLUMNS: &str = "number, id, type, lane, retries, created_at, last_attempt_at, crashes, due_at, options, failures";
+
+impl Store {
+    /// The row of a command.
+    pub(super) fn find(&self, id: &str) -> rusqlite::Result<Option<i64>> {
+        let row = self.running.rows().find(id);
+        match row {
+            Row::None => Ok(None),
+            Row::Certain(number) => Ok(Some(number)),
+            Row::Maybe(number) => {
+                let query = "SELECT number FROM commands WHERE number = ? AND id = ?";
+                let mut query = self.connection.prepare_cached(query)?;
+                query
+                    .query_row(params![number, id], |record| record.get(0))
+                    .optional()
+            }
+        }
+    }
+
+    pub(super) fn save_command(&mut self, record: &CommandRecord) -> rusqlite::Result<()> {
+        let command = &record.command;
+        let known = self.find(&command.id)?;
+        let number = known.unwrap_or(self.counters.command);
+        let payload = match known {
+            // Read without it: the stored one stays.
+            Some(number) if record.without_payload => self.payload(number)?,
+            _ => from_value(&command.payload)?,
+        };
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                number,
+                command.id,
+                command.command_type,
+                command.lane_id,
+                command.retry_count,
+                from_time(command.created_at),
+                command.last_attempt_at.map(from_time),
+                record.crashes,
+                record.due_at.map(from_time),
+                from_unusual::<StoredOptions>(&record.options)?,
+                from_unusual::<Vec<FailedAttempt>>(&record.failures)?,
+                payload,
+            ])?;
+        if known.is_none() {
+            self.running.rows().insert(&command.id, number);
+            let undo = Undo::Inserted(Table::Commands, command.id.clone());
+            self.undo.push(undo);
+            self.counters.command += 1;
+        }
+        Ok(())
+    }
+
+    fn payload(&self, number: i64) -> rusqlite::Result<String> {
+        let query = "SELECT payload FROM commands WHERE number = ?";
+        let mut query = self.connection.prepare_cached(query)?;
+        query.query_row([number], |record| record.get(0))
+    }
+
+    pub(super) fn remove_command(&mut self, id: &str) -> rusqlite::Result<()> {
+        let row = self.running.rows().find(id);
+        let (Row::Maybe(number) | Row::Certain(number)) = row else {
+            return Ok(());
+        };
+        let deleted = self
+            .connection
+            .prepare_cached("DELETE FROM commands WHERE number = ? AND id = ?")?
+            .execute(params![number, id])?;
+        if deleted > 0 {
+            self.running.rows().remove(id);
+            let undo = Undo::Removed(Table::Commands, id.to_owned(), number);
+            self.undo.push(undo);
+            self.ended.push((number, u32::MAX));
+        }
+        Ok(())
+    }
+
+    pub(super) fn clear_commands(&mut self) -> rusqlite::Result<()> {
+        self.run("DELETE FROM commands")?;
+        let index = std::mem::take(&mut *self.running.rows());
+        self.ended.extend(
+            self.running
+                .numbers()
+                .into_iter()
+                .map(|number| (number, u32::MAX)),
+        );
+        let undo = Undo::Cleared(Table::Commands, Box::new(index));
+        self.undo.push(undo);
+        Ok(())
+    }
+
+    pub(super) fn retry_command(&mut self, note: &RetryNote, noting: bool) -> rusqlite::Result<()> {
+        let Some(number) = self.find(&note.id)? else {
+            return Ok(());
+        };
+        let query = "SELECT type, lane, failures FROM commands WHERE number = ?";
+        let (command_type, lane_id, mut failures) = self
+            .connection
+            .prepare_cached(query)?
+            .query_row([number], |record| {
+                let failures: Vec<FailedAttempt> = to_unusual(record, 2)?;
+                Ok((
+                    record.get::<_, String>(0)?,
+                    record.get::<_, String>(1)?,
+                    failures,
+                ))
+            })?;
+        failures.push(note.failure.clone());
+        let surplus = failures.len().saturating_sub(MAX_FAILURES);
+        failures.drain(..surplus);
+        self.connection
+            .prepare_cached(
+                "UPDATE commands SET retries = ?, last_attempt_at = ?, due_at = ?, failures = ? WHERE number = ?",
+            )?
+            .execute(params![
+                note.failure.attempt,
+                from_time(note.failure.failed_at),
+                note.due_at.map(from_time),
+                from_value(&failures)?,
+                number,
+            ])?;
+        self.ended.push((number, note.failure.attempt));
+        if noting {
+            self.note_retried(note, &command_type, &lane_id)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        settlement: &Settlement,
+        settings: Settings,
+    ) -> rusqlite::Result<()> {
+        self.remove_command(&settlement.id)?;
+        if let Some(letter) = &settlement.letter {
+            self.save_dead_letter(letter, settings.max_dead_letters)?;
+        }
+        if settings.results.is_some() {
+            self.save_result(settlement)?;
+        }
+        if settings.history.is_some() {
+            self.note_settled(settlement)?;
+        }
+        Ok(())
+    }
+
+    /// Counts an attempt during which the process has ended, unless its end was recorded.
+    pub(super) fn count_crash(&mut self, start: Start) -> rusqlite::Result<()> {
+        let counted = self
+            .connection
+            .prepare_cached(
+                "UPDATE commands SET retries = ?2, crashes = crashes + 1, last_attempt_at = ?3, due_at = NULL
+                 WHERE number = ?1 AND retries < ?2",
+            )?
+            .execute(params![start.number, start.attempt, start.at])?;
+        // Nobody has said yet whether there is to be a history: it goes on where there is one.
+        if counted > 0 && self.counters.entry > 1 {
+            self.note_crashed(start)?;
+        }
+        Ok(())
+    }
+
+    /// All commands, in the order in which they came.
+    pub(super) fn commands(&self) -> Outcome<Vec<StoredCommand>> {
+        let query = format!("SELECT {COLUMNS}, payload FROM commands ORDER BY number");
+        let read = || -> rusqlite::Result<Vec<StoredCommand>> {
+            let mut query = self.connection.prepare_cached(&query)?;
+            let records = query.query_map((), |row| {
+                let (_, record) = read_record(row)?;
+                Ok(with_payload(record, to_value(row, 11)?).command)
+            })?;
+            records.collect()
+        };
+        read().map_err(|error| self.failed("read", &error))
+    }
+
+    /// Commands from this row on, without their payloads.
+    pub(super) fn page(&self, from: Option<u64>, limit: usize) -> Outcome<CommandPage> {
+        let from = i64::try_from(from.unwrap_or(0)).unwrap_or(i64::MAX);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX).max(1);
+        let read = || -> rusqlite::Result<CommandPage> {
+            let query =
+                format!("SELECT {COLUMNS} FROM commands WHERE number >= ? ORDER BY number LIMIT ?");
+            let mut query = self.connection.prepare_cached(&query)?;
+            let mut rows = query.query([from, limit.saturating_add(1)])?;
+            let mut page = CommandPage::default();
+            while let Some(row) = rows.next()? {
+                let (number, record) = read_record(row)?;
+                if page.records.len() as i64 == limit {
+                    page.next = u64::try_from(number).ok();
+                    break;
+                }
+                page.records.push(record);
+            }
+            Ok(page)
+        };
+        read().map_err(|error| self.failed("read", &error))
+    }
+
+    /// One command with its payload.
+    pub(super) fn command(&self, id: &str) -> Outcome<Option<CommandRecord>> {
+        let read = || -> rusqlite::Result<Option<CommandRecord>> {
+            let Some(number) = self.find(id)? else {
+                return Ok(None);
+            };
+            let query = format!("SELECT {COLUMNS}, payload FROM commands WHERE number = ?");
+            let mut query = self.connection.prepare_cached(&query)?;
+            query
+                .query_row([number], |row| {
+                    let (_, record) = read_record(row)?;
+                    Ok(with_payload(record, to_value(row, 11)?))
+                })
+                .optional()
+        };
+        read().map_err(|error| self.failed("read", &error))
+    }
+}
+
+/// A command without its payload, and its row.
+fn read_record(row: &Record<'_>) -> rusqlite::Result<(i64, CommandRecord)> {
+    let time = |column| -> rusqlite::Result<_> {
+        let nanos: Option<i64> = row.get(column)?;
+        Ok(nanos.map(to_time))
+    };
+    let record = CommandRecord {
+        command: StoredCommand {
+            id: row.get(1)?,
+            command_type: row.get(2)?,
+            lane_id: row.get(3)?,
+            payload: Value::Null,
+            retry_count: row.get(4)?,
+            created_at: to_time(row.get(5)?),
+            last_attempt_at: time(6)?,
+        },
+        options: to_unusual(row, 9)?,
+        failures: to_unusual(row, 10)?,
+        crashes: row.get(7)?,
+        due_at: time(8)?,
+        without_payload: true,
+    };
+    Ok((row.get(0)?, record))
+}
+
+fn with_payload(mut record: CommandRecord, payload: Value) -> CommandRecord {
+    record.command.payload = payload;
+    record.without_payload = false;
+    record
+}

@@ -1,0 +1,243 @@
+//! Which commands run, in a file that costs no transaction: what it names after a crash was running at that time.
+//!
+//! Beside the database there is a file of slots, one per running command: the number of its row, the attempt and when it
+//! began. A start writes one slot, which survives the end of the process as soon as the operating system has it; nothing is
+//! synced. A slot is emptied after the transaction that ends its attempt, and before that change is acknowledged.
+//!
+//! So a slot may be there too long, never too short, and what it says is weighed against the row: a row that is gone has
+//! settled, and one whose `retries` have reached the attempt has recorded its end. That makes counting the slots repeatable as well.
+//! Numbers of rows are used again only after a new start, which first counts and empties the file, and syncs that.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::Utc;
+
+use super::cell::from_time;
+use super::engine::{Outcome, failed};
+use super::index::{Index, Row};
+
+pub(super) const FILE: &str = "running";
+
+/// Divides a page and a sector, so that no slot lies across two.
+const SLOT: usize = 32;
+
+/// What a slot says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Start {
+    /// The row of the command.
+    pub(super) number: i64,
+    pub(super) attempt: u32,
+    /// Nanoseconds since 1970.
+    pub(super) at: i64,
+}
+
+impl Start {
+    fn to_bytes(self) -> [u8; SLOT] {
+        let mut bytes = [0; SLOT];
+        bytes[..8].copy_from_slice(&self.number.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.at.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.attempt.to_le_bytes());
+        let check = checksum(&bytes[..20]);
+        bytes[20..24].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    /// Nothing for an empty slot and for one that is not whole.
+    fn from_bytes(bytes: &[u8; SLOT]) -> Option<Self> {
+        let long = |at: usize| -> Option<i64> {
+            let bytes = bytes.get(at..at + 8)?.try_into().ok()?;
+            Some(i64::from_le_bytes(bytes))
+        };
+        let short = |at: usize| -> Option<u32> {
+            let bytes = bytes.get(at..at + 4)?.try_into().ok()?;
+            Some(u32::from_le_bytes(bytes))
+        };
+        let start = Self {
+            number: long(0)?,
+            at: long(8)?,
+            attempt: short(16)?,
+        };
+        (short(20)? == checksum(&bytes[..20])).then_some(start)
+    }
+}
+
+/// FNV-1a. Not 0 for zeros, so that an empty slot is none.
+fn checksum(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |sum, byte| {
+        (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+/// The file, and the rows of the commands that it is about.
+pub(super) struct Running {
+    /// Which row each command has. Beside the thread that writes, whoever starts a command looks into it.
+    rows: Mutex<Index>,
+    slots: Mutex<Slots>,
+    file: File,
+    path: PathBuf,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    /// The slot of each running row, and its attempt.
+    taken: HashMap<i64, (u64, u32), foldhash::fast::RandomState>,
+    free: Vec<u64>,
+    /// How many there are.
+    count: u64,
+}
+
+impl Running {
+    /// Opens the file; it keeps what it says until [`clear`](Self::clear).
+    pub(super) fn open(directory: &Path) -> Outcome<Self> {
+        let path = directory.join(FILE);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(|error| failed("open", &path, &error))?;
+        Ok(Self {
+            rows: Mutex::default(),
+            slots: Mutex::default(),
+            file,
+            path,
+        })
+    }
+
+    /// What was running when the process before ended.
+    pub(super) fn left(&self) -> Outcome<Vec<Start>> {
+        let (starts, damaged) =
+            read(&self.file).map_err(|error| failed("read", &self.path, &error))?;
+        if damaged > 0 {
+            tracing::warn!(
+                damaged,
+                path = %self.path.display(),
+                "what was running when the process before ended is only partly known"
+            );
+        }
+        Ok(starts)
+    }
+
+    /// Empties the file, once what it said is in the database.
+    pub(super) fn clear(&self) -> Outcome<()> {
+        self.empty()
+            .map_err(|error| failed("write", &self.path, &error))
+    }
+
+    fn empty(&self) -> io::Result<()> {
+        if self.file.metadata()?.len() > 0 {
+            self.file.set_len(0)?;
+            // After a power cut the old contents could speak of rows whose numbers are used again.
+            self.file.sync_all()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn rows(&self) -> MutexGuard<'_, Index> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that an attempt of a command begins. One that is not stored has nothing to note.
+    pub(super) fn start(&self, id: &str, attempt: u32) -> Outcome<()> {
+        let (Row::Maybe(number) | Row::Certain(number)) = self.rows().find(id) else {
+            return Ok(());
+        };
+        let mut slots = self.slots();
+        let known = slots.taken.get(&number).map(|(slot, _)| *slot);
+        let slot = known.or_else(|| slots.free.pop()).unwrap_or_else(|| {
+            slots.count += 1;
+            slots.count - 1
+        });
+        slots.taken.insert(number, (slot, attempt));
+        drop(slots);
+        let start = Start {
+            number,
+            attempt,
+            at: from_time(Utc::now()),
+        };
+        self.write(slot, &start.to_bytes())
+            .map_err(|error| failed("write", &self.path, &error))
+    }
+
+    /// Notes that an attempt that was stopped does not count.
+    pub(super) fn requeue(&self, id: &str) {
+        let row = self.rows().find(id);
+        if let Row::Maybe(number) | Row::Certain(number) = row {
+            self.free(number, u32::MAX);
+        }
+    }
+
+    /// Empties the slot of a row whose attempt has ended, unless a later one has begun.
+    pub(super) fn free(&self, number: i64, attempt: u32) {
+        let mut slots = self.slots();
+        let Some((slot, running)) = slots.taken.get(&number).copied() else {
+            return;
+        };
+        if running > attempt {
+            return;
+        }
+        slots.taken.remove(&number);
+        drop(slots);
+        // Nobody else has the slot until it is free.
+        match self.write(slot, &[0; SLOT]) {
+            Ok(()) => self.slots().free.push(slot),
+            Err(error) => tracing::error!(
+                %error,
+                path = %self.path.display(),
+                "failed to note that an attempt has ended: a crash may count against it"
+            ),
+        }
+    }
+
+    /// The rows that run.
+    pub(super) fn numbers(&self) -> Vec<i64> {
+        self.slots().taken.keys().copied().collect()
+    }
+
+    fn write(&self, slot: u64, bytes: &[u8; SLOT]) -> io::Result<()> {
+        write_at(&self.file, bytes, slot * SLOT as u64)
+    }
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    // So few bytes go in one call.
+    let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
+    if written < bytes.len() {
+        return Err(ErrorKind::WriteZero.into());
+    }
+    Ok(())
+}
+
+/// The slots of a file that are set, and how many are neither set nor empty.
+pub(super) fn read(file: &File) -> io::Result<(Vec<Start>, usize)> {
+    let mut file = BufReader::new(file);
+    let mut starts = Vec::new();
+    let mut damaged = 0;
+    let mut slot = [0; SLOT];
+    loop {
+        match file.read_exact(&mut slot) {
+            Ok(()) => match Start::from_bytes(&slot) {
+                Some(start) => starts.push(start),
+                None => damaged += usize::from(slot != [0; SLOT]),
+            },
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((starts, damaged))
+}
