@@ -3,6 +3,7 @@
 mod clock;
 mod drain;
 mod log;
+mod storage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +21,7 @@ use crate::submission::SubmitOptions;
 pub use clock::ManualClock;
 pub use drain::drain_now;
 pub use log::{SubmissionLog, Submitted};
+pub use storage::{StorageLevel, storage_conformance};
 
 /// What a manager of a test does differently.
 #[derive(Clone, Default)]
