@@ -1,9 +1,12 @@
 //! `LocalStorage` from outside: what it promises, through the end of its process, bad disks and older files.
 #![cfg(feature = "local-storage")]
 
+mod child;
 mod conformance;
+mod faults;
 mod formats;
 mod inspection;
+mod killed;
 
 use std::path::Path;
 
