@@ -8,6 +8,7 @@ mod history;
 mod index;
 mod inspect;
 mod legacy;
+mod log;
 mod results;
 mod running;
 mod schema;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::{explain, to_time};
 use super::engine::{Outcome, failed};
+use super::log;
 use super::running;
 use super::schema::{FILE, FORMAT};
 
@@ -78,7 +79,8 @@ pub(super) fn inspect(directory: &Path) -> Outcome<Inspection> {
         results: 0,
         history: 0,
         file_bytes: found.len(),
-        log_bytes: fs::metadata(directory.join(format!("{FILE}-wal"))).map_or(0, |log| log.len()),
+        log_bytes: fs::metadata(directory.join(format!("{FILE}{}", log::SUFFIX)))
+            .map_or(0, |log| log.len()),
         problems: Vec::new(),
     };
     fill(&mut inspection, &connection).map_err(read)?;

@@ -11,6 +11,7 @@ use super::cell::explain;
 use super::engine::{Change, Outcome, Settings, Waiting};
 use super::index::Index;
 use super::legacy::Legacy;
+use super::log;
 use super::running::Running;
 use super::schema::{self, FILE, FORMAT};
 use super::{DEFAULT_MAX_DEAD_LETTERS, Durability};
@@ -72,6 +73,7 @@ enum Failure {
 impl Store {
     pub(super) fn open(directory: &Path) -> Outcome<Self> {
         let path = directory.join(FILE);
+        log::check(directory)?;
         let opened = Connection::open(&path);
         let connection = opened.map_err(|error| explain("open", &path, &error))?;
         let format = prepare(&connection).map_err(|error| explain("open", &path, &error))?;

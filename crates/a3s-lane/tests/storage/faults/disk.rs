@@ -1,0 +1,103 @@
+//! A disk that is full, of which there is one where a file system can be mounted.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::*;
+
+/// A file system of a megabyte in memory.
+struct Disk {
+    path: PathBuf,
+    _place: tempfile::TempDir,
+}
+
+impl Disk {
+    fn mount() -> Option<Self> {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let path = place.path().join("disk");
+        std::fs::create_dir(&path).expect("made");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(&path)
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self {
+                path,
+                _place: place,
+            }),
+            other => {
+                println!("skipped: a file system cannot be mounted here: {other:?}");
+                None
+            }
+        }
+    }
+
+    /// Takes all the space that is left.
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.path.join("filler")).expect("created");
+        while file.write(&[1; 512]).is_ok_and(|written| written > 0) {}
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.path.join("filler")).expect("removed");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_and_nothing_acknowledged_is_lost() {
+    let Some(disk) = Disk::mount() else {
+        return;
+    };
+    let directory = disk.path.join("store");
+    let storage = open(&directory).await;
+    let mut kept = Vec::new();
+    for id in ["before", "started"] {
+        storage
+            .save_commands(vec![record(id)])
+            .await
+            .expect("saved");
+        kept.push(id.to_owned());
+    }
+    storage.start_command("started", 1).await.expect("noted");
+    disk.fill();
+    let mut failed = 0;
+    for number in 0..200 {
+        let mut record = record(number);
+        record.command.payload = json!("x".repeat(3000));
+        match storage.save_commands(vec![record]).await {
+            Ok(()) => kept.push(number.to_string()),
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.contains("lanes.db: the disk is full"), "{text}");
+                failed += 1;
+            }
+        }
+    }
+    assert!(failed > 100, "{failed} have failed");
+    assert_eq!(pending(&storage).await, kept);
+    close(storage, &directory);
+    // Without space it opens, or says why not.
+    match LocalStorage::new(directory.clone()).await {
+        Ok(storage) => {
+            assert_eq!(pending(&storage).await, kept);
+            close(storage, &directory);
+        }
+        Err(error) => assert!(error.to_string().contains("lanes.db"), "{error}"),
+    }
+    disk.free();
+    let storage = open(&directory).await;
+    assert_eq!(pending(&storage).await, kept);
+    let started = storage.load_command("started").await.expect("readable");
+    assert_eq!(started.expect("kept").crashes, 1);
+    storage
+        .save_commands(vec![record("after")])
+        .await
+        .expect("there is space");
+    close(storage, &directory);
+}
