@@ -2,6 +2,7 @@
 //!
 //! Everything is resolved at compile time, so that the interface costs nobody anything.
 
+mod append;
 mod bare;
 pub(crate) mod jobs;
 mod ours;
@@ -11,11 +12,13 @@ mod stoppable;
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::oneshot::Receiver;
 
+pub(crate) use append::Append;
 pub(crate) use bare::BareSpawn;
 use jobs::Job;
 pub(crate) use ours::{Ours, builder, emit_unheard as emit_unheard_ours};
@@ -59,6 +62,17 @@ pub(crate) struct Setup {
     /// Events that the emitter holds for a slow subscriber.
     pub(crate) event_capacity: usize,
     pub(crate) metrics: bool,
+    /// Where commands are stored, if anywhere.
+    pub(crate) storage: Option<Stored>,
+}
+
+/// How commands are stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    /// An empty directory.
+    pub(crate) directory: PathBuf,
+    /// With an fsync before a command counts as stored, where there is a choice.
+    pub(crate) fsync: bool,
 }
 
 impl Setup {
@@ -68,6 +82,7 @@ impl Setup {
             lanes,
             event_capacity: 1024,
             metrics: false,
+            storage: None,
         }
     }
 

@@ -1,11 +1,12 @@
 //! This repository's queue.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use a3s_lane::metric_names::COMMANDS_COMPLETED;
 use a3s_lane::{
-    EventEmitter, EventPayload, EventStream, LaneConfig, LaneError, LaneEvent, QueueManager,
-    QueueManagerBuilder, QueueMetrics, RetryPolicy,
+    Durability, EventEmitter, EventPayload, EventStream, LaneConfig, LaneError, LaneEvent,
+    LocalStorage, QueueManager, QueueManagerBuilder, QueueMetrics, RetryPolicy,
 };
 use chrono::{DateTime, Utc};
 
@@ -49,6 +50,16 @@ impl Contestant for Ours {
         }
         if setup.metrics {
             builder = builder.with_metrics(QueueMetrics::local());
+        }
+        if let Some(stored) = &setup.storage {
+            let durability = if stored.fsync {
+                Durability::Full
+            } else {
+                Durability::Relaxed
+            };
+            let storage = LocalStorage::new(stored.directory.clone()).await;
+            let storage = storage.expect("a directory of its own");
+            builder = builder.with_storage(Arc::new(storage.with_durability(durability)));
         }
         Self::start(builder).await
     }

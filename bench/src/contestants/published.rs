@@ -1,11 +1,12 @@
 //! The published crate, driven through the same public interface.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use a3s_lane_published::metric_names::COMMANDS_COMPLETED;
 use a3s_lane_published::{
-    EventEmitter, EventPayload, EventStream, LaneConfig, LaneError, LaneEvent, QueueManager,
-    QueueManagerBuilder, QueueMetrics, RetryPolicy,
+    EventEmitter, EventPayload, EventStream, LaneConfig, LaneError, LaneEvent, LocalStorage,
+    QueueManager, QueueManagerBuilder, QueueMetrics, RetryPolicy,
 };
 use chrono::{DateTime, Utc};
 
@@ -30,6 +31,10 @@ impl Contestant for Published {
         }
         if setup.metrics {
             builder = builder.with_metrics(QueueMetrics::local());
+        }
+        if let Some(stored) = &setup.storage {
+            let storage = LocalStorage::new(stored.directory.clone()).await;
+            builder = builder.with_storage(Arc::new(storage.expect("a directory of its own")));
         }
         let manager = builder.build().await.expect("a valid set of lanes");
         manager.start().await.expect("a fresh manager starts");

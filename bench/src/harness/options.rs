@@ -11,6 +11,8 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// Fewer commands and rounds: a smoke test of the harness, not a measurement.
     pub(crate) quick: bool,
+    /// Commands of the row `churn`.
+    pub(crate) churn: usize,
     /// Where the JSON goes.
     pub(crate) json: PathBuf,
     /// Only name the rows.
@@ -19,11 +21,12 @@ pub(crate) struct Options {
 
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
-usage: a3s-lane-bench [--rows a,b] [--rounds N] [--quick] [--json FILE] [--list]
+usage: a3s-lane-bench [--rows a,b] [--rounds N] [--quick] [--churn N] [--json FILE] [--list]
 
   --rows a,b    run only these rows (see --list)
   --rounds N    measured rounds per row, after one warm-up round [default: 7, quick: 3]
   --quick       a fifth of the commands, 3 rounds: checks the harness, measures little
+  --churn N     commands of the row churn [default: 1000000]
   --json FILE   where the results go [default: bench/target/results.json]
   --list        name the rows and stop";
 
@@ -36,6 +39,7 @@ impl Options {
             rows: Vec::new(),
             rounds: 0,
             quick: false,
+            churn: 1_000_000,
             json: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/results.json")),
             list: false,
         };
@@ -56,6 +60,12 @@ impl Options {
                     ))?);
                 }
                 "--quick" => options.quick = true,
+                "--churn" => {
+                    let text = value()?;
+                    options.churn = text
+                        .parse()
+                        .map_err(|_| format!("--churn: a number is needed, got {text:?}"))?;
+                }
                 "--json" => options.json = PathBuf::from(value()?),
                 "--list" => options.list = true,
                 other => return Err(format!("unknown argument {other:?}\n{USAGE}")),

@@ -1,9 +1,11 @@
 //! The rows of the table. Each file measures one thing and says in its first lines how.
 
 mod cancel;
+mod churn;
 mod cpu;
 mod depth;
 mod drive;
+mod durable;
 mod events;
 mod idle;
 mod keys;
@@ -13,6 +15,7 @@ mod memory;
 mod observed;
 mod preempt;
 mod priorities;
+mod restore;
 mod round_trip;
 mod sleeps;
 mod submissions;
@@ -32,7 +35,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in the order in which they run.
-pub(crate) const ROWS: [Row; 17] = [
+pub(crate) const ROWS: [Row; 20] = [
     Row {
         name: "throughput",
         about: "no-op commands through 1, 10, 100 and 1000 lanes of ten",
@@ -117,5 +120,20 @@ pub(crate) const ROWS: [Row; 17] = [
         name: "priorities",
         about: "filling and emptying a lane with 1k to 1M random command priorities",
         run: priorities::run,
+    },
+    Row {
+        name: "durable",
+        about: "stored commands from 1, 64 and 512 submitters, with and without fsync",
+        run: durable::run,
+    },
+    Row {
+        name: "restore",
+        about: "opening a storage with 1M commands pending and reading them",
+        run: restore::run,
+    },
+    Row {
+        name: "churn",
+        about: "the size of a storage's files after many commands went through",
+        run: churn::run,
     },
 ];
