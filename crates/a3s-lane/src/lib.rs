@@ -113,7 +113,7 @@ pub use queue::{
 };
 pub use retry::{Jitter, RetryPolicy};
 pub use stats::QueueStats;
-pub use storage::{Storage, StoredCommand, StoredDeadLetter};
+pub use storage::{Storage, StoredCommand, StoredDeadLetter, Unclaimed, UnclaimedReason};
 pub use submission::{OnConflict, Refused, SubmitOptions, Unique};
 
 #[cfg(feature = "monitoring")]

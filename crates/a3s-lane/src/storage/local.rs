@@ -237,6 +237,10 @@ impl LocalStorage {
 
 #[async_trait]
 impl Storage for LocalStorage {
+    fn identity(&self) -> usize {
+        Arc::as_ptr(&self.engine).addr()
+    }
+
     async fn save_command(&self, command: StoredCommand) -> Result<()> {
         self.save_commands(vec![command.into()]).await
     }

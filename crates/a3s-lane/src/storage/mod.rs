@@ -7,6 +7,7 @@ mod local;
 mod record;
 #[cfg(feature = "local-storage")]
 mod retention;
+mod unclaimed;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -24,6 +25,7 @@ pub use record::{
 };
 #[cfg(feature = "local-storage")]
 pub use retention::Retention;
+pub use unclaimed::{Unclaimed, UnclaimedReason};
 
 /// The unique name of a stored command.
 pub type StoredCommandId = String;
@@ -118,6 +120,14 @@ pub trait Storage: Send + Sync {
     ///
     /// Any error means that something may still be kept.
     async fn clear_all(&self) -> Result<()>;
+
+    /// A number that tells the place where this storage keeps things from every other one in the process: two handles on one
+    /// place have the same. A manager refuses to start on the place of another one that runs, as both would run its commands.
+    ///
+    /// Default: the address of this object.
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self).cast::<()>().addr()
+    }
 
     /// Keeps commands with their options, each in place of one with the same id: all of them or, after an error, none.
     ///
