@@ -1,5 +1,6 @@
 //! The one error type of the crate.
 
+mod kept;
 mod raised;
 
 use std::time::Duration;
@@ -72,6 +73,9 @@ pub enum LaneError {
     /// No named limiter has this name.
     #[error("Limiter not found: {0}")]
     LimiterNotFound(String),
+    /// The process ended while the command ran, so many times: it does not run again.
+    #[error("The process ended while the command ran, {0} times")]
+    Crashed(u32),
     /// A handler of another language failed; keeps what it raised.
     #[error("{0}")]
     Raised(Raised),
@@ -106,6 +110,7 @@ impl LaneError {
             Self::Duplicate(_) => "DUPLICATE",
             Self::CommandNotFound(_) => "COMMAND_NOT_FOUND",
             Self::LimiterNotFound(_) => "LIMITER_NOT_FOUND",
+            Self::Crashed(_) => "CRASHED",
             Self::Raised(raised) => raised.code(),
             Self::Other(_) => "OTHER",
         }
@@ -171,6 +176,7 @@ impl LaneError {
             Self::Duplicate(text) => Self::Duplicate(text.clone()),
             Self::CommandNotFound(text) => Self::CommandNotFound(text.clone()),
             Self::LimiterNotFound(text) => Self::LimiterNotFound(text.clone()),
+            Self::Crashed(times) => Self::Crashed(*times),
             Self::Raised(raised) => Self::Raised(raised.clone()),
             Self::Other(text) => Self::Other(text.clone()),
         }
@@ -245,6 +251,11 @@ mod tests {
                 "LIMITER_NOT_FOUND",
                 "Limiter not found: x",
             ),
+            (
+                LaneError::Crashed(3),
+                "CRASHED",
+                "The process ended while the command ran, 3 times",
+            ),
         ] {
             assert_eq!((error.code(), error.to_string().as_str()), (code, text));
         }
@@ -274,6 +285,7 @@ mod tests {
             LaneError::Duplicate("o".into()),
             LaneError::CommandNotFound("p".into()),
             LaneError::LimiterNotFound("q".into()),
+            LaneError::Crashed(3),
             LaneError::Other("r".into()),
         ];
         for error in errors {

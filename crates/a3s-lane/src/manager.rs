@@ -2,6 +2,7 @@
 
 mod builder;
 mod control;
+mod restore;
 
 use std::fmt;
 use std::sync::Arc;
@@ -62,9 +63,13 @@ pub struct QueueManager {
 impl QueueManager {
     /// Lets commands run, on the current tokio runtime. Calls after the first change nothing.
     ///
+    /// With a storage, what earlier processes left there enters its lanes first, in its old order and before what was submitted
+    /// to this manager; [`unclaimed`](Self::unclaimed) tells what could not. A lane may hold more than its `max_pending` then.
+    ///
     /// # Errors
     ///
-    /// None at present.
+    /// [`LaneError::Storage`](crate::LaneError::Storage) when the storage cannot be read, or another manager that has not ended
+    /// was started on it. Nothing runs; the call may be repeated.
     ///
     /// # Panics
     ///
@@ -72,8 +77,9 @@ impl QueueManager {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: never waits.
+    /// Cancel safe: nothing runs, and the next call goes on.
     pub async fn start(&self) -> Result<()> {
+        self.queue.engine().restore().await?;
         Arc::clone(&self.queue).start_scheduler().await;
         Ok(())
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::job::{Job, Reply};
+use super::job::{Extras, Job, Reply};
 use super::leave::{Departure, Leaving};
 use super::observer::Sample;
+use super::record;
 use super::sync::MutexGuard;
 use super::trace::{self, SubmitSpan};
 use super::{Engine, LaneInfo, State};
@@ -18,7 +18,6 @@ use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
 use crate::handle::CommandStatus;
 use crate::scheduler::{LaneKey, Terms};
-use crate::storage::StoredCommand;
 
 /// The lane that a command goes to.
 #[derive(Clone, Copy)]
@@ -75,23 +74,17 @@ pub(super) struct Entered {
     watched: Option<(Arc<LaneInfo>, usize)>,
 }
 
-/// An accepted submit that has not entered its lane. Dropping it gives up the place.
+/// Accepted submits that have not entered their lane. Dropping it gives up their places.
 struct Admission<'a> {
     engine: &'a Arc<Engine>,
-    admitted: Option<Box<Admitted>>,
+    admitted: Vec<Box<Admitted>>,
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        if let Some(admitted) = self.admitted.take() {
-            let extras = admitted.incoming.reply.extras().cloned();
-            let mut state = self.engine.lock();
-            state.admitting -= 1;
-            state.forget_id(extras.as_ref());
-            drop(state);
-            admitted.info.room.keep_promise();
-            admitted.info.room.freed();
-            self.engine.check_quiet();
+        for admitted in self.admitted.drain(..) {
+            self.engine
+                .give_place_back(&admitted.info, &admitted.incoming);
         }
     }
 }
@@ -142,7 +135,7 @@ impl State {
     #[inline]
     pub(super) fn place(
         &mut self,
-        engine: &Engine,
+        engine: &Arc<Engine>,
         lane: LaneKey,
         serial: u64,
         incoming: Incoming,
@@ -153,6 +146,11 @@ impl State {
             info.room.promise();
             let info = Arc::clone(info);
             self.admitting += 1;
+            let mut incoming = incoming;
+            if info.storage.is_some() {
+                let reply = incoming.reply;
+                incoming.reply = reply.watch(|| Extras::of_receiver(engine, &info.id, serial));
+            }
             return Ok(Placed::Admitted(Box::new(Admitted {
                 info,
                 key: lane,
@@ -368,37 +366,82 @@ impl Engine {
         self: &Arc<Self>,
         admitted: Box<Admitted>,
     ) -> std::result::Result<(), Refusal> {
-        let info = Arc::clone(&admitted.info);
-        let key = admitted.key;
-        let mut admission = Admission {
-            engine: self,
-            admitted: Some(admitted),
-        };
-        if let Err(error) = self.store(&mut admission, &info).await {
-            let incoming = admission.admitted.take().map(|admitted| admitted.incoming);
-            let incoming = incoming.expect("an admission holds its command");
-            self.give_place_back(&info, &incoming);
-            return Err(Refusal { error, incoming });
-        }
-        let entered = self.enter_admitted(&mut admission, &info)?;
-        self.entered(&info.id, entered);
-        self.record_awaited(&info, key, Sample::Submitted).await;
-        Ok(())
+        let mut placed = self.place_all(vec![admitted]).await;
+        placed.pop().expect("one answer for one admission")
     }
 
-    /// Has the lane's storage take the command down.
-    async fn store(&self, admission: &mut Admission<'_>, info: &LaneInfo) -> Result<()> {
-        let (Some(storage), Some(admitted)) = (&info.storage, &admission.admitted) else {
+    /// As [`place_admitted`](Self::place_admitted), for commands of one lane in their order: its storage takes down all of
+    /// them at once, or none.
+    pub(super) async fn place_all(
+        self: &Arc<Self>,
+        admitted: Vec<Box<Admitted>>,
+    ) -> Vec<std::result::Result<(), Refusal>> {
+        let Some(first) = admitted.first() else {
+            return Vec::new();
+        };
+        let (info, key) = (Arc::clone(&first.info), first.key);
+        let mut admission = Admission {
+            engine: self,
+            admitted,
+        };
+        if let Err(error) = self.store(&admission, &info).await {
+            let refused = std::mem::take(&mut admission.admitted).into_iter();
+            let refuse = |admitted: Box<Admitted>| {
+                self.give_place_back(&info, &admitted.incoming);
+                Err(Refusal {
+                    error: error.duplicate(),
+                    incoming: admitted.incoming,
+                })
+            };
+            return refused.map(refuse).collect();
+        }
+        let placed = self.enter_admitted(&mut admission, &info);
+        let mut answers = Vec::with_capacity(placed.len());
+        for (name, placed) in placed {
+            answers.push(match placed {
+                Ok(entered) => {
+                    self.entered(&info.id, entered);
+                    self.record_awaited(&info, key, Sample::Submitted).await;
+                    Ok(())
+                }
+                Err(refusal) => {
+                    self.forget_refused(&info, &name).await;
+                    Err(refusal)
+                }
+            });
+        }
+        answers
+    }
+
+    /// Has the lane's storage take the commands down.
+    async fn store(&self, admission: &Admission<'_>, info: &LaneInfo) -> Result<()> {
+        let Some(storage) = &info.storage else {
             return Ok(());
         };
+        let calendar = self.calendar();
+        let records = admission.admitted.iter().map(|admitted| {
+            let incoming = &admitted.incoming;
+            let name = self.incoming_name(admitted);
+            let extras = incoming.reply.extras().map(|extras| &**extras);
+            record::of_command(
+                &info.id,
+                &name,
+                &*incoming.command,
+                incoming.terms.as_deref(),
+                extras,
+                self.next_date(),
+                &calendar,
+            )
+        });
+        storage.save_commands(records.collect()).await
+    }
+
+    fn incoming_name(&self, admitted: &Admitted) -> CommandName {
         let extras = admitted.incoming.reply.extras();
-        let id = extras.and_then(|extras| extras.id.clone());
-        let name = match id {
-            Some(id) => CommandName::Given(id),
+        match extras.and_then(|extras| extras.id.as_ref()) {
+            Some(id) => CommandName::Given(Arc::clone(id)),
             None => CommandName::new(self.id_space, admitted.serial),
-        };
-        let stored = stored(info, &name, &*admitted.incoming.command);
-        storage.save_command(stored).await
+        }
     }
 
     fn give_place_back(&self, info: &LaneInfo, incoming: &Incoming) {
@@ -415,34 +458,49 @@ impl Engine {
         self: &Arc<Self>,
         admission: &mut Admission<'_>,
         info: &LaneInfo,
-    ) -> std::result::Result<Entered, Refusal> {
+    ) -> Vec<(CommandName, std::result::Result<Entered, Refusal>)> {
         let now = self.now();
         let mut state = self.lock();
-        let admitted = admission.admitted.take();
-        let Admitted {
-            key,
-            serial,
-            incoming,
-            ..
-        } = *admitted.expect("an admission holds its command");
-        state.admitting -= 1;
-        info.room.keep_promise();
-        let entered = match state.closed {
-            Some(reason) => Err(Refusal {
-                error: LaneError::QueueError(reason.to_owned()),
+        let mut refused = false;
+        let mut placed = Vec::with_capacity(admission.admitted.len());
+        for admitted in admission.admitted.drain(..) {
+            let name = self.incoming_name(&admitted);
+            let Admitted {
+                key,
+                serial,
                 incoming,
-            }),
-            None => state.enter(self, key, serial, incoming, now),
-        };
-        if let Err(refusal) = &entered {
-            state.forget_id(refusal.incoming.reply.extras());
-            info.room.freed();
+                ..
+            } = *admitted;
+            state.admitting -= 1;
+            info.room.keep_promise();
+            let entered = match state.closed {
+                Some(reason) => Err(Refusal {
+                    error: LaneError::QueueError(reason.to_owned()),
+                    incoming,
+                }),
+                None => state.enter(self, key, serial, incoming, now),
+            };
+            if let Err(refusal) = &entered {
+                state.forget_id(refusal.incoming.reply.extras());
+                refused = true;
+            }
+            placed.push((name, entered));
         }
         self.release_lock(state);
-        if entered.is_err() {
+        if refused {
+            info.room.freed();
             self.check_quiet();
         }
-        entered
+        placed
+    }
+
+    /// A command that was stored and refused in the end must not run after a restart.
+    async fn forget_refused(&self, info: &LaneInfo, name: &CommandName) {
+        if let Some(storage) = &info.storage
+            && let Err(error) = storage.remove_command(&name.to_string()).await
+        {
+            tracing::error!(command_id = %name, %error, "failed to remove a refused command from storage");
+        }
     }
 
     /// Starts what can start, and releases the lock.
@@ -471,17 +529,5 @@ impl Engine {
                 .record_awaited(&info.id, sample, || self.lock().counts(key))
                 .await;
         }
-    }
-}
-
-fn stored(info: &LaneInfo, name: &CommandName, command: &dyn Command) -> StoredCommand {
-    StoredCommand {
-        id: name.to_string(),
-        command_type: command.command_type().to_owned(),
-        lane_id: info.id.to_string(),
-        payload: command.payload().unwrap_or_else(|| serde_json::json!({})),
-        retry_count: 0,
-        created_at: Utc::now(),
-        last_attempt_at: None,
     }
 }

@@ -1,7 +1,6 @@
 //! What the queue says about itself.
 
-use chrono::{DateTime, TimeDelta, Utc};
-
+use super::calendar::Calendar;
 use super::{Engine, State};
 use crate::explain::{Explanation, WaitReason};
 use crate::handle::CommandStatus;
@@ -11,28 +10,7 @@ use crate::snapshot::{CommandSnapshot, LaneSnapshot, Snapshot};
 /// The most ids that an explanation names.
 const MAX_NAMED: usize = 16;
 
-/// A time of the engine's clock as a calendar date.
-struct Calendar {
-    now: u64,
-    date: DateTime<Utc>,
-}
-
-impl Calendar {
-    fn date(&self, at: u64) -> DateTime<Utc> {
-        let ahead = i64::try_from(at.saturating_sub(self.now)).unwrap_or(i64::MAX);
-        let date = self.date.checked_add_signed(TimeDelta::nanoseconds(ahead));
-        date.unwrap_or(DateTime::<Utc>::MAX_UTC)
-    }
-}
-
 impl Engine {
-    fn calendar(&self) -> Calendar {
-        Calendar {
-            now: self.now(),
-            date: Utc::now(),
-        }
-    }
-
     /// Why a command waits; `None` when there is no such command any more.
     pub(super) fn explain_command(&self, key: CommandKey) -> Option<Explanation> {
         let calendar = self.calendar();

@@ -1,7 +1,7 @@
 //! What the engine keeps with each command.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
@@ -9,9 +9,12 @@ use tokio::sync::oneshot;
 use super::admission::Incoming;
 use super::attempt::AttemptCell;
 use super::trace::SubmitSpan;
+use super::{Engine, LaneInfo};
 use crate::command::Command;
 use crate::error::{LaneError, Result};
+use crate::event::CommandName;
 use crate::handle::{self, CommandStatus};
+use crate::submission::OnConflict;
 
 /// What is kept with a command that was submitted with options.
 pub(crate) struct Extras {
@@ -21,6 +24,28 @@ pub(crate) struct Extras {
     pub(crate) metadata: Map<String, Value>,
     /// The unique key that it holds, and until when it does so after it has settled.
     pub(crate) unique: Option<(Arc<str>, u64)>,
+    /// What its submission did about another holder of that key.
+    pub(crate) on_conflict: OnConflict,
+    /// It was stored by an earlier process.
+    pub(crate) restored: bool,
+}
+
+impl Extras {
+    /// Those of a command that was submitted without options.
+    pub(super) fn of_receiver(engine: &Arc<Engine>, lane_id: &Arc<str>, serial: u64) -> Arc<Self> {
+        let remote: Weak<Engine> = Arc::downgrade(engine);
+        let name = CommandName::new(engine.id_space, serial).to_string();
+        let lane_id = Arc::clone(lane_id);
+        let handle = handle::Shared::new(name, lane_id, serial, remote, CommandStatus::Pending);
+        Arc::new(Self {
+            id: None,
+            handle,
+            metadata: Map::new(),
+            unique: None,
+            on_conflict: OnConflict::default(),
+            restored: false,
+        })
+    }
 }
 
 /// Who waits for the result. It is told an error at the latest when this is dropped.
@@ -30,6 +55,8 @@ enum Waiter {
     Gone,
     Receiver(oneshot::Sender<Result<Value>>),
     Handle(Arc<Extras>),
+    /// A receiver, in a lane where a handle can be asked for.
+    Both(Box<(Arc<Extras>, oneshot::Sender<Result<Value>>)>),
 }
 
 impl Reply {
@@ -44,8 +71,20 @@ impl Reply {
     pub(crate) fn extras(&self) -> Option<&Arc<Extras>> {
         match &self.0 {
             Waiter::Handle(extras) => Some(extras),
+            Waiter::Both(both) => Some(&both.0),
             Waiter::Gone | Waiter::Receiver(_) => None,
         }
+    }
+
+    /// Lets handles watch a command that has a receiver only.
+    pub(super) fn watch(self, extras: impl FnOnce() -> Arc<Extras>) -> Self {
+        let mut reply = self;
+        let waiter = match std::mem::replace(&mut reply.0, Waiter::Gone) {
+            Waiter::Receiver(sender) => Waiter::Both(Box::new((extras(), sender))),
+            other => other,
+        };
+        reply.0 = waiter;
+        reply
     }
 
     pub(crate) fn send(mut self, result: Result<Value>, status: CommandStatus) {
@@ -62,6 +101,15 @@ impl Reply {
             }
             Waiter::Handle(extras) => {
                 extras.handle.settle(status, result);
+            }
+            Waiter::Both(both) => {
+                let (extras, sender) = *both;
+                let copy = match &result {
+                    Ok(value) => Ok(value.clone()),
+                    Err(error) => Err(error.duplicate()),
+                };
+                extras.handle.settle(status, copy);
+                let _ = sender.send(result);
             }
         }
     }
@@ -133,6 +181,16 @@ impl Job {
         };
         self.work = Some(Work::Shared(Arc::clone(&shared)));
         Some(Work::Shared(shared))
+    }
+
+    /// The id that the submitter chose, in a lane with a storage.
+    pub(super) fn stored_id(&self, lane: &LaneInfo) -> Option<&Arc<str>> {
+        let extras = self.reply.extras().filter(|_| lane.has_storage())?;
+        extras.id.as_ref()
+    }
+
+    pub(super) fn is_restored(&self) -> bool {
+        self.reply.extras().is_some_and(|extras| extras.restored)
     }
 
     /// The user's word for the kind of the command; empty while a runner has it alone.

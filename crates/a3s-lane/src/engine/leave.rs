@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 
 use super::job::{Extras, Job};
 use super::observer::Sample;
+use super::record;
 use super::settle::drop_command;
 use super::{Engine, LaneInfo, State};
 use crate::error::LaneError;
 use crate::event::{CommandName, What};
 use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, LaneKey};
+use crate::storage::{Settlement, Storage};
 
 /// Why a waiting command leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,9 @@ impl State {
         if self.scheduler.relieve(lane_key) {
             engine.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
         }
+        if let Some(id) = job.stored_id(&lane) {
+            self.kept.depart(id);
+        }
         lane.room.freed();
         engine.settling.fetch_add(1, Ordering::SeqCst);
         Leaving {
@@ -95,6 +100,7 @@ impl State {
 
     /// Forgets the ids and keys of a command that has left the scheduler.
     pub(super) fn forget(&mut self, key: CommandKey, extras: Option<&Arc<Extras>>) {
+        self.kept.forget(key.serial());
         let Some(extras) = extras else {
             return;
         };
@@ -106,27 +112,94 @@ impl State {
     }
 }
 
+impl Leaving {
+    fn settlement(&self) -> Settlement {
+        let kind = self.job.command_type();
+        record::failed(&self.name, kind, &self.lane, &self.why.error())
+    }
+}
+
 impl Engine {
     /// Tells whoever waits for these commands. Called without the lock.
     pub(super) fn dismiss(self: &Arc<Self>, leaving: impl IntoIterator<Item = Leaving>) {
         let mut any = false;
+        let mut stored = Vec::new();
         for command in leaving {
             any = true;
-            if command.lane.storage.is_some() && self.runtime.get().is_some() {
-                let engine = Arc::clone(self);
-                self.spawn(async move {
-                    if let Some(storage) = &command.lane.storage {
-                        engine.unstore(&**storage, &command.name, None).await;
-                    }
-                    engine.answer(command);
-                    engine.check_quiet();
-                });
+            if command.lane.storage.is_some() {
+                stored.push(command);
             } else {
                 self.answer(command);
             }
         }
+        if !stored.is_empty() {
+            self.dismiss_stored(stored);
+        }
         if any {
             self.check_quiet();
+        }
+    }
+
+    fn dismiss_stored(self: &Arc<Self>, stored: Vec<Leaving>) {
+        if self.runtime.get().is_some() {
+            let engine = Arc::clone(self);
+            self.spawn(async move {
+                engine.unstore(&stored).await;
+                for command in stored {
+                    engine.answer(command);
+                }
+                engine.check_quiet();
+            });
+            return;
+        }
+        let mut state = self.lock();
+        for command in &stored {
+            if let Some(storage) = &command.lane.storage {
+                let storage = Arc::clone(storage);
+                state.kept.tell_later(storage, command.settlement());
+            }
+        }
+        drop(state);
+        for command in stored {
+            self.answer(command);
+        }
+    }
+
+    /// Takes commands out of their storages. Whoever waits for them is told whatever a storage says.
+    async fn unstore(&self, leaving: &[Leaving]) {
+        let all = leaving.iter().filter_map(|command| {
+            let storage = command.lane.storage.as_ref()?;
+            Some((Arc::clone(storage), command.settlement()))
+        });
+        self.settle_all(all.collect()).await;
+    }
+
+    /// Settles commands in their storages, in one call for each.
+    pub(super) async fn settle_all(&self, mut all: Vec<(Arc<dyn Storage>, Settlement)>) {
+        while let Some((storage, _)) = all.first() {
+            let storage = Arc::clone(storage);
+            let (own, others): (Vec<_>, Vec<_>) = all
+                .into_iter()
+                .partition(|(other, _)| other.identity() == storage.identity());
+            all = others;
+            let own: Vec<Settlement> = own.into_iter().map(|(_, settled)| settled).collect();
+            let ids: Vec<Arc<str>> = own
+                .iter()
+                .map(|settled| settled.id.as_str().into())
+                .collect();
+            match storage.settle_commands(own).await {
+                Ok(()) => {
+                    let mut state = self.lock();
+                    for id in ids {
+                        state.kept.was_removed(id);
+                    }
+                }
+                Err(error) => {
+                    for id in ids {
+                        tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
+                    }
+                }
+            }
         }
     }
 

@@ -69,6 +69,11 @@ impl Engine {
             return;
         }
         state.workers = self.runtime.get_or_init(|| runtime).workers;
+        if state.kept.restored {
+            // What was stored came before what was submitted since.
+            let now = self.now();
+            state.scheduler.put_behind(|job| !job.is_restored(), now);
+        }
         state.scheduler.open();
         let follow_up = self.follow_up(&mut state);
         drop(state);

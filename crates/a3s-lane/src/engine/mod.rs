@@ -14,14 +14,20 @@
 
 mod admission;
 mod attempt;
+mod calendar;
 mod control;
 mod explain;
 mod job;
+mod journal;
+mod kept;
 mod leave;
 mod lifecycle;
 #[cfg(feature = "distributed")]
 mod limiters;
 mod observer;
+mod record;
+mod restore;
+mod restored;
 mod room;
 mod runner;
 mod settle;
@@ -34,6 +40,7 @@ mod unique;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap as FastMap;
@@ -57,10 +64,13 @@ pub(crate) use attempt::AttemptCell;
 pub(crate) use control::check_total;
 pub(crate) use job::Extras;
 use job::Job;
+use kept::Kept;
 #[cfg(feature = "distributed")]
 pub(crate) use limiters::unknown as unknown_limiter;
 use observer::LaneObserver;
 pub(crate) use observer::Observers;
+use restore::Restore;
+pub(crate) use restored::Factory;
 use room::Room;
 use runner::RestingRunner;
 use sync::{AtomicUsize, Clock, Mutex, MutexGuard, Runtime, lock};
@@ -100,6 +110,10 @@ impl LaneInfo {
         Arc::clone(&last)
     }
 
+    fn has_storage(&self) -> bool {
+        self.storage.is_some()
+    }
+
     /// Whether a command of this lane has somebody to wait for at submission and at its end.
     fn must_await(&self) -> bool {
         self.storage.is_some() || self.observer.must_await()
@@ -128,6 +142,9 @@ pub(crate) struct Engine {
     ended: CancellationToken,
     timer_moved: Notify,
     handlers: HandlerMap,
+    restore: Restore,
+    /// The date of the last command that was stored, in nanoseconds since 1970.
+    last_date: AtomicI64,
 }
 
 struct State {
@@ -142,6 +159,7 @@ struct State {
     /// Ids that submitters chose, and the serials of their commands.
     ids: HashMap<Arc<str>, u64>,
     uniques: Uniques,
+    kept: Kept,
     /// Spreads the delays of retries.
     random: Random,
     /// How many tasks the runtime runs at once; 0 before the start.
@@ -218,6 +236,7 @@ impl Engine {
                 tracked: FastMap::default(),
                 ids: HashMap::new(),
                 uniques: Uniques::default(),
+                kept: Kept::default(),
                 random: Random::new(),
                 workers: 0,
                 armed: 0,
@@ -244,6 +263,8 @@ impl Engine {
             ended: CancellationToken::new(),
             timer_moved: Notify::new(),
             handlers: HandlerMap::default(),
+            restore: Restore::default(),
+            last_date: AtomicI64::new(0),
         });
         engine.observers.watch(&engine);
         engine
@@ -337,6 +358,7 @@ impl Engine {
             }
         };
         self.release_lock(state);
+        self.claim_later(&spec.id);
         // A larger limit may have made room.
         room.freed();
         Ok(key)

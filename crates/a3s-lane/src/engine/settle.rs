@@ -3,25 +3,24 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use chrono::Utc;
 use serde_json::Value;
 
 use super::attempt;
 use super::job::{Extras, Reply, Work};
 use super::observer::Sample;
+use super::record;
 use super::runner::stop_error;
 use super::sync::MutexGuard;
 use super::taken::{Stage, Taken, command_type};
 use super::trace;
 use super::{Engine, LaneInfo, State};
 use crate::command::StopReason;
-use crate::dlq::DeadLetter;
 use crate::error::{LaneError, Result};
-use crate::event::{CommandName, What};
+use crate::event::What;
 use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, Ending, LaneKey, Released, Verdict};
 use crate::shutdown::Leftover;
-use crate::storage::{Storage, StoredDeadLetter};
+use crate::storage::{DeadLetterRecord, FailedAttempt};
 
 /// An attempt that has ended.
 pub(super) struct Finished {
@@ -109,12 +108,10 @@ impl Finished {
         self.abandoned |= verdict == Verdict::Withdrawn;
     }
 
-    /// The error of a command that failed for good.
-    fn failure(&self, verdict: Verdict) -> Option<&LaneError> {
-        match (verdict, &self.result) {
-            (Verdict::Settle, Err(error)) => Some(error),
-            _ => None,
-        }
+    /// The record of a failed attempt.
+    pub(super) fn failed_attempt(&self) -> Option<FailedAttempt> {
+        let error = self.result.as_ref().err().filter(|_| !self.abandoned)?;
+        Some(record::failure(self.attempt, error, self.run_ns()))
     }
 }
 
@@ -125,7 +122,7 @@ fn is_timeout(error: &LaneError) -> bool {
 /// What follows an attempt.
 struct Outcome {
     verdict: Verdict,
-    letter: Option<DeadLetter>,
+    letter: Option<Box<DeadLetterRecord>>,
 }
 
 /// Drops a command, or whatever holds one. Its destructor is the user's code: a panic there is logged.
@@ -223,7 +220,7 @@ impl Engine {
         };
         finished.overrule(verdict);
         let mut letter = None;
-        if finished.failure(verdict).is_some() && self.dlq.is_some() {
+        if finished.result.is_err() && self.dlq.is_some() {
             drop(state);
             letter = self.dead_letter(&finished, verdict);
             state = self.lock();
@@ -255,15 +252,17 @@ impl Engine {
             return self.carry_on(stage, self.lock(), take, self.now(), next);
         };
         finished.overrule(verdict);
-        let letter = self.dead_letter(&finished, verdict);
+        let told = self.note_end(&finished, verdict).await;
+        let (letter, removed) = (told.letter, told.removed);
         let buried = letter.is_some();
-        if let Some(storage) = &finished.lane.storage
-            && !verdict.requeues()
-            && !finished.abandoned
-        {
-            let name = self.name(finished.key, finished.extras.as_deref());
-            self.unstore(&**storage, &name, letter.as_ref()).await;
-        }
+        let name = self.name(finished.key, finished.extras.as_deref());
+        let kind = match verdict {
+            // It may be cancelled before it is back in its lane.
+            Verdict::Retry { .. } | Verdict::Preempted => {
+                finished.work.as_ref().map_or("", command_type).to_owned()
+            }
+            _ => String::new(),
+        };
         let (lane, key, sample) = (
             Arc::clone(&finished.lane),
             finished.lane_key,
@@ -278,6 +277,10 @@ impl Engine {
             self.now(),
             next,
         );
+        self.end_told(removed);
+        if matches!(settled.ended, Some(Sample::Cancelled)) {
+            self.note_cancelled(&lane, name, &kind).await;
+        }
         self.record_awaited(&lane, key, sample).await;
         if let Some(ended) = settled.ended {
             self.record_awaited(&lane, key, ended).await;
@@ -286,34 +289,6 @@ impl Engine {
             self.record_awaited(&lane, key, Sample::DeadLettered).await;
         }
         settled.resolve();
-    }
-
-    /// The dead letter of a command that failed for good, when the queue keeps them.
-    fn dead_letter(&self, finished: &Finished, verdict: Verdict) -> Option<DeadLetter> {
-        let error = finished.failure(verdict)?;
-        self.dlq.as_ref().filter(|_| !finished.abandoned)?;
-        Some(DeadLetter {
-            command_id: self
-                .name(finished.key, finished.extras.as_deref())
-                .to_string(),
-            command_type: finished.work.as_ref().map_or("", command_type).to_owned(),
-            lane_id: finished.lane.id.to_string(),
-            error: error.to_string(),
-            attempts: finished.attempt,
-            failed_at: Utc::now(),
-        })
-    }
-
-    /// Keeps a dead letter.
-    fn bury(&self, finished: &Finished, letter: DeadLetter) {
-        self.emitter.report(|| {
-            let kind = letter.command_type.as_str().into();
-            let name = self.name(finished.key, finished.extras.as_deref());
-            What::DeadLettered(Arc::clone(&finished.lane.id), name, kind)
-        });
-        if let Some(dlq) = &self.dlq {
-            dlq.push_now(letter.into());
-        }
     }
 
     /// Sends the event of an attempt's end. Called under the lock: events come in the order of what they tell.
@@ -332,33 +307,6 @@ impl Engine {
         });
     }
 
-    /// Takes a settled command out of its lane's storage. The result goes to the submitter whatever the storage
-    /// says: a command that stays stored runs once more after a restart.
-    pub(super) async fn unstore(
-        &self,
-        storage: &dyn Storage,
-        name: &CommandName,
-        letter: Option<&DeadLetter>,
-    ) {
-        let id = name.to_string();
-        if let Some(letter) = letter {
-            let letter = StoredDeadLetter {
-                command_id: letter.command_id.clone(),
-                command_type: letter.command_type.clone(),
-                lane_id: letter.lane_id.clone(),
-                error: letter.error.clone(),
-                attempts: letter.attempts,
-                failed_at: letter.failed_at,
-            };
-            if let Err(error) = storage.save_dead_letter(letter).await {
-                tracing::error!(command_id = %id, %error, "failed to store a dead letter");
-            }
-        }
-        if let Err(error) = storage.remove_command(&id).await {
-            tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
-        }
-    }
-
     /// Settles a command whose runner is gone, if the runner has not done so.
     pub(super) fn give_up(&self, key: CommandKey, run: u32, error: LaneError) {
         let now = self.now();
@@ -368,6 +316,9 @@ impl Engine {
         };
         state.forget(key, job.reply.extras());
         let lane = Arc::clone(&state.lanes[lane_key.index()]);
+        if let Some(id) = job.stored_id(&lane) {
+            state.kept.depart(id);
+        }
         lane.observer
             .record(Sample::Failed { run_ns: 0 }, state.counts(lane_key));
         self.emitter.report(|| {
@@ -407,7 +358,8 @@ impl Engine {
         let run_ns = finished.run_ns();
         let buried = letter.is_some();
         if let Some(letter) = letter {
-            self.bury(&finished, letter);
+            let name = || self.name(finished.key, finished.extras.as_deref());
+            self.bury(&finished.lane, name, letter);
         }
         self.tell(&finished, verdict);
         let Finished {
@@ -463,6 +415,9 @@ impl Engine {
                 Released::Settled(job) => Some(Answer::new(job.reply, result, status)),
                 Released::Cancelled(job) => {
                     ended = Some(Sample::Cancelled);
+                    if let Some(id) = job.stored_id(&lane) {
+                        state.kept.depart(id);
+                    }
                     self.emitter.report(|| {
                         let name = self.name(key, extras.as_deref());
                         What::Cancelled(

@@ -30,10 +30,18 @@ struct Request {
 enum Answer {
     Entered(CommandHandle, Entered, Replaced),
     Admitted(Arc<Shared>, Box<Admitted>, Replaced),
+    /// As `Admitted`, and on its way into its lane with others.
+    Placed(Arc<Shared>),
     /// Another command holds the unique key, and its result is shared.
     Joined(CommandHandle),
     Full(Request),
     Refused(Refused),
+}
+
+impl Answer {
+    fn is_admitted(&self) -> bool {
+        matches!(self, Self::Admitted(..))
+    }
 }
 
 /// The command whose unique key a new one has taken over.
@@ -91,7 +99,7 @@ impl State {
     }
 
     /// A cost that a limiter of the lane could never grant.
-    fn check_cost(&self, lane: LaneKey, cost: u64) -> Result<()> {
+    pub(super) fn check_cost(&self, lane: LaneKey, cost: u64) -> Result<()> {
         #[cfg(feature = "distributed")]
         if let Some((highest, limiter)) = self.scheduler.highest_cost(lane)
             && cost > highest
@@ -212,6 +220,11 @@ impl State {
             handle,
             metadata: options.metadata.clone(),
             unique,
+            on_conflict: options
+                .unique
+                .as_ref()
+                .map_or_else(OnConflict::default, |unique| unique.on_conflict),
+            restored: false,
         });
         if let Some(id) = &extras.id {
             self.ids.insert(Arc::clone(id), serial);
@@ -237,6 +250,22 @@ impl State {
                 asked: Some(self.asked(key, StopReason::Cancel, drop)),
             },
             Stopped::Gone | Stopped::Already => Replaced::default(),
+        }
+    }
+}
+
+/// What a submitter gets of a command that was admitted.
+fn accepted(
+    shared: Arc<Shared>,
+    placed: std::result::Result<(), Refusal>,
+) -> std::result::Result<CommandHandle, Refused> {
+    match placed {
+        Ok(()) => Ok(CommandHandle::new(shared)),
+        Err(Refusal { error, incoming }) => {
+            // Another submission may have joined it.
+            let told = Err(error.duplicate());
+            incoming.reply.send(told, CommandStatus::Failed);
+            Err(Refused::new(error, incoming.command))
         }
     }
 }
@@ -312,7 +341,13 @@ impl Engine {
                 Err(error) => Err(Refused::new(error, command)),
             })
             .collect();
-        let answers = self.answer_at_once(target, requests);
+        let mut answers = self.answer_at_once(target, requests);
+        // Boxed, as all that few lanes need.
+        let mut placed = if answers.iter().any(Answer::is_admitted) {
+            Box::pin(self.place_admissions(&mut answers)).await
+        } else {
+            Vec::new().into_iter()
+        };
         let mut handles = Vec::with_capacity(answers.len());
         for answer in answers {
             handles.push(match answer {
@@ -323,15 +358,33 @@ impl Engine {
                 }
                 Answer::Joined(handle) => Ok(handle),
                 Answer::Refused(refused) => Err(refused),
-                // Boxed, as all that few lanes need.
-                Answer::Admitted(shared, admitted, replaced) => {
-                    self.settle_replaced(replaced);
-                    Box::pin(self.finish_admission(shared, admitted)).await
+                Answer::Placed(shared) => {
+                    let placed = placed.next().expect("one answer for one admission");
+                    accepted(shared, placed)
                 }
+                Answer::Admitted(..) => unreachable!("all that was admitted was placed"),
                 Answer::Full(request) => Box::pin(self.submit_later(target, request)).await,
             });
         }
         handles
+    }
+
+    /// Puts all that was admitted into its lane, at once: the lane's storage is asked once.
+    async fn place_admissions(
+        self: &Arc<Self>,
+        answers: &mut [Answer],
+    ) -> std::vec::IntoIter<std::result::Result<(), Refusal>> {
+        let mut admissions = Vec::new();
+        for answer in answers {
+            if let Answer::Admitted(shared, ..) = answer {
+                let placed = Answer::Placed(Arc::clone(shared));
+                if let Answer::Admitted(_, admitted, replaced) = std::mem::replace(answer, placed) {
+                    self.settle_replaced(replaced);
+                    admissions.push(admitted);
+                }
+            }
+        }
+        self.place_all(admissions).await.into_iter()
     }
 
     fn answer_at_once(
@@ -350,7 +403,7 @@ impl Engine {
                 Ok(request) if behind => Answer::Full(request),
                 Ok(request) => state.answer(self, target, request, false, now),
             });
-            behind |= matches!(answers.last(), Some(Answer::Full(_) | Answer::Admitted(..)));
+            behind |= matches!(answers.last(), Some(Answer::Full(_)));
         }
         self.release_lock(state);
         answers
@@ -361,13 +414,7 @@ impl Engine {
         shared: Arc<Shared>,
         admitted: Box<Admitted>,
     ) -> std::result::Result<CommandHandle, Refused> {
-        match self.place_admitted(admitted).await {
-            Ok(()) => Ok(CommandHandle::new(shared)),
-            Err(Refusal { error, incoming }) => {
-                incoming.reply.forget();
-                Err(Refused::new(error, incoming.command))
-            }
-        }
+        accepted(shared, self.place_admitted(admitted).await)
     }
 
     /// Lets a command in when its lane has room.
@@ -397,6 +444,7 @@ impl Engine {
                 }
                 Answer::Joined(handle) => return Ok(handle),
                 Answer::Refused(refused) => return Err(refused),
+                Answer::Placed(_) => unreachable!("only batches are placed together"),
                 Answer::Full(back) => request = back,
             }
         }

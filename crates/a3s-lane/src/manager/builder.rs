@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::QueueManager;
-use crate::command::{lane_ids, priorities};
+use crate::command::{Command, lane_ids, priorities};
 use crate::config::{LaneConfig, LaneOptions};
 use crate::dlq::DeadLetterQueue;
 #[cfg(feature = "distributed")]
 use crate::engine::unknown_limiter;
-use crate::engine::{LaneSpec, Observers, check_total};
+use crate::engine::{Factory, LaneSpec, Observers, check_total};
 use crate::error::{LaneError, Result};
 use crate::event::EventEmitter;
 use crate::executor::Executor;
@@ -25,6 +27,9 @@ use crate::testing::{Hooks, ManualClock, SubmissionLog};
 use crate::alerts::AlertManager;
 #[cfg(feature = "metrics")]
 use crate::metrics::QueueMetrics;
+
+/// How often the process may end while a command runs, where nobody says.
+const DEFAULT_MAX_CRASHES: u32 = 3;
 
 /// A handler and the executor that it belongs to, if not the runtime of the queue.
 type Registered = (Arc<dyn Handler>, Option<Arc<dyn Executor>>);
@@ -42,6 +47,8 @@ pub struct QueueManagerBuilder {
     #[cfg(feature = "distributed")]
     limiters: Vec<(String, LimiterConfig)>,
     handlers: Vec<(String, Registered)>,
+    factories: Vec<(String, Factory)>,
+    max_crashes: u32,
     observers: Observers,
     hooks: Hooks,
 }
@@ -59,6 +66,8 @@ impl QueueManagerBuilder {
             #[cfg(feature = "distributed")]
             limiters: Vec::new(),
             handlers: Vec::new(),
+            factories: Vec::new(),
+            max_crashes: DEFAULT_MAX_CRASHES,
             observers: Observers::default(),
             hooks: Hooks::default(),
         }
@@ -80,9 +89,66 @@ impl QueueManagerBuilder {
         self
     }
 
-    /// Keeps the pending commands of every lane in `storage`.
+    /// Keeps the pending commands of every lane in `storage`, with their options and attempts, and its dead letters.
+    /// [`QueueManager::start`] restores them. A storage serves one manager at a time.
     pub fn with_storage(mut self, storage: Arc<dyn Storage>) -> Self {
         self.storage = Some(storage);
+        self
+    }
+
+    /// Sets what makes the stored commands of a type that run themselves, when they are
+    /// [restored](QueueManager::start): it gets what [`Command::payload`] gave. The last call for a type wins.
+    ///
+    /// Types with a handler need none; a factory goes before a handler. Called once for each command, maybe not before its first
+    /// attempt. An error leaves the command stored and [unclaimed](QueueManager::unclaimed), or fails it for good where its
+    /// payload is only read at the attempt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use a3s_lane::{Command, EventEmitter, LaneError, QueueManagerBuilder, Result};
+    /// use async_trait::async_trait;
+    /// use serde_json::{Value, json};
+    ///
+    /// struct Mail(String);
+    ///
+    /// #[async_trait]
+    /// impl Command for Mail {
+    ///     async fn execute(&self) -> Result<Value> {
+    ///         Ok(json!({"sent_to": self.0}))
+    ///     }
+    ///     fn command_type(&self) -> &str {
+    ///         "mail"
+    ///     }
+    ///     fn payload(&self) -> Option<Value> {
+    ///         Some(json!({"to": self.0}))
+    ///     }
+    /// }
+    ///
+    /// let builder = QueueManagerBuilder::new(EventEmitter::new(16)).with_factory("mail", |payload| {
+    ///     let to = payload["to"].as_str();
+    ///     let to = to.ok_or_else(|| LaneError::CommandError("a mail without `to`".into()))?;
+    ///     Ok(Box::new(Mail(to.to_owned())) as Box<dyn Command>)
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn with_factory(
+        mut self,
+        command_type: impl Into<String>,
+        factory: impl Fn(Value) -> Result<Box<dyn Command>> + Send + Sync + 'static,
+    ) -> Self {
+        self.factories
+            .push((command_type.into(), Arc::new(factory)));
+        self
+    }
+
+    /// Sets how often the process may end while a stored command runs: after so many times the command is not restored, but
+    /// becomes a dead letter with the code `CRASHED`. Default: 3; 0 is an error.
+    ///
+    /// Ends that the storage cannot tell from a crash count, such as a runtime that is shut down while the command runs; those of
+    /// [`shutdown_within`](QueueManager::shutdown_within) do not.
+    pub fn with_max_crashes(mut self, max_crashes: u32) -> Self {
+        self.max_crashes = max_crashes;
         self
     }
 
@@ -283,6 +349,8 @@ impl QueueManagerBuilder {
             #[cfg(feature = "distributed")]
             limiters,
             handlers,
+            factories,
+            max_crashes,
             observers,
             hooks,
         } = self;
@@ -292,6 +360,14 @@ impl QueueManagerBuilder {
         for (command_type, (handler, executor)) in handlers {
             let known = queue.engine().handlers();
             known.insert(command_type, handler, executor);
+        }
+        for (command_type, factory) in factories {
+            let known = queue.engine().restoring().factories();
+            known.insert(command_type, factory);
+        }
+        if let Some(storage) = &storage {
+            let restoring = queue.engine().restoring();
+            restoring.set_source(Arc::clone(storage), max_crashes);
         }
         #[cfg(feature = "distributed")]
         for (name, config) in limiters {
@@ -336,6 +412,11 @@ impl QueueManagerBuilder {
         if self.dlq_size == Some(0) {
             return Err(LaneError::ConfigError(
                 "dlq: size must be at least 1 (got 0)".to_owned(),
+            ));
+        }
+        if self.max_crashes == 0 {
+            return Err(LaneError::ConfigError(
+                "max_crashes must be at least 1 (got 0)".to_owned(),
             ));
         }
         for (id, config, _) in &self.lanes {

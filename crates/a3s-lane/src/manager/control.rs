@@ -91,7 +91,8 @@ impl QueueManager {
         self.engine().submit_many(lane_id, commands).await
     }
 
-    /// Sets the code that runs [`JsonCommand`](crate::JsonCommand)s of a type, from their next attempt on.
+    /// Sets the code that runs [`JsonCommand`](crate::JsonCommand)s of a type, from their next attempt on. Stored commands of the
+    /// type that are [unclaimed](Self::unclaimed) enter their lanes soon, in their order, behind what waits there.
     pub fn register_handler(
         &self,
         command_type: impl Into<String>,
@@ -100,7 +101,8 @@ impl QueueManager {
         let command_type: String = command_type.into();
         self.engine()
             .handlers()
-            .insert(command_type, Arc::new(handler), None);
+            .insert(command_type.as_str(), Arc::new(handler), None);
+        self.engine().claim_later(&command_type);
     }
 
     /// As [`register_handler`](Self::register_handler), for a handler that runs on an executor of its own; see
@@ -114,7 +116,8 @@ impl QueueManager {
         let command_type: String = command_type.into();
         self.engine()
             .handlers()
-            .insert(command_type, Arc::new(handler), Some(executor));
+            .insert(command_type.as_str(), Arc::new(handler), Some(executor));
+        self.engine().claim_later(&command_type);
     }
 
     /// Takes the handler of a type away; such commands return their payload again. False when there was none.
@@ -184,7 +187,7 @@ impl QueueManager {
 
     /// Adds a lane, or changes the configuration, options and priority of a live one: its commands stay.
     ///
-    /// A live lane keeps its storage; a new one gets that of the manager. A running command keeps the time limits it
+    /// A live lane keeps its storage; a new one gets that of the manager, and what is stored of it enters soon. A running command keeps the time limits it
     /// started with.
     ///
     /// # Errors

@@ -80,9 +80,12 @@ impl<T> Entry<T> {
         limit.map_or(u64::MAX, |limit| self.since.saturating_add(limit))
     }
 
-    /// Runs that count, the current one included.
+    /// Runs that count, the current one and those before a restart included.
     pub(super) fn attempt(&self) -> u32 {
-        self.run - self.terms.as_ref().map_or(0, |terms| terms.uncounted)
+        let terms = self.terms.as_deref();
+        terms.map_or(self.run, |terms| {
+            (self.run - terms.uncounted).saturating_add(terms.earlier)
+        })
     }
 
     pub(super) fn priority(&self) -> i32 {

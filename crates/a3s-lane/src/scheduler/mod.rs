@@ -300,6 +300,25 @@ impl<T> Scheduler<T> {
             };
             evicted = Some((self.entries[slot].key(slot), self.withdraw(slot, now)));
         }
+        let (key, pressure) = self.admit(lane, serial, job, terms, now);
+        Ok(Submitted {
+            key,
+            pressure,
+            evicted,
+        })
+    }
+
+    /// As [`submit`](Self::submit), whether or not the lane is full: what was accepted once is not refused. Also says whether the
+    /// lane just reached its pressure threshold.
+    #[inline]
+    pub(crate) fn admit(
+        &mut self,
+        lane: LaneKey,
+        serial: u64,
+        job: T,
+        terms: Option<Box<Terms>>,
+        now: u64,
+    ) -> (CommandKey, bool) {
         let slot = self.entries.insert(Entry {
             job,
             serial,
@@ -324,11 +343,22 @@ impl<T> Scheduler<T> {
                 .pressure_threshold
                 .is_some_and(|threshold| state.pending() >= threshold);
         state.pressed |= pressure;
-        Ok(Submitted {
-            key: CommandKey { slot, serial },
-            pressure,
-            evicted,
-        })
+        (CommandKey { slot, serial }, pressure)
+    }
+
+    /// Puts the ready commands that `which` means behind the others of their lanes, in the order of submission.
+    pub(crate) fn put_behind(&mut self, which: impl Fn(&T) -> bool, now: u64) {
+        let ready = self.entries.iter().filter(|(_, entry)| {
+            entry.state == State::Ready && entry.favour() == Favour::None && which(&entry.job)
+        });
+        let mut ready: Vec<(u64, u32)> = ready.map(|(slot, entry)| (entry.serial, slot)).collect();
+        ready.sort_unstable();
+        for (_, slot) in ready {
+            self.unqueue(slot);
+            let lane = self.entries[slot].lane;
+            self.lanes[lane.index()].push(&mut self.entries, slot, End::Back);
+            self.refresh(lane, now);
+        }
     }
 
     /// Gives a new entry its place: ready, or waiting for its time.

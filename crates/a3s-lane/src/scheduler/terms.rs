@@ -46,6 +46,8 @@ pub(crate) struct Terms {
     pub(crate) key_number: u32,
     /// Runs that were preempted: they are no attempts.
     pub(crate) uncounted: u32,
+    /// Attempts before the command was restored.
+    pub(crate) earlier: u32,
     /// The time limit of the present run, where the lane's has changed since it began.
     pub(crate) run_timeout_ns: Option<Option<u64>>,
     /// How long the present run may give no sign of life, and, where that is limited, its last one.
@@ -74,6 +76,7 @@ impl Default for Terms {
             nest: None,
             key_number: 0,
             uncounted: 0,
+            earlier: 0,
             run_timeout_ns: None,
             silence_ns: None,
             beat: 0,

@@ -2,7 +2,8 @@
 
 use super::Scheduler;
 use super::decision::{CommandKey, LaneCounts, LaneKey, RunningAttempt};
-use super::entry::State;
+use super::entry::{After, State};
+use super::terms::Terms;
 use crate::config::Overflow;
 
 impl<T> Scheduler<T> {
@@ -22,6 +23,26 @@ impl<T> Scheduler<T> {
     pub(crate) fn job_mut(&mut self, key: CommandKey) -> Option<&mut T> {
         let entry = self.entries.get_mut(key.slot)?;
         (entry.serial == key.serial).then_some(&mut entry.job)
+    }
+
+    /// What a command asks for; `None` for nothing.
+    pub(crate) fn terms(&self, key: CommandKey) -> Option<&Terms> {
+        let entry = self.entries.get(key.slot)?;
+        entry
+            .terms
+            .as_deref()
+            .filter(|_| entry.serial == key.serial)
+    }
+
+    /// How long a concluded command waits before it runs again, in nanoseconds.
+    pub(crate) fn retry_delay(&self, key: CommandKey) -> u64 {
+        let entry = self.entries.get(key.slot);
+        let entry = entry.filter(|entry| {
+            entry.serial == key.serial
+                && entry.state == State::Concluded
+                && entry.after == After::Back
+        });
+        entry.map_or(0, |entry| entry.since)
     }
 
     /// Runs of a command that count as attempts.

@@ -1,0 +1,240 @@
+//! What a lane's storage is told of its commands.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::job::{Extras, Work};
+use super::settle::Finished;
+use super::taken::command_type;
+use super::{Engine, LaneInfo, attempt, record};
+use crate::error::Result;
+use crate::event::{CommandName, What};
+use crate::scheduler::{CommandKey, Verdict};
+use crate::storage::{
+    DeadLetterRecord, FailedAttempt, RetryNote, Settlement, Storage, StoredOutcome,
+};
+
+/// What came of telling a storage.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) letter: Option<Box<DeadLetterRecord>>,
+    /// The chosen id of a command that has left its storage.
+    pub(super) removed: Option<Arc<str>>,
+}
+
+impl Engine {
+    /// Notes that an attempt begins, before it does. It runs all the same when that fails: then only a crash goes uncounted.
+    pub(super) async fn note_start(
+        &self,
+        lane: &LaneInfo,
+        key: CommandKey,
+        extras: Option<&Extras>,
+        attempt: u32,
+    ) {
+        let Some(storage) = &lane.storage else {
+            return;
+        };
+        let id = self.name(key, extras).to_string();
+        if let Err(error) = storage.start_command(&id, attempt).await {
+            tracing::error!(command_id = %id, %error, "failed to note the start of an attempt");
+        }
+    }
+
+    /// Tells the lane's storage how an attempt has ended, while it still holds its slot. The result goes to the submitter
+    /// whatever the storage says: a command that stays stored runs once more after a restart.
+    pub(super) async fn note_end(&self, finished: &Finished, verdict: Verdict) -> Told {
+        let Some(storage) = &finished.lane.storage else {
+            let letter = self.dead_letter(finished, verdict);
+            return Told {
+                letter,
+                ..Told::default()
+            };
+        };
+        let name = self.name(finished.key, finished.extras.as_deref());
+        let id = name.to_string();
+        let told = match verdict {
+            Verdict::Retry { .. } => {
+                let noted = self.note_retry(&**storage, &id, finished).await;
+                (noted, Told::default())
+            }
+            Verdict::Preempted | Verdict::Withdrawn => {
+                (storage.requeue_command(&id).await, Told::default())
+            }
+            Verdict::Settle if finished.abandoned => {
+                (storage.requeue_command(&id).await, Told::default())
+            }
+            Verdict::Settle | Verdict::Cancelled => {
+                let mut told = Told {
+                    letter: self.dead_letter(finished, verdict),
+                    removed: None,
+                };
+                if let Some(letter) = &mut told.letter {
+                    self.complete(letter, finished, &**storage).await;
+                }
+                let settled = self
+                    .note_settled(&**storage, &name, finished, &mut told)
+                    .await;
+                (settled, told)
+            }
+        };
+        let (noted, told) = told;
+        if let Err(error) = noted {
+            match verdict {
+                Verdict::Settle | Verdict::Cancelled if !finished.abandoned => {
+                    tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
+                }
+                _ => {
+                    tracing::error!(command_id = %id, %error, "failed to note the end of an attempt");
+                }
+            }
+        }
+        told
+    }
+
+    async fn note_retry(&self, storage: &dyn Storage, id: &str, finished: &Finished) -> Result<()> {
+        let Some(failure) = finished.failed_attempt() else {
+            return Ok(());
+        };
+        let delay = {
+            let mut state = self.lock();
+            let serial = finished.key.serial();
+            state.kept.add_failure(serial, failure.clone());
+            state.scheduler.retry_delay(finished.key)
+        };
+        let calendar = self.calendar();
+        let mut note = RetryNote::new(id, failure);
+        note.due_at = (delay > 0).then(|| calendar.date(calendar.now.saturating_add(delay)));
+        storage.retry_command(note).await
+    }
+
+    async fn note_settled(
+        &self,
+        storage: &dyn Storage,
+        name: &CommandName,
+        finished: &Finished,
+        told: &mut Told,
+    ) -> Result<()> {
+        let kind = finished.work.as_ref().map_or("", command_type);
+        let mut settlement = match &finished.result {
+            Ok(value) => {
+                let outcome = StoredOutcome::Completed(value.clone());
+                Settlement::new(name.to_string(), kind, &*finished.lane.id, outcome)
+            }
+            Err(error) => record::failed(name, kind, &finished.lane, error),
+        };
+        settlement.letter = told.letter.as_deref().cloned();
+        let chosen = finished
+            .extras
+            .as_ref()
+            .and_then(|extras| extras.id.clone());
+        if let Some(id) = &chosen {
+            self.lock().kept.depart(id);
+        }
+        storage.settle_commands(vec![settlement]).await?;
+        told.removed = chosen;
+        Ok(())
+    }
+
+    /// Forgets that a command had to be told from what is stored. Called when it has left the scheduler.
+    pub(super) fn end_told(&self, removed: Option<Arc<str>>) {
+        if let Some(id) = removed {
+            self.lock().kept.was_removed(id);
+        }
+    }
+
+    /// Takes a command out of its storage that was cancelled between two attempts.
+    pub(super) async fn note_cancelled(&self, lane: &LaneInfo, name: CommandName, kind: &str) {
+        let Some(storage) = &lane.storage else {
+            return;
+        };
+        let error = crate::LaneError::Cancelled("before its next attempt".to_owned());
+        let settlement = record::failed(&name, kind, lane, &error);
+        let id = settlement.id.clone();
+        if let Err(error) = storage.settle_commands(vec![settlement]).await {
+            tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
+        } else if let CommandName::Given(id) = name {
+            self.lock().kept.was_removed(id);
+        }
+    }
+
+    /// Keeps note of a failed attempt; returns the dead letter when it was the last. `None` where nobody keeps them.
+    #[cold]
+    pub(super) fn dead_letter(
+        &self,
+        finished: &Finished,
+        verdict: Verdict,
+    ) -> Option<Box<DeadLetterRecord>> {
+        if self.dlq.is_none() && finished.lane.storage.is_none() {
+            return None;
+        }
+        let failure = finished.failed_attempt()?;
+        let serial = finished.key.serial();
+        match verdict {
+            Verdict::Retry { .. } => self.lock().kept.add_failure(serial, failure),
+            Verdict::Settle => return Some(self.letter(finished, failure)),
+            Verdict::Cancelled | Verdict::Withdrawn | Verdict::Preempted => {}
+        }
+        None
+    }
+
+    fn letter(&self, finished: &Finished, last: FailedAttempt) -> Box<DeadLetterRecord> {
+        let calendar = self.calendar();
+        let extras = finished.extras.as_deref();
+        let name = self.name(finished.key, extras);
+        let kind = finished.work.as_ref().map_or("", command_type);
+        let (failures, options) = {
+            let mut state = self.lock();
+            let failures = state.kept.take_failures(finished.key.serial());
+            let terms = state.scheduler.terms(finished.key);
+            (failures, record::options(terms, extras, &calendar))
+        };
+        let (lane, attempts) = (&finished.lane.id, finished.attempt);
+        let mut letter = record::letter(&name, kind, lane, attempts, failures, last);
+        letter.options = options;
+        letter.payload = finished.work.as_ref().and_then(payload);
+        letter
+    }
+
+    /// Adds the payload of a command that was restored without it.
+    async fn complete(
+        &self,
+        letter: &mut DeadLetterRecord,
+        finished: &Finished,
+        storage: &dyn Storage,
+    ) {
+        let restored = finished.extras.as_ref();
+        let restored = restored.is_some_and(|extras| extras.restored);
+        if !restored || letter.payload.is_some() {
+            return;
+        }
+        match storage.load_command(&letter.command_id).await {
+            Ok(record) => letter.payload = record.map(|record| record.command.payload),
+            Err(error) => {
+                let id = &letter.command_id;
+                tracing::error!(command_id = %id, %error, "failed to load the payload of a dead letter");
+            }
+        }
+    }
+
+    /// Keeps a dead letter in memory and tells of it.
+    pub(super) fn bury(
+        &self,
+        lane: &LaneInfo,
+        name: impl FnOnce() -> CommandName,
+        letter: Box<DeadLetterRecord>,
+    ) {
+        self.emitter.report(|| {
+            let kind = letter.command_type.as_str().into();
+            What::DeadLettered(Arc::clone(&lane.id), name(), kind)
+        });
+        if let Some(dlq) = &self.dlq {
+            dlq.push_now(*letter);
+        }
+    }
+}
+
+/// The payload of a command; `None` when asking for it panics.
+fn payload(work: &Work) -> Option<Value> {
+    attempt::guarded(|| work.payload()).ok().flatten()
+}
