@@ -6,10 +6,10 @@ use std::sync::{Arc, Weak};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
+use super::Engine;
 use super::admission::Incoming;
 use super::attempt::AttemptCell;
 use super::trace::SubmitSpan;
-use super::{Engine, LaneInfo};
 use crate::command::Command;
 use crate::error::{LaneError, Result};
 use crate::event::CommandName;
@@ -181,12 +181,6 @@ impl Job {
         };
         self.work = Some(Work::Shared(Arc::clone(&shared)));
         Some(Work::Shared(shared))
-    }
-
-    /// The id that the submitter chose, in a lane with a storage.
-    pub(super) fn stored_id(&self, lane: &LaneInfo) -> Option<&Arc<str>> {
-        let extras = self.reply.extras().filter(|_| lane.has_storage())?;
-        extras.id.as_ref()
     }
 
     pub(super) fn is_restored(&self) -> bool {

@@ -124,15 +124,16 @@ impl Engine {
             Err(error) => record::failed(name, kind, &finished.lane, error),
         };
         settlement.letter = told.letter.as_deref().cloned();
-        let chosen = finished
-            .extras
-            .as_ref()
-            .and_then(|extras| extras.id.clone());
-        if let Some(id) = &chosen {
-            self.lock().kept.depart(id);
+        if let Some(extras) = &finished.extras
+            && let Some(id) = &extras.id
+        {
+            let id = Arc::clone(id);
+            self.lock().kept.depart(Arc::clone(&id), &extras.handle);
+            storage.settle_commands(vec![settlement]).await?;
+            told.removed = Some(id);
+            return Ok(());
         }
         storage.settle_commands(vec![settlement]).await?;
-        told.removed = chosen;
         Ok(())
     }
 
@@ -153,8 +154,8 @@ impl Engine {
         let id = settlement.id.clone();
         if let Err(error) = storage.settle_commands(vec![settlement]).await {
             tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
-        } else if let CommandName::Given(id) = name {
-            self.lock().kept.was_removed(id);
+        } else {
+            self.lock().kept.was_removed(id.into());
         }
     }
 

@@ -1,10 +1,10 @@
 //! What is kept of commands for their storage and their dead letters.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::handle::Shared;
 use crate::storage::{FailedAttempt, Settlement, Storage};
 
 /// The most failed attempts of a command that are kept, the newest ones.
@@ -15,9 +15,10 @@ const MAX_FAILURES: usize = 100;
 pub(super) struct Kept {
     /// Failed attempts of commands that run again, by serial.
     failures: HashMap<u64, Vec<FailedAttempt>, foldhash::fast::RandomState>,
-    /// Chosen ids of commands that have left and may be stored still: what a storage is read for must not enter again. An id
-    /// stays here when its command could not be taken out of the storage.
-    departed: HashSet<Arc<str>>,
+    /// Commands that have left and may be stored still, by id: they must not enter again, and their handles can be asked for. One
+    /// stays here when it could not be taken out of its storage. Those with ids that the queue has drawn are here only until
+    /// then.
+    departed: HashMap<Arc<str>, Arc<Shared>, foldhash::fast::RandomState>,
     /// How many read the storage at this moment: they may hold what was taken out since.
     readers: usize,
     /// Ids to forget when nobody reads.
@@ -55,11 +56,15 @@ impl Kept {
     }
 
     pub(super) fn has_departed(&self, id: &str) -> bool {
-        self.departed.contains(id)
+        self.departed.contains_key(id)
     }
 
-    pub(super) fn depart(&mut self, id: &Arc<str>) {
-        self.departed.insert(Arc::clone(id));
+    pub(super) fn departed(&self, id: &str) -> Option<&Arc<Shared>> {
+        self.departed.get(id)
+    }
+
+    pub(super) fn depart(&mut self, id: Arc<str>, handle: &Arc<Shared>) {
+        self.departed.insert(id, Arc::clone(handle));
     }
 
     /// A command that has departed is not stored any more.
@@ -96,4 +101,32 @@ impl Kept {
 fn shorten(failures: &mut Vec<FailedAttempt>) {
     let extra = failures.len().saturating_sub(MAX_FAILURES);
     failures.drain(..extra);
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+
+    fn failure(attempt: u32) -> FailedAttempt {
+        FailedAttempt::new(attempt, "CODE", "text", Utc::now())
+    }
+
+    /// I10: a command that is retried for ever keeps its newest failures.
+    #[test]
+    fn the_newest_failures_of_a_command_are_kept() {
+        let mut kept = Kept::default();
+        kept.set_failures(1, (1..=150).map(failure).collect());
+        kept.add_failure(1, failure(151));
+        kept.add_failure(2, failure(1));
+        let attempts: Vec<u32> = kept
+            .take_failures(1)
+            .iter()
+            .map(|failure| failure.attempt)
+            .collect();
+        assert_eq!(attempts, (52..=151).collect::<Vec<_>>());
+        kept.forget(2);
+        assert!(kept.failures.is_empty(), "who has left leaves nothing");
+    }
 }

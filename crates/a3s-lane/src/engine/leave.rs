@@ -85,9 +85,7 @@ impl State {
         if self.scheduler.relieve(lane_key) {
             engine.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
         }
-        if let Some(id) = job.stored_id(&lane) {
-            self.kept.depart(id);
-        }
+        self.depart(&lane, &job);
         lane.room.freed();
         engine.settling.fetch_add(1, Ordering::SeqCst);
         Leaving {
@@ -95,6 +93,18 @@ impl State {
             name,
             lane,
             why,
+        }
+    }
+
+    /// Keeps the id of a command that has left and may be stored still.
+    pub(super) fn depart(&mut self, lane: &LaneInfo, job: &Job) {
+        if !lane.has_storage() {
+            return;
+        }
+        if let Some(extras) = job.reply.extras() {
+            let id = extras.id.clone();
+            let id = id.unwrap_or_else(|| extras.handle.id().into());
+            self.kept.depart(id, &extras.handle);
         }
     }
 

@@ -316,9 +316,7 @@ impl Engine {
         };
         state.forget(key, job.reply.extras());
         let lane = Arc::clone(&state.lanes[lane_key.index()]);
-        if let Some(id) = job.stored_id(&lane) {
-            state.kept.depart(id);
-        }
+        state.depart(&lane, &job);
         lane.observer
             .record(Sample::Failed { run_ns: 0 }, state.counts(lane_key));
         self.emitter.report(|| {
@@ -415,9 +413,7 @@ impl Engine {
                 Released::Settled(job) => Some(Answer::new(job.reply, result, status)),
                 Released::Cancelled(job) => {
                     ended = Some(Sample::Cancelled);
-                    if let Some(id) = job.stored_id(&lane) {
-                        state.kept.depart(id);
-                    }
+                    state.depart(&lane, &job);
                     self.emitter.report(|| {
                         let name = self.name(key, extras.as_deref());
                         What::Cancelled(

@@ -9,6 +9,7 @@ mod executors;
 mod handlers;
 mod lifecycle;
 mod overflow;
+mod restore;
 mod retry;
 mod stopping;
 mod storage;

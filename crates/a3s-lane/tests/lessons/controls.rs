@@ -7,6 +7,23 @@ use crate::options::{Covered, exists, text};
 /// Each method that does something to a live queue, with the test that fails when it does nothing.
 const CONTROLS: &[Covered] = &[
     (
+        "manager/restore.rs",
+        &[
+            (
+                "register_factory",
+                "behaviour/restore/claims.rs/a_factory_makes_the_commands_of_its_type",
+            ),
+            (
+                "unclaimed",
+                "behaviour/restore/claims.rs/a_type_without_a_handler_waits_until_it_has_one",
+            ),
+            (
+                "find",
+                "behaviour/restore/results.rs/a_kept_outcome_is_found_after_a_restart",
+            ),
+        ],
+    ),
+    (
         "manager/control.rs",
         &[
             ("submit_with", "options/id"),

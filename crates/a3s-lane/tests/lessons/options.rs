@@ -124,6 +124,14 @@ const OPTIONS: &[Covered] = &[
                 "with_storage",
                 "behaviour/stopping.rs/a_cancelled_command_leaves_its_storage",
             ),
+            (
+                "with_factory",
+                "behaviour/restore/claims.rs/a_factory_makes_the_commands_of_its_type",
+            ),
+            (
+                "with_max_crashes",
+                "behaviour/restore/attempts.rs/a_poison_command_ends_as_a_dead_letter",
+            ),
             ("with_dlq", "retries/what_failed_for_good_is_a_dead_letter"),
             (
                 "with_max_concurrency",

@@ -3,6 +3,7 @@
 
 pub(crate) mod shelf;
 pub(crate) mod trace;
+pub(crate) mod vault;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -50,7 +50,11 @@ impl Storage for Shelf {
         if let Some(gate) = &self.saves {
             gate.pass().await;
         }
-        self.commands.lock().expect("not poisoned").push(command);
+        let mut commands = self.commands.lock().expect("not poisoned");
+        match commands.iter_mut().find(|known| known.id == command.id) {
+            Some(known) => *known = command,
+            None => commands.push(command),
+        }
         Ok(())
     }
     async fn load_commands(&self) -> Result<Vec<StoredCommand>> {

@@ -1,0 +1,155 @@
+//! Batches are stored at once.
+
+use std::sync::Arc;
+
+use a3s_lane::{
+    Command, CommandQueue, EventEmitter, Lane, LaneConfig, LaneError, LaneOptions, OnConflict,
+    Overflow, QueueManager, SubmitOptions, Unique,
+};
+
+use super::{builder_on, drained, job, running, waiting_on, writes};
+use crate::support::vault::Vault;
+use crate::support::{Log, builder_with, outcome, settled, submit_with};
+
+type Batch = Vec<(Box<dyn Command>, SubmitOptions)>;
+
+fn batch(count: usize) -> Batch {
+    let one = |number: usize| -> (Box<dyn Command>, _) { (job(number), SubmitOptions::new()) };
+    (0..count).map(one).collect()
+}
+
+async fn submit_all(manager: &QueueManager, batch: Batch) {
+    for answer in manager.submit_many("only", batch).await {
+        answer.expect("it is accepted");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_stored_in_one_call_and_in_its_order() {
+    let vault = Vault::new();
+    let log = Log::default();
+    let manager = running(builder_on(vault.clone()), &log).await;
+    submit_all(&manager, batch(5)).await;
+    drained(&manager).await;
+    let saves = vault.log.entries();
+    let saves: Vec<_> = saves
+        .iter()
+        .filter(|call| call.starts_with("save"))
+        .collect();
+    assert_eq!(saves, ["save 5"]);
+    assert_eq!(log.entries(), ["0", "1", "2", "3", "4"]);
+}
+
+#[tokio::test]
+async fn the_dates_of_a_batch_tell_its_order() {
+    let vault = Vault::new();
+    let manager = waiting_on(vault.clone()).await;
+    submit_all(&manager, batch(100)).await;
+    let dates: Vec<_> = vault
+        .records()
+        .iter()
+        .map(|record| record.command.created_at)
+        .collect();
+    assert!(dates.is_sorted_by(|a, b| a < b));
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_stored_is_given_back() {
+    let vault = Vault::new();
+    let log = Log::default();
+    let manager = running(builder_on(vault.clone()), &log).await;
+    vault.set_fault("save", true);
+    let answers = manager.submit_many("only", batch(3)).await;
+    for (number, answer) in answers.into_iter().enumerate() {
+        let refused = answer.expect_err("the disk is full");
+        let (error, command) = refused.into_parts();
+        assert!(matches!(error, LaneError::Storage(_)), "{error}");
+        assert_eq!(command.payload(), Some(number.into()));
+    }
+    drained(&manager).await;
+    assert!(log.entries().is_empty());
+    // Ids and keys are free again.
+    vault.set_fault("save", false);
+    let options = || {
+        SubmitOptions::new()
+            .with_id("a")
+            .with_unique(Unique::new("k"))
+    };
+    vault.set_fault("save", true);
+    manager
+        .submit_with("only", job(1), options())
+        .await
+        .expect_err("the disk is full");
+    vault.set_fault("save", false);
+    submit_with(&manager, "only", job(1), options()).await;
+}
+
+#[tokio::test]
+async fn one_refused_command_keeps_no_other_out() {
+    let vault = Vault::new();
+    let manager = waiting_on(vault.clone()).await;
+    let mut batch = batch(3);
+    batch[1].1 = SubmitOptions::new().with_id("");
+    let answers = manager.submit_many("only", batch).await;
+    let accepted: Vec<bool> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(accepted, [true, false, true]);
+    assert_eq!(vault.log.entries(), ["save 2"]);
+}
+
+/// Whoever joins a command that is then not stored learns that.
+#[tokio::test]
+async fn who_joined_a_command_that_cannot_be_stored_is_told() {
+    let vault = Vault::new();
+    vault.set_fault("save", true);
+    let manager = waiting_on(vault).await;
+    let unique = || Unique::new("k").on_conflict(OnConflict::Join);
+    let one = || -> (Box<dyn Command>, _) { (job(1), SubmitOptions::new().with_unique(unique())) };
+    let mut answers = manager.submit_many("only", [one(), one()]).await;
+    let joined = answers.pop().expect("two").expect("it joined the first");
+    answers.pop().expect("one").expect_err("the disk is full");
+    let error = settled(&joined).await.expect_err("there is no command");
+    assert!(matches!(error, LaneError::Storage(_)), "{error}");
+}
+
+/// In a lane that lets submitters wait, those behind one that waits wait too.
+#[tokio::test]
+async fn a_batch_that_has_to_wait_for_room_keeps_its_order() {
+    let vault = Vault::new();
+    let log = Log::default();
+    let options = LaneOptions::new()
+        .with_max_pending(2)
+        .with_overflow(Overflow::Wait);
+    let manager = builder_with(&[("only", LaneConfig::new(0, 1), 0)])
+        .with_lane_options("only", options)
+        .with_storage(vault.clone())
+        .with_handler("job", writes(&log))
+        .build()
+        .await
+        .expect("built");
+    manager.start().await.expect("starts");
+    let manager = Arc::new(manager);
+    submit_all(&manager, batch(6)).await;
+    drained(&manager).await;
+    assert_eq!(log.entries(), ["0", "1", "2", "3", "4", "5"]);
+    assert_eq!(vault.log.entries()[1], "save 2");
+}
+
+/// What was stored and then refused would run after a restart.
+#[tokio::test]
+async fn a_command_that_is_refused_in_the_end_does_not_stay_stored() {
+    let vault = Vault::new();
+    let lane = Lane::with_storage("own", LaneConfig::default(), 0, vault.clone());
+    let lane = Arc::new(lane);
+    let queue = CommandQueue::new(EventEmitter::new(1));
+    queue.register_lane(Arc::clone(&lane)).await;
+    let mut submitting = Box::pin(lane.enqueue(job(1)));
+    assert!(futures::poll!(&mut submitting).is_pending());
+    drop(queue);
+    let refused = outcome(submitting.await).await;
+    assert_eq!(
+        refused.expect_err("the queue is gone").code(),
+        "QUEUE_ERROR"
+    );
+    assert_eq!(vault.log.entries(), ["save 1", "remove"]);
+    assert!(vault.records().is_empty());
+}

@@ -1,0 +1,272 @@
+//! A complete storage in memory, with faults on demand.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use a3s_lane::storage::{
+    CommandPage, CommandRecord, DeadLetterRecord, RetryNote, Settlement, StoredResult,
+};
+use a3s_lane::{LaneError, Result, Storage, StoredCommand, StoredDeadLetter};
+use async_trait::async_trait;
+
+use super::{Gate, Log};
+
+/// Keeps everything that the trait can be told, except dead letters by filter.
+#[derive(Default)]
+pub(crate) struct Vault {
+    shelves: Mutex<Shelves>,
+    /// What it was asked, as `save 2`, `start 1`, `retry`, `settle 1`.
+    pub(crate) log: Log,
+    /// Pages come without payloads.
+    lean: bool,
+    /// Commands in a page at most; 0 for as many as are asked for.
+    page: usize,
+    /// The calls that fail.
+    faults: Mutex<HashSet<&'static str>>,
+    /// Pages pass it after they were read.
+    gate: Option<Gate>,
+}
+
+#[derive(Clone, Default)]
+struct Shelves {
+    commands: Vec<Shelved>,
+    letters: Vec<DeadLetterRecord>,
+    results: Vec<StoredResult>,
+    number: u64,
+}
+
+#[derive(Clone)]
+struct Shelved {
+    number: u64,
+    record: CommandRecord,
+    running: Option<u32>,
+}
+
+impl Vault {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// With so many commands in a page, with or without their payloads.
+    pub(crate) fn with_pages(page: usize, lean: bool) -> Arc<Self> {
+        Arc::new(Self {
+            lean,
+            page,
+            ..Self::default()
+        })
+    }
+
+    /// Without payloads in its pages.
+    pub(crate) fn lean(lean: bool) -> Arc<Self> {
+        Self::with_pages(0, lean)
+    }
+
+    pub(crate) fn behind(gate: &Gate) -> Arc<Self> {
+        Arc::new(Self {
+            gate: Some(gate.clone()),
+            ..Self::default()
+        })
+    }
+
+    /// What another process finds when this one was killed now.
+    pub(crate) fn after_crash(&self) -> Arc<Self> {
+        let mut shelves = self.lock().clone();
+        for shelved in &mut shelves.commands {
+            if let Some(attempt) = shelved.running.take() {
+                shelved.record.crashes += 1;
+                shelved.record.command.retry_count = attempt;
+            }
+        }
+        Arc::new(Self {
+            shelves: Mutex::new(shelves),
+            lean: self.lean,
+            page: self.page,
+            ..Self::default()
+        })
+    }
+
+    pub(crate) fn records(&self) -> Vec<CommandRecord> {
+        let shelves = self.lock();
+        let records = shelves.commands.iter();
+        records.map(|shelved| shelved.record.clone()).collect()
+    }
+
+    /// The types of what is stored.
+    pub(crate) fn types(&self) -> Vec<String> {
+        let records = self.records().into_iter();
+        records.map(|record| record.command.command_type).collect()
+    }
+
+    pub(crate) fn letters(&self) -> Vec<DeadLetterRecord> {
+        self.lock().letters.clone()
+    }
+
+    /// Puts a record in as an earlier process would have left it.
+    pub(crate) fn put(&self, record: CommandRecord) {
+        let mut shelves = self.lock();
+        shelves.number += 1;
+        let number = shelves.number;
+        shelves.commands.push(Shelved {
+            number,
+            record,
+            running: None,
+        });
+    }
+
+    pub(crate) fn set_fault(&self, call: &'static str, fails: bool) {
+        let mut faults = self.faults.lock().expect("not poisoned");
+        if fails {
+            faults.insert(call);
+        } else {
+            faults.remove(call);
+        }
+    }
+
+    fn ask(&self, call: &'static str, detail: impl ToString) -> Result<()> {
+        self.log
+            .push(format!("{call} {}", detail.to_string()).trim_end());
+        if self.faults.lock().expect("not poisoned").contains(call) {
+            return Err(LaneError::Storage("disk full".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelves> {
+        self.shelves.lock().expect("not poisoned")
+    }
+
+    fn change(&self, id: &str, change: impl FnOnce(&mut Shelved)) {
+        let mut shelves = self.lock();
+        let mut commands = shelves.commands.iter_mut();
+        if let Some(shelved) = commands.find(|shelved| shelved.record.command.id == id) {
+            change(shelved);
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for Vault {
+    async fn save_command(&self, command: StoredCommand) -> Result<()> {
+        self.save_commands(vec![command.into()]).await
+    }
+
+    async fn load_commands(&self) -> Result<Vec<StoredCommand>> {
+        let records = self.records().into_iter();
+        Ok(records.map(|record| record.command).collect())
+    }
+
+    async fn remove_command(&self, id: &str) -> Result<()> {
+        self.ask("remove", "")?;
+        let mut shelves = self.lock();
+        shelves
+            .commands
+            .retain(|shelved| shelved.record.command.id != id);
+        Ok(())
+    }
+
+    async fn save_dead_letter(&self, letter: StoredDeadLetter) -> Result<()> {
+        self.lock().letters.push(letter.into());
+        Ok(())
+    }
+
+    async fn load_dead_letters(&self) -> Result<Vec<StoredDeadLetter>> {
+        let letters = self.letters().into_iter();
+        Ok(letters.map(StoredDeadLetter::from).collect())
+    }
+
+    async fn clear_dead_letters(&self) -> Result<()> {
+        self.lock().letters.clear();
+        Ok(())
+    }
+
+    async fn clear_all(&self) -> Result<()> {
+        *self.lock() = Shelves::default();
+        Ok(())
+    }
+
+    async fn save_commands(&self, records: Vec<CommandRecord>) -> Result<()> {
+        self.ask("save", records.len())?;
+        // A turn for others, as a disk would give.
+        tokio::task::yield_now().await;
+        for record in records {
+            self.put(record);
+        }
+        Ok(())
+    }
+
+    async fn load_page(&self, from: Option<u64>, limit: usize) -> Result<CommandPage> {
+        self.ask("page", "")?;
+        let limit = if self.page == 0 { limit } else { self.page };
+        let page = {
+            let shelves = self.lock();
+            let rest = shelves.commands.iter();
+            let mut rest = rest.filter(|shelved| from.is_none_or(|from| shelved.number >= from));
+            let mut records: Vec<CommandRecord> = Vec::new();
+            for shelved in rest.by_ref().take(limit) {
+                records.push(shelved.record.clone());
+            }
+            if self.lean {
+                for record in &mut records {
+                    record.command.payload = serde_json::Value::Null;
+                    record.without_payload = true;
+                }
+            }
+            CommandPage::new(records, rest.next().map(|shelved| shelved.number))
+        };
+        if let Some(gate) = &self.gate {
+            gate.pass().await;
+        }
+        Ok(page)
+    }
+
+    async fn load_command(&self, id: &str) -> Result<Option<CommandRecord>> {
+        self.ask("load", "")?;
+        let mut records = self.records().into_iter();
+        Ok(records.find(|record| record.command.id == id))
+    }
+
+    async fn start_command(&self, id: &str, attempt: u32) -> Result<()> {
+        self.ask("start", attempt)?;
+        self.change(id, |shelved| shelved.running = Some(attempt));
+        Ok(())
+    }
+
+    async fn requeue_command(&self, id: &str) -> Result<()> {
+        self.ask("requeue", "")?;
+        self.change(id, |shelved| shelved.running = None);
+        Ok(())
+    }
+
+    async fn retry_command(&self, note: RetryNote) -> Result<()> {
+        self.ask("retry", note.failure.attempt)?;
+        self.change(&note.id, |shelved| {
+            shelved.running = None;
+            let record = &mut shelved.record;
+            record.command.retry_count = note.failure.attempt;
+            record.command.last_attempt_at = Some(note.failure.failed_at);
+            record.due_at = note.due_at;
+            record.failures.push(note.failure);
+        });
+        Ok(())
+    }
+
+    async fn settle_commands(&self, settlements: Vec<Settlement>) -> Result<()> {
+        self.ask("settle", settlements.len())?;
+        let mut shelves = self.lock();
+        for settlement in settlements {
+            shelves
+                .commands
+                .retain(|shelved| shelved.record.command.id != settlement.id);
+            shelves.letters.extend(settlement.letter.clone());
+            shelves.results.push(settlement.into());
+        }
+        Ok(())
+    }
+
+    async fn load_result(&self, id: &str) -> Result<Option<StoredResult>> {
+        self.ask("result", "")?;
+        let shelves = self.lock();
+        let result = shelves.results.iter().find(|result| result.id == id);
+        Ok(result.cloned())
+    }
+}
