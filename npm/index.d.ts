@@ -53,6 +53,8 @@ export type LaneErrorCode =
   | 'COMMAND_NOT_FOUND'
   /** No limiter has this name. */
   | 'LIMITER_NOT_FOUND'
+  /** The process ended again and again while the command ran. */
+  | 'CRASHED'
   | 'JOB_NOT_FOUND'
   | 'JOB_STATE_CONFLICT'
   | 'JOB_LEASE_CONFLICT'

@@ -10,6 +10,7 @@ __all__ = [
     "CommandError",
     "CommandNotFoundError",
     "ConfigError",
+    "CrashedError",
     "DuplicateError",
     "ExpiredError",
     "JobLeaseConflictError",
@@ -163,6 +164,12 @@ class LimiterNotFoundError(LaneError):
     code = "LIMITER_NOT_FOUND"
 
 
+class CrashedError(LaneError):
+    """The process ended again and again while the command ran."""
+
+    code = "CRASHED"
+
+
 class WouldBlockError(LaneError):
     """The call would block the event loop that runs the handlers of the lanes, and so wait for ever."""
 
@@ -198,6 +205,7 @@ _BY_CODE: dict[str, type[LaneError]] = {
         DuplicateError,
         CommandNotFoundError,
         LimiterNotFoundError,
+        CrashedError,
         WouldBlockError,
         OtherError,
     )

@@ -33,6 +33,7 @@ CODES = {
     "DUPLICATE": a3s_lane.DuplicateError,
     "COMMAND_NOT_FOUND": a3s_lane.CommandNotFoundError,
     "LIMITER_NOT_FOUND": a3s_lane.LimiterNotFoundError,
+    "CRASHED": a3s_lane.CrashedError,
     "WOULD_BLOCK": a3s_lane.WouldBlockError,
     "OTHER": a3s_lane.OtherError,
 }

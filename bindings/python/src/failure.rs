@@ -31,6 +31,7 @@ const CODES: [&str; 21] = [
     "DUPLICATE",
     "COMMAND_NOT_FOUND",
     "LIMITER_NOT_FOUND",
+    "CRASHED",
     "OTHER",
 ];
 

@@ -16,6 +16,7 @@ mod admission;
 mod attempt;
 mod calendar;
 mod control;
+mod crash;
 mod explain;
 mod job;
 mod journal;
