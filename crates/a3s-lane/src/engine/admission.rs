@@ -77,7 +77,7 @@ pub(super) struct Entered {
 /// Accepted submits that have not entered their lane. Dropping it gives up their places.
 struct Admission<'a> {
     engine: &'a Arc<Engine>,
-    admitted: Vec<Box<Admitted>>,
+    admitted: Vec<Admitted>,
 }
 
 impl Drop for Admission<'_> {
@@ -366,7 +366,7 @@ impl Engine {
         self: &Arc<Self>,
         admitted: Box<Admitted>,
     ) -> std::result::Result<(), Refusal> {
-        let mut placed = self.place_all(vec![admitted]).await;
+        let mut placed = self.place_all(vec![*admitted]).await;
         placed.pop().expect("one answer for one admission")
     }
 
@@ -374,7 +374,7 @@ impl Engine {
     /// them at once, or none.
     pub(super) async fn place_all(
         self: &Arc<Self>,
-        admitted: Vec<Box<Admitted>>,
+        admitted: Vec<Admitted>,
     ) -> Vec<std::result::Result<(), Refusal>> {
         let Some(first) = admitted.first() else {
             return Vec::new();
@@ -386,7 +386,7 @@ impl Engine {
         };
         if let Err(error) = self.store(&admission, &info).await {
             let refused = std::mem::take(&mut admission.admitted).into_iter();
-            let refuse = |admitted: Box<Admitted>| {
+            let refuse = |admitted: Admitted| {
                 self.give_place_back(&info, &admitted.incoming);
                 Err(Refusal {
                     error: error.duplicate(),
@@ -470,7 +470,7 @@ impl Engine {
                 serial,
                 incoming,
                 ..
-            } = *admitted;
+            } = admitted;
             state.admitting -= 1;
             info.room.keep_promise();
             let entered = match state.closed {

@@ -315,10 +315,12 @@ impl Engine {
             match self.prepare(source, record, kinds) {
                 Ok(Prepared::Ready(command)) => ready.push(*command),
                 Ok(Prepared::Crashed(record)) => crashed.push(*record),
-                Err((record, reason)) => note_missing(missing, &record, &reason),
+                Err(other) => note_missing(missing, &other.record, &other.reason),
             }
         }
         let mut entered: Vec<(Arc<LaneInfo>, LaneKey, usize)> = Vec::new();
+        // Dropped without the lock: their destructors are the user's code.
+        let mut unused = Vec::new();
         {
             let calendar = self.calendar();
             let mut state = self.lock();
@@ -327,6 +329,7 @@ impl Engine {
                     || state.shutting_down
                     || state.closed.is_some()
                 {
+                    unused.push(command);
                     continue;
                 }
                 match state.lane_of_record(&command.record, &**storage) {
@@ -340,11 +343,15 @@ impl Engine {
                             }
                         }
                     }
-                    Err(reason) => note_missing(missing, &command.record, &reason),
+                    Err(reason) => {
+                        note_missing(missing, &command.record, &reason);
+                        unused.push(command);
+                    }
                 }
             }
             self.release_lock(state);
         }
+        drop(unused);
         for (info, lane, count) in entered {
             let depth = || self.lock().counts(lane).pending;
             info.observer.watch_depth_of(depth, &info.id);
@@ -368,9 +375,9 @@ impl Engine {
         source: &Source,
         mut record: CommandRecord,
         kinds: &mut HashMap<Box<str>, Option<Arc<Kind>>>,
-    ) -> std::result::Result<Prepared, (CommandRecord, UnclaimedReason)> {
+    ) -> std::result::Result<Prepared, Box<Unclaimed>> {
         if let Err(reason) = self.check_record(source, &record, kinds) {
-            return Err((record, reason));
+            return Err(Box::new(Unclaimed { record, reason }));
         }
         if record.crashes >= source.max_crashes {
             return Ok(Prepared::Crashed(Box::new(record)));
@@ -392,7 +399,8 @@ impl Engine {
             Err(error) => {
                 record.command.payload = kept.unwrap_or_default();
                 let text = format!("its factory failed: {error}");
-                Err((record, UnclaimedReason::Unreadable(text)))
+                let reason = UnclaimedReason::Unreadable(text);
+                Err(Box::new(Unclaimed { record, reason }))
             }
         }
     }
@@ -448,8 +456,8 @@ impl Engine {
         loop {
             let page = source.storage.load_page(from, PAGE).await?;
             for record in self.strangers(page.records) {
-                if let Err((record, reason)) = self.prepare(source, record, &mut kinds) {
-                    unclaimed.push(Unclaimed { record, reason });
+                if let Err(other) = self.prepare(source, record, &mut kinds) {
+                    unclaimed.push(*other);
                 }
             }
             from = page.next;

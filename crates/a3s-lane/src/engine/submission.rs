@@ -38,12 +38,6 @@ enum Answer {
     Refused(Refused),
 }
 
-impl Answer {
-    fn is_admitted(&self) -> bool {
-        matches!(self, Self::Admitted(..))
-    }
-}
-
 /// The command whose unique key a new one has taken over.
 #[derive(Default)]
 struct Replaced {
@@ -341,9 +335,9 @@ impl Engine {
                 Err(error) => Err(Refused::new(error, command)),
             })
             .collect();
-        let mut answers = self.answer_at_once(target, requests);
+        let (mut answers, admitted) = self.answer_at_once(target, requests);
         // Boxed, as all that few lanes need.
-        let mut placed = if answers.iter().any(Answer::is_admitted) {
+        let mut placed = if admitted {
             Box::pin(self.place_admissions(&mut answers)).await
         } else {
             Vec::new().into_iter()
@@ -380,33 +374,39 @@ impl Engine {
                 let placed = Answer::Placed(Arc::clone(shared));
                 if let Answer::Admitted(_, admitted, replaced) = std::mem::replace(answer, placed) {
                     self.settle_replaced(replaced);
-                    admissions.push(admitted);
+                    admissions.push(*admitted);
                 }
             }
         }
         self.place_all(admissions).await.into_iter()
     }
 
+    /// Also says whether somebody has to be told of a command before it enters.
     fn answer_at_once(
         self: &Arc<Self>,
         target: Target<'_>,
         requests: Vec<std::result::Result<Request, Refused>>,
-    ) -> Vec<Answer> {
+    ) -> (Vec<Answer>, bool) {
         let mut answers = Vec::with_capacity(requests.len());
         let now = self.now();
         let mut state = self.lock();
         // Those behind one that waits wait too: the order stays.
         let mut behind = false;
+        let mut admitted = false;
         for request in requests {
             answers.push(match request {
                 Err(refused) => Answer::Refused(refused),
                 Ok(request) if behind => Answer::Full(request),
                 Ok(request) => state.answer(self, target, request, false, now),
             });
-            behind |= matches!(answers.last(), Some(Answer::Full(_)));
+            match answers.last() {
+                Some(Answer::Full(_)) => behind = true,
+                Some(Answer::Admitted(..)) => admitted = true,
+                _ => {}
+            }
         }
         self.release_lock(state);
-        answers
+        (answers, admitted)
     }
 
     async fn finish_admission(

@@ -1,4 +1,4 @@
-//! L31: the slow storage of one lane blocks submits to every other lane.
+//! L31: the slow storage of one lane blocks submits to every other lane. L32: nothing that is stored is ever replayed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,4 +103,44 @@ async fn l31_a_submit_that_is_being_stored_counts() {
         manager.drain(Duration::from_millis(1)).await.is_ok()
     })
     .await;
+}
+
+/// Through the file: stored payloads are complete, and run in the next manager.
+#[cfg(feature = "local-storage")]
+#[tokio::test]
+async fn l32_what_is_in_the_file_runs_in_the_next_manager() {
+    use a3s_lane::{CommandContext, JsonCommand, LocalStorage};
+    use serde_json::{Value, json};
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let builder = async || {
+        let storage = LocalStorage::new(directory.path().to_path_buf()).await;
+        let storage = Arc::new(storage.expect("it opens"));
+        let builder = builder_with(&[("only", LaneConfig::new(0, 1), 0)]);
+        builder.with_storage(storage)
+    };
+    let payloads = [json!({"k": [1, null]}), json!("second"), json!(3)];
+    let before = builder().await.build().await.expect("built");
+    for payload in &payloads {
+        let command = Box::new(JsonCommand::new("job", payload.clone()));
+        submit(&before, "only", command).await;
+    }
+    drop(before);
+    let log = crate::support::Log::default();
+    let manager = builder()
+        .await
+        .with_handler("job", {
+            let log = log.clone();
+            move |payload: Value, _: CommandContext| {
+                log.push(payload.to_string());
+                async { Ok(Value::Null) }
+            }
+        })
+        .build()
+        .await
+        .expect("built");
+    manager.start().await.expect("the file can be read");
+    let minute = Duration::from_secs(60);
+    manager.drain(minute).await.expect("it becomes empty");
+    assert_eq!(log.entries(), payloads.map(|payload| payload.to_string()));
 }
