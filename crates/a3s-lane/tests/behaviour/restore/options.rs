@@ -204,6 +204,28 @@ async fn cost() {
     drained(&manager).await;
 }
 
+#[cfg(feature = "distributed")]
+#[tokio::test(start_paused = true)]
+async fn cost_is_charged() {
+    use a3s_lane::{LimiterConfig, RateLimitConfig};
+    let mut records = ["a", "b"].map(stored);
+    for record in &mut records {
+        record.options.cost = 10;
+    }
+    let limiter = LimiterConfig::token_bucket(RateLimitConfig::per_second(10)).with_burst(10);
+    let manager = builder_on(vault_of(records))
+        .with_limiter("tokens", limiter)
+        .with_lane_options("only", LaneOptions::new().with_limiter("tokens"))
+        .with_handler("job", counts)
+        .build()
+        .await
+        .expect("built");
+    let start = tokio::time::Instant::now();
+    manager.start().await.expect("starts");
+    drained(&manager).await;
+    assert!(start.elapsed() >= Duration::from_millis(900));
+}
+
 #[tokio::test]
 async fn metadata() {
     let vault = left_with(SubmitOptions::new().with_metadata("user", json!({"id": 7}))).await;
