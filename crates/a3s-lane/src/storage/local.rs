@@ -318,6 +318,11 @@ impl Storage for LocalStorage {
         self.ask(move |store| store.dead_letters(&filter)).await
     }
 
+    async fn count_dead_letters(&self) -> Result<usize> {
+        self.ask(|store| Ok(store.counters.letters.unsigned_abs() as usize))
+            .await
+    }
+
     async fn import_dead_letters(&self, letters: Vec<DeadLetterRecord>) -> Result<()> {
         self.apply(Change::SaveDeadLetters(letters)).await.map(drop)
     }

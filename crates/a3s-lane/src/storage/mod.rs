@@ -262,6 +262,17 @@ pub trait Storage: Send + Sync {
         Ok(filter.apply(letters.into_iter().map(DeadLetterRecord::from)))
     }
 
+    /// How many dead letters are kept.
+    ///
+    /// Default: counts those of [`load_dead_letters`](Self::load_dead_letters).
+    ///
+    /// # Errors
+    ///
+    /// As [`load_dead_letters`](Self::load_dead_letters).
+    async fn count_dead_letters(&self) -> Result<usize> {
+        self.load_dead_letters().await.map(|letters| letters.len())
+    }
+
     /// Keeps dead letters that were exported from another queue.
     ///
     /// Default: [`save_dead_letter`](Self::save_dead_letter) for each, without payloads.

@@ -298,8 +298,12 @@ pub struct DeadLetterRecord {
     pub command_type: String,
     /// The lane it ran in.
     pub lane_id: String,
-    /// The data from which it can be rebuilt; absent for a command that gave none.
-    #[serde(default)]
+    /// The data from which it can be rebuilt, which may be null; absent for a command that gave none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub payload: Option<Value>,
     /// What its submission asked for.
     #[serde(default)]
@@ -408,6 +412,11 @@ impl DeadLetterFilter {
             .take(self.limit.unwrap_or(usize::MAX))
             .collect()
     }
+}
+
+/// A null that is there is a value.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// `Some(None)` is null and `None` is absent.
