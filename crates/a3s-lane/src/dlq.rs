@@ -1,13 +1,22 @@
 //! Keeps a record of commands that failed for good.
 
-use std::collections::VecDeque;
+mod claims;
+mod filter;
+mod lines;
+mod revival;
+
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::command::{CommandId, LaneId};
-use crate::storage::{DeadLetterRecord, StoredDeadLetter};
+use crate::storage::{DeadLetterFilter, DeadLetterRecord, StoredDeadLetter};
+
+pub(crate) use claims::{Claim, Claims};
+pub(crate) use lines::{from_lines, to_lines};
+pub(crate) use revival::without_payload;
 
 /// The record of one command that failed for good.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -142,6 +151,20 @@ impl DeadLetterQueue {
         };
         letters.push_back(letter);
         drop(letters);
+    }
+
+    /// The letters that `filter` means, with all that is known of their commands, oldest first.
+    pub(crate) fn find_now(&self, filter: &DeadLetterFilter) -> Vec<DeadLetterRecord> {
+        filter.apply_to(self.lock().iter())
+    }
+
+    /// Drops the letters of these commands; returns how many there were.
+    pub(crate) fn remove_now(&self, ids: &[String]) -> usize {
+        let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
+        let mut letters = self.lock();
+        let before = letters.len();
+        letters.retain(|letter| !ids.contains(letter.command_id.as_str()));
+        before - letters.len()
     }
 
     /// [`len`](Self::len) for code that is not async.

@@ -105,7 +105,7 @@ pub use event::{EventEmitter, EventPayload, EventStream, LaneEvent};
 pub use executor::{EventLoop, Executor, ExecutorTask};
 pub use handle::{Chunk, ChunkStream, CommandHandle, CommandStatus, ProgressStream, ResultFuture};
 pub use handler::{Handler, HandlerCall, typed};
-pub use manager::{QueueManager, QueueManagerBuilder};
+pub use manager::{DeadLetters, QueueManager, QueueManagerBuilder};
 pub use priority_queue::{PriorityItem, PriorityQueue};
 pub use queue::{
     Command, CommandId, CommandQueue, JsonCommand, Lane, LaneId, LaneStatus, Priority, lane_ids,
@@ -113,7 +113,10 @@ pub use queue::{
 };
 pub use retry::{Jitter, RetryPolicy};
 pub use stats::QueueStats;
-pub use storage::{Storage, StoredCommand, StoredDeadLetter, Unclaimed, UnclaimedReason};
+pub use storage::{
+    DeadLetterFilter, DeadLetterRecord, Storage, StoredCommand, StoredDeadLetter, Unclaimed,
+    UnclaimedReason,
+};
 pub use submission::{OnConflict, Refused, SubmitOptions, Unique};
 
 #[cfg(feature = "monitoring")]

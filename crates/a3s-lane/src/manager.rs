@@ -2,6 +2,7 @@
 
 mod builder;
 mod control;
+mod dead_letters;
 mod restore;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 pub use builder::QueueManagerBuilder;
+pub use dead_letters::{DeadLetters, Retried};
 
 use crate::QueueStats;
 use crate::command::Command;
@@ -101,17 +103,21 @@ impl QueueManager {
         self.queue.submit(lane_id, command).await
     }
 
-    /// How full the lanes are, and how many dead letters are kept.
+    /// How full the lanes are, and how many dead letters are kept: in the storage or, without one, in memory.
     ///
     /// # Errors
     ///
-    /// None at present.
+    /// [`LaneError::Storage`](crate::LaneError::Storage) when the storage cannot tell.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: never waits.
+    /// Cancel safe. Waits only for a storage.
     pub async fn stats(&self) -> Result<QueueStats> {
-        Ok(QueueStats::of(&self.queue).await)
+        let mut stats = QueueStats::of(&self.queue).await;
+        if let Some(storage) = self.queue.storage() {
+            stats.dead_letter_count = storage.count_dead_letters().await?;
+        }
+        Ok(stats)
     }
 
     /// The queue itself.

@@ -66,7 +66,8 @@ impl QueueMonitor {
         tokio::spawn(watch(queue, config));
     }
 
-    /// How full the queue is now.
+    /// How full the queue is now. Dead letters are counted in memory; [`QueueManager::stats`](crate::QueueManager::stats) asks
+    /// the storage.
     ///
     /// # Cancel safety
     ///

@@ -3,6 +3,7 @@
 mod refused;
 mod unique;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -52,6 +53,8 @@ pub struct SubmitOptions {
     pub(crate) cost: u64,
     pub(crate) metadata: Map<String, Value>,
     pub(crate) preemptible: bool,
+    /// The type of the command, when it leaves the dead letters with this submission.
+    pub(crate) revives: Option<Arc<str>>,
 }
 
 impl Default for SubmitOptions {
@@ -71,6 +74,7 @@ impl Default for SubmitOptions {
             cost: 1,
             metadata: Map::new(),
             preemptible: true,
+            revives: None,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::command::Command;
 use crate::config::Overflow;
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
-use crate::handle::CommandStatus;
+use crate::handle::{self, CommandStatus};
 use crate::scheduler::{LaneKey, Terms};
 
 /// The lane that a command goes to.
@@ -63,6 +63,14 @@ pub(super) struct Admitted {
     key: LaneKey,
     serial: u64,
     incoming: Incoming,
+}
+
+impl Admitted {
+    /// Whether the command comes from the dead letters.
+    fn revives(&self) -> bool {
+        let extras = self.incoming.reply.extras();
+        extras.is_some_and(|extras| extras.revives.is_some())
+    }
 }
 
 /// What is left to do after a command has entered, without the lock.
@@ -198,6 +206,9 @@ impl State {
         {
             if delayed {
                 extras.handle.set_status(CommandStatus::Delayed);
+            }
+            if let Some(kind) = &extras.revives {
+                engine.revived(&self.lanes[lane.index()], &extras.handle, kind);
             }
             self.tracked.insert(serial, submitted.key);
         }
@@ -405,7 +416,11 @@ impl Engine {
                     Ok(())
                 }
                 Err(refusal) => {
-                    self.forget_refused(&info, &name).await;
+                    let extras = refusal.incoming.reply.extras();
+                    // A dead letter that is one no more would be lost: its command runs after the next start.
+                    if extras.is_none_or(|extras| extras.revives.is_none()) {
+                        self.forget_refused(&info, &name).await;
+                    }
                     Err(refusal)
                 }
             });
@@ -419,7 +434,7 @@ impl Engine {
             return Ok(());
         };
         let calendar = self.calendar();
-        let records = admission.admitted.iter().map(|admitted| {
+        let mut records = admission.admitted.iter().map(|admitted| {
             let incoming = &admitted.incoming;
             let name = self.incoming_name(admitted);
             let extras = incoming.reply.extras().map(|extras| &**extras);
@@ -433,6 +448,12 @@ impl Engine {
                 &calendar,
             )
         });
+        if admission.admitted.iter().any(|admitted| admitted.revives())
+            && let Some(record) = records.next()
+        {
+            // Retries come one by one.
+            return storage.revive_dead_letter(record).await;
+        }
         storage.save_commands(records.collect()).await
     }
 
@@ -442,6 +463,17 @@ impl Engine {
             Some(id) => CommandName::Given(Arc::clone(id)),
             None => CommandName::new(self.id_space, admitted.serial),
         }
+    }
+
+    /// Takes the command of a dead letter, which has entered its lane, out of the dead letters.
+    fn revived(&self, lane: &LaneInfo, handle: &handle::Shared, kind: &Arc<str>) {
+        if let Some(dlq) = &self.dlq {
+            dlq.remove_now(&[handle.id().to_owned()]);
+        }
+        self.emitter.report(|| {
+            let name = CommandName::Given(handle.id().into());
+            What::LetterRetried(Arc::clone(&lane.id), name, Arc::clone(kind))
+        });
     }
 
     fn give_place_back(&self, info: &LaneInfo, incoming: &Incoming) {

@@ -69,6 +69,13 @@ impl Engine {
         key.is_some_and(|key| self.cancel_commands([key]) > 0)
     }
 
+    /// Whether a lane keeps its commands in a storage.
+    pub(crate) fn stores(&self, lane_id: &str) -> bool {
+        let state = self.lock();
+        let lane = state.names.get(lane_id);
+        lane.is_some_and(|lane| state.lanes[lane.index()].storage.is_some())
+    }
+
     /// Cancels every command of a lane.
     pub(crate) fn cancel_lane(self: &Arc<Self>, id: &str) -> Result<usize> {
         let lane = self.lane_key(id)?;

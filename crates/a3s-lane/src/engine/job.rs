@@ -28,6 +28,8 @@ pub(crate) struct Extras {
     pub(crate) on_conflict: OnConflict,
     /// It was stored by an earlier process.
     pub(crate) restored: bool,
+    /// The type of the command, when its entry takes it out of the dead letters.
+    pub(crate) revives: Option<Arc<str>>,
 }
 
 impl Extras {
@@ -44,6 +46,7 @@ impl Extras {
             unique: None,
             on_conflict: OnConflict::default(),
             restored: false,
+            revives: None,
         })
     }
 }

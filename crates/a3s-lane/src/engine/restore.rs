@@ -150,6 +150,7 @@ impl State {
             on_conflict: unique.map_or_else(Default::default, |unique| unique.on_conflict),
             unique: held,
             restored: true,
+            revives: None,
         });
         self.ids.insert(id, serial);
         if let Some((key, _)) = &extras.unique {

@@ -25,7 +25,7 @@ impl Factories {
         factories.insert(command_type.into(), factory);
     }
 
-    pub(super) fn get(&self, command_type: &str) -> Option<Factory> {
+    pub(crate) fn get(&self, command_type: &str) -> Option<Factory> {
         let factories = self.0.read().unwrap_or_else(PoisonError::into_inner);
         factories.get(command_type).cloned()
     }

@@ -219,6 +219,7 @@ impl State {
                 .as_ref()
                 .map_or_else(OnConflict::default, |unique| unique.on_conflict),
             restored: false,
+            revives: options.revives.clone(),
         });
         if let Some(id) = &extras.id {
             self.ids.insert(Arc::clone(id), serial);

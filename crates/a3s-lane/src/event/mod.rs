@@ -52,6 +52,10 @@ pub mod events {
     pub const QUEUE_LANE_PAUSED: &str = "queue.lane.paused";
     /// A paused lane starts commands again. Payload: `lane_id`.
     pub const QUEUE_LANE_RESUMED: &str = "queue.lane.resumed";
+    /// The command of a dead letter is pending again. Payload: `lane_id`, `command_id`, `command_type`.
+    pub const QUEUE_DEAD_LETTER_RETRIED: &str = "queue.dead_letter.retried";
+    /// A dead letter was discarded by a call. Payload: `lane_id`, `command_id`, `command_type`.
+    pub const QUEUE_DEAD_LETTER_DISCARDED: &str = "queue.dead_letter.discarded";
     /// The queue stopped accepting work. Sent once. No payload.
     pub const QUEUE_SHUTDOWN_STARTED: &str = "queue.shutdown.started";
     /// The queue was shut down and its last command has settled. Sent once, the last event of a queue. No payload.

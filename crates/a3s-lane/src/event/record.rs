@@ -77,6 +77,8 @@ pub(crate) enum What {
     Idle(Arc<str>),
     Paused(Arc<str>),
     Resumed(Arc<str>),
+    LetterRetried(Arc<str>, CommandName, Arc<str>),
+    LetterDiscarded(Arc<str>, CommandName, Arc<str>),
     ShutdownStarted,
     ShutdownComplete,
 }
@@ -146,6 +148,14 @@ impl Record {
             What::Idle(lane) => (events::QUEUE_LANE_IDLE, of_lane(&lane)),
             What::Paused(lane) => (events::QUEUE_LANE_PAUSED, of_lane(&lane)),
             What::Resumed(lane) => (events::QUEUE_LANE_RESUMED, of_lane(&lane)),
+            What::LetterRetried(lane, name, kind) => (
+                events::QUEUE_DEAD_LETTER_RETRIED,
+                of_command(&COMMAND_TYPE, &lane, name, &*kind),
+            ),
+            What::LetterDiscarded(lane, name, kind) => (
+                events::QUEUE_DEAD_LETTER_DISCARDED,
+                of_command(&COMMAND_TYPE, &lane, name, &*kind),
+            ),
             What::ShutdownStarted => (events::QUEUE_SHUTDOWN_STARTED, EventPayload::Empty),
             What::ShutdownComplete => (events::QUEUE_SHUTDOWN_COMPLETE, EventPayload::Empty),
         };
@@ -252,6 +262,16 @@ mod tests {
                 What::Progress(lane.clone(), name.clone(), Arc::new(json!({"done": 3}))),
                 "queue.command.progress",
                 told_with("progress", json!({"done": 3})),
+            ),
+            (
+                What::LetterRetried(lane.clone(), name.clone(), "mail".into()),
+                "queue.dead_letter.retried",
+                told_with("command_type", json!("mail")),
+            ),
+            (
+                What::LetterDiscarded(lane.clone(), name.clone(), "mail".into()),
+                "queue.dead_letter.discarded",
+                told_with("command_type", json!("mail")),
             ),
         ] {
             assert_eq!(told(what), (key.to_owned(), payload));

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Lane, LaneStatus};
 use crate::command::{Command, LaneId};
-use crate::dlq::DeadLetterQueue;
+use crate::dlq::{Claims, DeadLetterQueue};
 use crate::engine::{Engine, Observers, Target};
 use crate::error::Result;
 use crate::event::{EventEmitter, EventStream, LaneEvent};
@@ -28,6 +28,7 @@ use crate::testing::Hooks;
 pub struct CommandQueue {
     engine: Arc<Engine>,
     storage: Option<Arc<dyn Storage>>,
+    claims: Claims,
 }
 
 impl CommandQueue {
@@ -92,11 +93,16 @@ impl CommandQueue {
         Self {
             engine: Engine::new(event_emitter, dlq, observers, hooks),
             storage,
+            claims: Claims::default(),
         }
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// The storage that this queue was made with.

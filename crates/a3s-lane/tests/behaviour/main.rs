@@ -4,6 +4,7 @@
 mod support;
 
 mod context;
+mod dead_letters;
 mod events;
 mod executors;
 mod handlers;

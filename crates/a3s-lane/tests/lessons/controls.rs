@@ -59,6 +59,39 @@ const CONTROLS: &[Covered] = &[
         ],
     ),
     (
+        "manager/dead_letters.rs",
+        &[
+            (
+                "list",
+                "behaviour/dead_letters.rs/each_part_of_a_filter_counts",
+            ),
+            (
+                "retry",
+                "behaviour/dead_letters.rs/a_retry_runs_under_the_old_id_with_the_old_options_from_the_first_attempt",
+            ),
+            (
+                "retry_with",
+                "behaviour/dead_letters.rs/a_retry_runs_under_the_old_id_with_the_old_options_from_the_first_attempt",
+            ),
+            (
+                "retry_all",
+                "behaviour/dead_letters.rs/all_letters_are_retried_oldest_first_and_a_bad_one_keeps_none_back",
+            ),
+            (
+                "discard",
+                "behaviour/dead_letters.rs/discarding_takes_what_the_filter_means_and_says_how_many",
+            ),
+            (
+                "export",
+                "behaviour/dead_letters.rs/what_was_exported_is_imported_exactly",
+            ),
+            (
+                "import",
+                "behaviour/dead_letters.rs/what_was_exported_is_imported_exactly",
+            ),
+        ],
+    ),
+    (
         "queue/command_queue.rs",
         &[
             ("shutdown", "errors/a_shutdown_queue_refuses_work"),

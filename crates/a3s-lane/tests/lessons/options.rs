@@ -82,6 +82,35 @@ const OPTIONS: &[Covered] = &[
         ],
     ),
     (
+        "dlq/filter.rs",
+        &[
+            (
+                "with_lane",
+                "behaviour/dead_letters.rs/each_part_of_a_filter_counts",
+            ),
+            (
+                "with_command_type",
+                "behaviour/dead_letters.rs/each_part_of_a_filter_counts",
+            ),
+            (
+                "with_code",
+                "behaviour/dead_letters.rs/each_part_of_a_filter_counts",
+            ),
+            (
+                "with_since",
+                "behaviour/dead_letters.rs/each_part_of_a_filter_counts",
+            ),
+            (
+                "with_until",
+                "behaviour/dead_letters.rs/each_part_of_a_filter_counts",
+            ),
+            (
+                "with_limit",
+                "behaviour/dead_letters.rs/each_part_of_a_filter_counts",
+            ),
+        ],
+    ),
+    (
         "storage/local.rs",
         &[
             (

@@ -1,6 +1,7 @@
 //! What the tests of this folder share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod letter_shelf;
 pub(crate) mod shelf;
 pub(crate) mod trace;
 pub(crate) mod vault;
