@@ -73,6 +73,17 @@ struct State {
     lanes: Vec<LaneCounts>,
 }
 
+impl State {
+    fn begin(&mut self, lane: usize, is_retry: bool, description: &str) {
+        self.running += 1;
+        let counts = &mut self.lanes[lane];
+        counts.waiting -= 1;
+        counts.running += 1;
+        counts.retried += u64::from(is_retry);
+        description.clone_into(&mut counts.latest);
+    }
+}
+
 impl Board {
     /// No attempt begins once `stop` is cancelled.
     pub(crate) fn new(config: &Config, stop: CancellationToken) -> Self {
@@ -104,13 +115,14 @@ impl Board {
         if self.stop.is_cancelled() {
             return false;
         }
-        state.running += 1;
-        let counts = &mut state.lanes[lane];
-        counts.waiting -= 1;
-        counts.running += 1;
-        counts.retried += u64::from(is_retry);
-        description.clone_into(&mut counts.latest);
+        state.begin(lane, is_retry, description);
         true
+    }
+
+    /// As [`begin`](Self::begin), for a command that is stored: once the run was stopped its lane stops it too, and it stays
+    /// stored.
+    pub(crate) fn begin_stored(&self, lane: usize, is_retry: bool, description: &str) {
+        self.lock().begin(lane, is_retry, description);
     }
 
     /// An attempt that began has ended; its command waits to be settled or retried.

@@ -1,6 +1,6 @@
 //! A line of the input as a command of the library.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use a3s_lane::{Command, CommandContext, LaneError, QueueManager, Result, StopReason};
@@ -13,6 +13,7 @@ use crate::exec;
 use crate::payload::Payload;
 use crate::progress::Progress;
 use crate::request::Request;
+use crate::resumed::Histories;
 
 /// What every command of a run needs.
 pub(crate) struct Shared {
@@ -21,6 +22,19 @@ pub(crate) struct Shared {
     /// Cancelled when running processes must die at once.
     pub(crate) kill: CancellationToken,
     pub(crate) manager: Weak<QueueManager>,
+    /// Commands are kept in a storage until they have ended.
+    pub(crate) is_stored: bool,
+    /// Of the commands that an earlier run left.
+    pub(crate) histories: Histories,
+}
+
+impl Shared {
+    /// A stored command whose process was killed at the end of the run has not failed: it waits until the lanes take it back.
+    pub(crate) async fn await_end(&self, result: &Result<Value>, context: &CommandContext) {
+        if self.is_stored && self.kill.is_cancelled() && result.is_err() {
+            context.cancellation().cancelled().await;
+        }
+    }
 }
 
 /// What is known about a command beyond its result.
@@ -45,7 +59,10 @@ pub(crate) struct Job {
     /// Name of the lane.
     pub(crate) lane: String,
     pub(crate) description: String,
+    /// The line that it came from, for people; of a stored command its type, for whoever goes on with it.
     label: String,
+    /// Its id, once it is in its lane.
+    id: OnceLock<String>,
     admitted: Instant,
     history: Mutex<History>,
     shared: Arc<Shared>,
@@ -56,17 +73,25 @@ impl Job {
         Self {
             lane: lane.to_owned(),
             description: request.payload.describe(),
-            label: label(&request.kind, request.line),
+            label: if shared.is_stored {
+                request.kind.clone()
+            } else {
+                label(&request.kind, request.line)
+            },
             request,
+            id: OnceLock::new(),
             admitted: Instant::now(),
             history: Mutex::default(),
             shared,
         }
     }
 
-    /// Its name in events and dead letters.
-    pub(crate) fn label(&self) -> &str {
-        &self.label
+    pub(crate) fn entered_as(&self, id: &str) {
+        let _known = self.id.set(id.to_owned());
+    }
+
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.id.get().map(String::as_str)
     }
 
     /// Takes the history out.
@@ -88,7 +113,9 @@ impl Job {
             Payload::Echo(value) => Ok(value.clone()),
             Payload::Exec(spec) => {
                 let leave = |evidence| self.history().evidence = Some(evidence);
-                exec::run(spec, context, &self.shared.kill, &leave).await
+                let result = exec::run(spec, context, &self.shared.kill, &leave).await;
+                self.shared.await_end(&result, context).await;
+                result
             }
         }
     }
@@ -113,7 +140,10 @@ impl<'a> Attempt<'a> {
         // A preempted attempt runs again under its number.
         let (lane, number, before) = (job.request.lane, context.attempt(), history.attempts);
         let is_retry = number > 1 && number > before;
-        if !job.shared.board.begin(lane, is_retry, &job.description) {
+        let board = &job.shared.board;
+        if job.shared.is_stored {
+            board.begin_stored(lane, is_retry, &job.description);
+        } else if !board.begin(lane, is_retry, &job.description) {
             return None;
         }
         history.attempts = number;
@@ -189,5 +219,10 @@ impl Command for SharedJob {
 
     fn command_type(&self) -> &str {
         &self.0.label
+    }
+
+    fn payload(&self) -> Option<Value> {
+        let job = &self.0;
+        job.shared.is_stored.then(|| job.request.payload.to_value())
     }
 }

@@ -7,10 +7,12 @@ mod bounded_text;
 mod command_options;
 mod config;
 mod default_lanes;
+mod dlq;
 mod duration;
 mod exec;
 mod flights;
 mod input;
+mod inspect;
 mod job;
 mod lane_options;
 mod lane_text;
@@ -25,8 +27,10 @@ mod quantity;
 mod report;
 mod request;
 mod results;
+mod resumed;
 mod run;
 mod signals;
+mod storage;
 mod toml_path;
 
 use std::process::ExitCode;
@@ -39,6 +43,8 @@ fn main() -> ExitCode {
     let code = match Args::parse().action {
         Action::Run(run) => run::main(&run),
         Action::Lanes(lanes) => lanes::main(&lanes),
+        Action::Inspect(inspect) => inspect::main(&inspect),
+        Action::Dlq(action) => dlq::main(&action),
     };
     ExitCode::from(code)
 }

@@ -99,8 +99,12 @@ impl Verdict {
 /// One line of the results file.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record<'a> {
-    /// Line of the input, counted from 1.
-    pub(crate) line: u64,
+    /// Line of the input, counted from 1; absent for a command that an earlier run has read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<u64>,
+    /// The id of a stored command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<&'a str>,
     pub(crate) lane: &'a str,
     #[serde(rename = "type")]
     pub(crate) kind: &'a str,

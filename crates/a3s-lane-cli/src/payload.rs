@@ -45,6 +45,14 @@ impl Payload {
         }
     }
 
+    /// The payload that was parsed.
+    pub(crate) fn to_value(&self) -> Value {
+        match self {
+            Self::Echo(value) => value.clone(),
+            Self::Exec(spec) => spec.to_value(),
+        }
+    }
+
     /// A short text for people.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -67,6 +75,28 @@ fn quoted(word: &str) -> String {
 }
 
 impl ExecSpec {
+    fn to_value(&self) -> Value {
+        let mut fields = Map::new();
+        fields.insert("argv".to_owned(), self.argv.clone().into());
+        if !self.env.is_empty() {
+            let env = self.env.iter().cloned();
+            let env: Map<String, Value> = env.map(|(name, value)| (name, value.into())).collect();
+            fields.insert("env".to_owned(), env.into());
+        }
+        // It came as text.
+        if let Some(cwd) = self.cwd.as_ref().and_then(|cwd| cwd.to_str()) {
+            fields.insert("cwd".to_owned(), cwd.into());
+        }
+        if let Some(stdin) = &self.stdin {
+            fields.insert("stdin".to_owned(), stdin.as_str().into());
+        }
+        if let Some(timeout) = self.timeout {
+            let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+            fields.insert("timeout_ms".to_owned(), millis.into());
+        }
+        fields.into()
+    }
+
     fn parse(payload: Value) -> Result<Self, String> {
         let Value::Object(fields) = payload else {
             return Err(format!(
@@ -200,7 +230,13 @@ mod tests {
             stdin: Some("in\0".to_owned()),
             timeout: Some(Duration::from_millis(5)),
         };
-        assert_eq!(Payload::parse("exec", payload), Ok(Payload::Exec(expected)));
+        let parsed = Payload::parse("exec", payload.clone());
+        assert_eq!(parsed, Ok(Payload::Exec(expected)));
+        let values = [payload, json!({"argv": ["a"]})];
+        for value in values {
+            let parsed = Payload::parse("exec", value.clone()).expect("it is valid");
+            assert_eq!(parsed.to_value(), value);
+        }
     }
 
     #[test]

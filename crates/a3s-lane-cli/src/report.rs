@@ -1,6 +1,7 @@
 //! The table at the end.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use a3s_lane::{DeadLetter, HistogramStats, MetricsSnapshot, metric_names};
@@ -89,13 +90,21 @@ fn row(
 
 /// The numbers of a run that belong to no lane.
 #[derive(Debug, Default)]
-pub(crate) struct Summary {
+pub(crate) struct Summary<'a> {
     pub(crate) refused_lines: u64,
     pub(crate) elapsed: Duration,
     /// The run ended before the end of the input; holds the last line read.
     pub(crate) stopped_after_line: Option<u64>,
     /// The run was interrupted; holds what was left.
     pub(crate) left: Option<Left>,
+    /// Commands of an earlier run that this one has gone on with.
+    pub(crate) resumed: usize,
+    /// Stored commands of a lane or type that this run does not have.
+    pub(crate) unclaimed: usize,
+    /// Lines whose command is stored, or has ended before.
+    pub(crate) known_lines: u64,
+    /// Where commands are stored.
+    pub(crate) storage: Option<&'a Path>,
 }
 
 /// Commands that the end of a run kept from their own.
@@ -108,7 +117,7 @@ pub(crate) struct Left {
 }
 
 /// What stands below the table.
-pub(crate) fn closing(lanes: &[LaneCounts], summary: &Summary) -> String {
+pub(crate) fn closing(lanes: &[LaneCounts], summary: &Summary<'_>) -> String {
     let mut total = LaneCounts::default();
     lanes.iter().for_each(|lane| total.add(lane));
     let elapsed = quantity::millis(summary.elapsed.as_secs_f64() * 1e3);
@@ -133,6 +142,17 @@ pub(crate) fn closing(lanes: &[LaneCounts], summary: &Summary) -> String {
         let lines = plural(summary.refused_lines, "line", "lines");
         parts.push(format!("{} {lines} refused", summary.refused_lines));
     }
+    if summary.resumed > 0 {
+        parts.push(format!("{} resumed", summary.resumed));
+    }
+    if summary.known_lines > 0 {
+        let lines = plural(summary.known_lines, "line", "lines");
+        parts.push(format!("{} {lines} known already", summary.known_lines));
+    }
+    if summary.unclaimed > 0 {
+        let text = "left in the storage, of lanes or types that are not here";
+        parts.push(format!("{} {text}", summary.unclaimed));
+    }
     if let Some(line) = summary.stopped_after_line {
         parts.push(format!("input not read past line {line}"));
     }
@@ -150,6 +170,12 @@ pub(crate) fn closing(lanes: &[LaneCounts], summary: &Summary) -> String {
                 format!("\ninterrupted: {stopped} stopped, {pending} pending")
             }
         });
+        if let (Some(path), true) = (summary.storage, left != Left::default()) {
+            let path = path.display();
+            text.push_str(&format!(
+                "\nthey are kept: a3s-lane run --storage {path} goes on with them"
+            ));
+        }
     }
     text
 }
@@ -158,11 +184,15 @@ fn plural(count: u64, one: &'static str, many: &'static str) -> &'static str {
     if count == 1 { one } else { many }
 }
 
-/// The newest dead letters, without those whose label is unlisted.
-pub(crate) fn failures(letters: &[DeadLetter], unlisted: &HashSet<String>) -> String {
+/// The newest dead letters, those of a storage with their ids, without those whose ids are unlisted.
+pub(crate) fn failures(
+    letters: &[DeadLetter],
+    unlisted: &HashSet<String>,
+    is_stored: bool,
+) -> String {
     let listed: Vec<_> = letters
         .iter()
-        .filter(|letter| !unlisted.contains(&letter.command_type))
+        .filter(|letter| !unlisted.contains(&letter.command_id))
         .collect();
     if listed.is_empty() {
         return String::new();
@@ -170,8 +200,13 @@ pub(crate) fn failures(letters: &[DeadLetter], unlisted: &HashSet<String>) -> St
     let mut text = "latest failures:".to_owned();
     for letter in listed {
         let attempts = u64::from(letter.attempts);
+        let id = if is_stored {
+            format!(" {}", quantity::one_line(&letter.command_id, 40))
+        } else {
+            String::new()
+        };
         text.push_str(&format!(
-            "\n  {}  {}  {attempts} {}: {}",
+            "\n  {}  {}{id}  {attempts} {}: {}",
             letter.lane_id,
             letter.command_type,
             plural(attempts, "attempt", "attempts"),

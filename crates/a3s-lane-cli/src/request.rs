@@ -26,6 +26,8 @@ pub(crate) struct Request {
     pub(crate) payload: Payload,
     /// The outcome that does not fail the run.
     pub(crate) expect: Status,
+    /// The id that the line gives its command.
+    pub(crate) id: Option<String>,
     pub(crate) options: SubmitOptions,
 }
 
@@ -72,14 +74,17 @@ impl Request {
         };
         let (mut lane, mut kind, mut payload, mut expect) =
             (None, None, Value::Null, Status::Completed);
-        let mut options = SubmitOptions::new();
+        let (mut id, mut options) = (None, SubmitOptions::new());
         for (field, value) in fields {
             match field.as_str() {
                 "lane" => lane = Some(string("lane", value)?),
                 "type" => kind = Some(string("type", value)?),
                 "payload" => payload = value,
                 "expect" => expect = expectation(&value)?,
-                "options" => options = command_options::parse(value)?,
+                "options" => {
+                    id = value["id"].as_str().map(str::to_owned);
+                    options = command_options::parse(value)?;
+                }
                 _ => {
                     return Err(format!(
                         "unknown field {field:?}; known fields: lane, type, payload, expect, options"
@@ -101,6 +106,7 @@ impl Request {
             kind,
             payload,
             expect,
+            id,
             options,
         })
     }

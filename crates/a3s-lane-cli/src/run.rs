@@ -1,24 +1,28 @@
 //! The `run` subcommand: from arguments to exit status.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use a3s_lane::{EventEmitter, QueueManager, QueueManagerBuilder, QueueMetrics};
+use a3s_lane::{EventEmitter, LocalStorage, QueueManager, QueueManagerBuilder, QueueMetrics};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::RunArgs;
+use crate::args::{DurabilityChoice, RunArgs};
 use crate::board::Board;
 use crate::config::Config;
 use crate::flights::{Ended, Flights};
 use crate::input::Input;
 use crate::job::Shared;
 use crate::observer;
+use crate::payload::TYPES;
 use crate::progress::Progress;
 use crate::report::{self, Summary};
 use crate::request::LaneNames;
 use crate::results::Results;
+use crate::resumed::{Builtin, Histories, Stored};
 use crate::signals::Interrupts;
+use crate::storage;
 
 /// Exit status of a run in which something did not end as expected.
 const EXIT_UNEXPECTED: u8 = 1;
@@ -52,8 +56,14 @@ fn unusable(message: &str) -> u8 {
 
 async fn run(args: &RunArgs) -> Result<u8, String> {
     let config = Config::load(args.config.as_deref())?;
+    let names: Arc<[String]> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
+    let storage = match &args.storage {
+        Some(path) => Some(open(path, args.durability, &names).await?),
+        None => None,
+    };
     let metrics = QueueMetrics::local();
-    let manager = build(&config, metrics.clone())
+    let kept = storage.as_ref().map(|(storage, _)| Arc::clone(storage));
+    let manager = build(&config, metrics.clone(), kept)
         .await
         .map_err(|error| match &args.config {
             Some(path) => format!("{}: {error}", path.display()),
@@ -81,7 +91,22 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
         progress: Progress::new(args.progress, args.verbose, &config),
         kill,
         manager: Arc::downgrade(&manager),
+        is_stored: storage.is_some(),
+        histories: Histories::default(),
     });
+    if storage.is_some() {
+        for kind in TYPES {
+            let (shared, lanes) = (Arc::clone(&shared), Arc::clone(&names));
+            manager.register_handler(
+                kind,
+                Builtin {
+                    kind,
+                    shared,
+                    lanes,
+                },
+            );
+        }
+    }
     let observer = observer::spawn(&manager, &config, &shared);
     let began = Instant::now();
     let is_file = input.is_file();
@@ -92,6 +117,7 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
         manager,
         Arc::clone(&shared),
         results,
+        storage,
         interrupts.clone(),
     );
     let ended = flights.run(items, is_file).await;
@@ -106,13 +132,17 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
         elapsed,
         stopped_after_line: ended.stopped_early.then_some(ended.last_line),
         left: interrupts.exit_code().map(|_| ended.left),
+        resumed: ended.resumed,
+        unclaimed: ended.unclaimed,
+        known_lines: ended.known_lines,
+        storage: args.storage.as_deref(),
     };
     let mut text = format!(
         "{}\n{}\n",
         report::table(&lanes, &snapshot),
         report::closing(&lanes, &summary)
     );
-    let failures = report::failures(&ended.dead_letters, &ended.unlisted);
+    let failures = report::failures(&ended.dead_letters, &ended.unlisted, args.storage.is_some());
     if !failures.is_empty() {
         text.push_str(&failures);
         text.push('\n');
@@ -126,11 +156,30 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
     Ok(exit_code(&interrupts, &ended))
 }
 
-async fn build(config: &Config, metrics: QueueMetrics) -> Result<QueueManager, String> {
+/// Opens the storage and looks at what is in it.
+async fn open(
+    path: &Path,
+    durability: DurabilityChoice,
+    lanes: &[String],
+) -> Result<(Arc<LocalStorage>, Stored), String> {
+    let storage = storage::open(path, durability).await?;
+    let stored = Stored::read(&storage, lanes).await;
+    let stored = stored.map_err(|error| error.to_string())?;
+    Ok((Arc::new(storage), stored))
+}
+
+async fn build(
+    config: &Config,
+    metrics: QueueMetrics,
+    storage: Option<Arc<LocalStorage>>,
+) -> Result<QueueManager, String> {
     let mut builder =
         QueueManagerBuilder::new(EventEmitter::new(EVENTS_KEPT)).with_metrics(metrics);
     if config.dlq_size > 0 {
         builder = builder.with_dlq(config.dlq_size);
+    }
+    if let Some(storage) = storage {
+        builder = builder.with_storage(storage);
     }
     if let Some(total) = config.total {
         builder = builder.with_max_concurrency(total);

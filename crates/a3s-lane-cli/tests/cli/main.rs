@@ -17,3 +17,5 @@ mod interrupt;
 mod options;
 #[cfg(unix)]
 mod session;
+#[cfg(unix)]
+mod storage;

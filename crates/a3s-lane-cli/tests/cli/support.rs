@@ -170,6 +170,12 @@ impl Running {
         rustix::process::kill_process(pid, signal).expect("the run is alive");
     }
 
+    /// Waits for the end of a run that was killed.
+    #[cfg(unix)]
+    pub(crate) fn wait_killed(mut self) {
+        self.child.wait().expect("the run is our child");
+    }
+
     /// Waits for the end without closing the input.
     pub(crate) fn wait(mut self) -> Done {
         let began = Instant::now();
