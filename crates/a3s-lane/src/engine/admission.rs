@@ -334,7 +334,7 @@ impl Engine {
             Err(Crowded::Wait) => return Ok(Placed::Full(Box::new(incoming))),
             Err(Crowded::Refused(error)) => return Err(Refusal { error, incoming }),
         }
-        let serial = state.scheduler.reserve();
+        let serial = state.scheduler.draw_serial();
         let placed = state.place(self, lane, serial, incoming, now);
         self.release_lock(state);
         placed

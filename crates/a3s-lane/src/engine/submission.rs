@@ -158,7 +158,7 @@ impl State {
         let replaced = replaced.map_or_else(Replaced::default, |holder| {
             self.replace(engine, &holder, now)
         });
-        let serial = self.scheduler.reserve();
+        let serial = self.scheduler.draw_serial();
         let extras = self.register(engine, lane, serial, &request.options, now);
         let handle = Arc::clone(&extras.handle);
         let incoming = Incoming {

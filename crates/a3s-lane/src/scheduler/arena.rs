@@ -1,27 +1,27 @@
-//! Where the scheduler keeps its entries: slots with stable numbers, in blocks that never move.
+//! Where the scheduler keeps its entries: places with stable numbers, in blocks that never move.
 //!
 //! A growing vector would copy every pending command while the queue's lock is held; here growth costs one block.
 
-/// Slots per block.
+/// Places per block.
 const BLOCK: usize = 1 << BLOCK_BITS;
 const BLOCK_BITS: u32 = 9;
 
-/// No slot: the end of the free list.
+/// No place: the end of the free list.
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
-enum Slot<T> {
+enum Place<T> {
     Taken(T),
-    /// The next free slot.
+    /// The next free place.
     Free(u32),
 }
 
-/// Values by slot number. A freed slot is the next one taken, while its memory is still warm.
+/// Values by place number. A freed place is the next one taken, while its memory is still warm.
 ///
 /// Blocks are kept when they become empty: memory follows the most values that were held at once.
 #[derive(Debug)]
 pub(super) struct Arena<T> {
-    blocks: Vec<Vec<Slot<T>>>,
+    blocks: Vec<Vec<Place<T>>>,
     free: u32,
     length: usize,
 }
@@ -35,7 +35,7 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Stores `value` and returns its slot.
+    /// Stores `value` and returns its place.
     ///
     /// # Panics
     ///
@@ -43,66 +43,66 @@ impl<T> Arena<T> {
     #[inline]
     pub(super) fn insert(&mut self, value: T) -> u32 {
         if self.free == NONE {
-            self.add_slot();
+            self.add_place();
         }
         self.length += 1;
-        let slot = self.free;
-        let place = &mut self.blocks[block(slot)][offset(slot)];
-        if let Slot::Free(next) = *place {
+        let place = self.free;
+        let taken = &mut self.blocks[block(place)][offset(place)];
+        if let Place::Free(next) = *taken {
             self.free = next;
         }
-        *place = Slot::Taken(value);
-        slot
+        *taken = Place::Taken(value);
+        place
     }
 
-    /// Adds one free slot.
-    fn add_slot(&mut self) {
+    /// Adds one free place.
+    fn add_place(&mut self) {
         if self.blocks.last().is_none_or(|last| last.len() == BLOCK) {
             self.blocks.push(Vec::with_capacity(BLOCK));
         }
         let number = self.blocks.len() - 1;
         let last = &mut self.blocks[number];
-        let slot = number * BLOCK + last.len();
-        let slot = u32::try_from(slot).ok().filter(|slot| *slot != NONE);
-        let slot = slot.expect("fewer than 2^32 - 1 commands");
-        last.push(Slot::Free(self.free));
-        self.free = slot;
+        let place = number * BLOCK + last.len();
+        let place = u32::try_from(place).ok().filter(|place| *place != NONE);
+        let place = place.expect("fewer than 2^32 - 1 commands");
+        last.push(Place::Free(self.free));
+        self.free = place;
     }
 
-    /// Takes the value out of `slot` and frees it.
-    pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
-        let place = self.blocks.get_mut(block(slot))?.get_mut(offset(slot))?;
-        if matches!(place, Slot::Free(_)) {
+    /// Takes the value out of `place` and frees it.
+    pub(super) fn remove(&mut self, place: u32) -> Option<T> {
+        let taken = self.blocks.get_mut(block(place))?.get_mut(offset(place))?;
+        if matches!(taken, Place::Free(_)) {
             return None;
         }
-        let Slot::Taken(value) = std::mem::replace(place, Slot::Free(self.free)) else {
+        let Place::Taken(value) = std::mem::replace(taken, Place::Free(self.free)) else {
             return None;
         };
-        self.free = slot;
+        self.free = place;
         self.length -= 1;
         Some(value)
     }
 
-    pub(super) fn get(&self, slot: u32) -> Option<&T> {
-        match self.blocks.get(block(slot))?.get(offset(slot))? {
-            Slot::Taken(value) => Some(value),
-            Slot::Free(_) => None,
+    pub(super) fn get(&self, place: u32) -> Option<&T> {
+        match self.blocks.get(block(place))?.get(offset(place))? {
+            Place::Taken(value) => Some(value),
+            Place::Free(_) => None,
         }
     }
 
-    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
-        match self.blocks.get_mut(block(slot))?.get_mut(offset(slot))? {
-            Slot::Taken(value) => Some(value),
-            Slot::Free(_) => None,
+    pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
+        match self.blocks.get_mut(block(place))?.get_mut(offset(place))? {
+            Place::Taken(value) => Some(value),
+            Place::Free(_) => None,
         }
     }
 
-    /// All values with their slots, in slot order.
+    /// All values with their places, in place order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let slots = self.blocks.iter().flatten().zip(0..);
-        slots.filter_map(|(place, slot)| match place {
-            Slot::Taken(value) => Some((slot, value)),
-            Slot::Free(_) => None,
+        let places = self.blocks.iter().flatten().zip(0..);
+        places.filter_map(|(held, place)| match held {
+            Place::Taken(value) => Some((place, value)),
+            Place::Free(_) => None,
         })
     }
 
@@ -111,32 +111,32 @@ impl<T> Arena<T> {
         self.length
     }
 
-    /// How many slots were ever in use at once.
+    /// How many places were ever in use at once.
     #[cfg(test)]
-    pub(super) fn slots(&self) -> usize {
+    pub(super) fn places(&self) -> usize {
         self.blocks.iter().map(Vec::len).sum()
     }
 }
 
-fn block(slot: u32) -> usize {
-    (slot >> BLOCK_BITS) as usize
+fn block(place: u32) -> usize {
+    (place >> BLOCK_BITS) as usize
 }
 
-fn offset(slot: u32) -> usize {
-    slot as usize & (BLOCK - 1)
+fn offset(place: u32) -> usize {
+    place as usize & (BLOCK - 1)
 }
 
 impl<T> std::ops::Index<u32> for Arena<T> {
     type Output = T;
 
-    fn index(&self, slot: u32) -> &T {
-        self.get(slot).expect("the slot is taken")
+    fn index(&self, place: u32) -> &T {
+        self.get(place).expect("the place is taken")
     }
 }
 
 impl<T> std::ops::IndexMut<u32> for Arena<T> {
-    fn index_mut(&mut self, slot: u32) -> &mut T {
-        self.get_mut(slot).expect("the slot is taken")
+    fn index_mut(&mut self, place: u32) -> &mut T {
+        self.get_mut(place).expect("the place is taken")
     }
 }
 
@@ -157,27 +157,27 @@ mod tests {
             let mut model = BTreeMap::new();
             for (insert, number) in operations {
                 if insert {
-                    let slot = arena.insert(number);
-                    prop_assert_eq!(model.insert(slot, number), None);
+                    let place = arena.insert(number);
+                    prop_assert_eq!(model.insert(place, number), None);
                 } else {
                     prop_assert_eq!(arena.remove(number), model.remove(&number));
                 }
                 prop_assert_eq!(arena.get(number), model.get(&number));
                 prop_assert_eq!(arena.len(), model.len());
             }
-            let held: Vec<_> = arena.iter().map(|(slot, number)| (slot, *number)).collect();
+            let held: Vec<_> = arena.iter().map(|(place, number)| (place, *number)).collect();
             prop_assert_eq!(held, model.into_iter().collect::<Vec<_>>());
         }
     }
 
     #[test]
-    fn slots_are_reused_before_memory_grows() {
+    fn places_are_reused_before_memory_grows() {
         let mut arena = Arena::new();
         for round in 0..10 {
-            let slots: Vec<u32> = (0..BLOCK as u32 + 1).map(|n| arena.insert(n)).collect();
+            let places: Vec<u32> = (0..BLOCK as u32 + 1).map(|n| arena.insert(n)).collect();
             assert_eq!(arena.blocks.len(), 2, "round {round}");
-            for slot in slots {
-                arena.remove(slot);
+            for place in places {
+                arena.remove(place);
             }
         }
     }

@@ -16,11 +16,11 @@ impl LaneKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct CommandKey {
     pub(super) serial: u64,
-    pub(super) slot: u32,
+    pub(super) place: u32,
 }
 
 impl CommandKey {
-    /// The number that [`Scheduler::reserve`](super::Scheduler::reserve) drew for this command.
+    /// The number that [`Scheduler::draw_serial`](super::Scheduler::draw_serial) drew for this command.
     pub(crate) fn serial(self) -> u64 {
         self.serial
     }

@@ -15,7 +15,7 @@ impl<T> Scheduler<T> {
         ending: Ending,
         random: u64,
     ) -> Option<Verdict> {
-        let entry = self.entries.get_mut(key.slot)?;
+        let entry = self.entries.get_mut(key.place)?;
         if !entry.is_running(key, run) {
             return None;
         }
@@ -25,7 +25,7 @@ impl<T> Scheduler<T> {
         }
         entry.state = State::Concluded;
         entry.after = After::Leave;
-        self.timers.remove(key.slot);
+        self.timers.remove(key.place);
         let stopped = entry.stop.take();
         if ending == Ending::Completed {
             return Some(Verdict::Settle);
@@ -60,7 +60,7 @@ impl<T> Scheduler<T> {
     ///
     /// When the command was not concluded.
     pub(crate) fn release(&mut self, key: CommandKey, now: u64) -> Released<T> {
-        let entry = &mut self.entries[key.slot];
+        let entry = &mut self.entries[key.place];
         assert!(
             entry.serial == key.serial && entry.state == State::Concluded,
             "only a concluded command is released"
@@ -68,16 +68,16 @@ impl<T> Scheduler<T> {
         let lane = entry.lane;
         let cancelled = entry.stop.take() == Some(StopReason::Cancel);
         let after = if cancelled { After::Leave } else { entry.after };
-        self.vacate(key.slot, now);
+        self.vacate(key.place, now);
         let released = if after == After::Leave {
-            let job = self.remove(key.slot);
+            let job = self.remove(key.place);
             if cancelled {
                 Released::Cancelled(job)
             } else {
                 Released::Settled(job)
             }
         } else {
-            self.requeue(key.slot, after, now);
+            self.requeue(key.place, after, now);
             Released::Requeued
         };
         self.refresh(lane, now);
@@ -88,35 +88,35 @@ impl<T> Scheduler<T> {
         released
     }
 
-    fn requeue(&mut self, slot: u32, after: After, now: u64) {
+    fn requeue(&mut self, place: u32, after: After, now: u64) {
         self.pending += 1;
-        let entry = &mut self.entries[slot];
+        let entry = &mut self.entries[place];
         let state = &mut self.lanes[entry.lane.index()];
         let delay = std::mem::replace(&mut entry.since, now);
         entry.state = State::Ready;
         if after == After::Front {
             entry.terms.get_or_insert_default().uncounted += 1;
-            state.push(&mut self.entries, slot, End::Front);
+            state.push(&mut self.entries, place, End::Front);
         } else if delay == 0 {
-            state.push(&mut self.entries, slot, End::Back);
+            state.push(&mut self.entries, place, End::Back);
         } else {
             entry.state = State::Delayed;
             state.delayed += 1;
             self.timers
-                .set(slot, (now.saturating_add(delay), entry.serial));
+                .set(place, (now.saturating_add(delay), entry.serial));
         }
     }
 
     /// Gives up a command whose run holds a slot, concluded or not, and frees the slot.
     pub(crate) fn abandon(&mut self, key: CommandKey, run: u32, now: u64) -> Option<(LaneKey, T)> {
-        let entry = self.entries.get(key.slot)?;
+        let entry = self.entries.get(key.place)?;
         if entry.serial != key.serial || entry.run != run || !entry.holds_slot() {
             return None;
         }
         let lane = entry.lane;
-        self.timers.remove(key.slot);
-        self.vacate(key.slot, now);
-        let job = self.remove(key.slot);
+        self.timers.remove(key.place);
+        self.vacate(key.place, now);
+        let job = self.remove(key.place);
         self.refresh(lane, now);
         self.lend_freed(now);
         Some((lane, job))
@@ -126,36 +126,36 @@ impl<T> Scheduler<T> {
     pub(crate) fn take_waiting(&mut self, now: u64) -> Vec<(CommandKey, LaneKey, T)> {
         let waiting = self.entries.iter().filter(|(_, entry)| !entry.holds_slot());
         let mut keys: Vec<(CommandKey, LaneKey)> = waiting
-            .map(|(slot, entry)| (entry.key(slot), entry.lane))
+            .map(|(place, entry)| (entry.key(place), entry.lane))
             .collect();
         keys.sort_by_key(|(key, _)| key.serial);
-        let take = |(key, lane): (CommandKey, LaneKey)| (key, lane, self.withdraw(key.slot, now));
+        let take = |(key, lane): (CommandKey, LaneKey)| (key, lane, self.withdraw(key.place, now));
         let taken = keys.into_iter().map(take).collect();
         self.refresh_all(now);
         taken
     }
 
     /// Takes a command out that holds no slot. The lane must be refreshed.
-    pub(super) fn withdraw(&mut self, slot: u32, now: u64) -> T {
-        self.timers.remove(slot);
+    pub(super) fn withdraw(&mut self, place: u32, now: u64) -> T {
+        self.timers.remove(place);
         self.pending -= 1;
-        let entry = &self.entries[slot];
+        let entry = &self.entries[place];
         if entry.state == State::Ready {
-            self.unqueue(slot);
+            self.unqueue(place);
         } else {
             self.lanes[entry.lane.index()].delayed -= 1;
         }
-        let job = self.remove(slot);
+        let job = self.remove(place);
         self.lend_freed(now);
         job
     }
 
     /// Forgets a command that is in no queue.
-    pub(super) fn remove(&mut self, slot: u32) -> T {
-        let entry = self.entries.remove(slot).expect("the command is there");
+    pub(super) fn remove(&mut self, place: u32) -> T {
+        let entry = self.entries.remove(place).expect("the command is there");
         self.lanes[entry.lane.index()].leave(entry.key_number());
         if let Some(parent) = entry.terms.as_ref().and_then(|terms| terms.parent) {
-            self.forget_child(parent, entry.key(slot));
+            self.forget_child(parent, entry.key(place));
         }
         entry.job
     }

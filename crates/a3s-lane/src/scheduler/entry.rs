@@ -49,9 +49,9 @@ pub(super) struct Entry<T> {
 }
 
 impl<T> Entry<T> {
-    pub(super) fn key(&self, slot: u32) -> CommandKey {
+    pub(super) fn key(&self, place: u32) -> CommandKey {
         CommandKey {
-            slot,
+            place,
             serial: self.serial,
         }
     }

@@ -47,7 +47,7 @@ pub(crate) struct Explained {
     pub(crate) obstacles: Vec<Obstacle>,
 }
 
-/// How many commands go before each ready one, by its slot.
+/// How many commands go before each ready one, by its place.
 #[derive(Debug)]
 pub(crate) struct Positions(HashMap<u32, usize>);
 
@@ -56,8 +56,8 @@ impl<T> Scheduler<T> {
     pub(crate) fn positions(&self) -> Positions {
         let mut positions = HashMap::new();
         for lane in &self.lanes {
-            lane.each_position(&self.entries, |slot, position| {
-                positions.insert(slot, position);
+            lane.each_position(&self.entries, |place, position| {
+                positions.insert(place, position);
             });
         }
         Positions(positions)
@@ -70,16 +70,16 @@ impl<T> Scheduler<T> {
         positions: &Positions,
         now: u64,
     ) -> Option<Explained> {
-        self.explain_at(key, now, |slot| {
-            positions.0.get(&slot).copied().unwrap_or_default()
+        self.explain_at(key, now, |place| {
+            positions.0.get(&place).copied().unwrap_or_default()
         })
     }
 
     /// What is known of a command, and every reason why it does not start. Costs a walk through the commands before it.
     pub(crate) fn explain(&self, key: CommandKey, now: u64) -> Option<Explained> {
-        let position = |slot: u32| {
-            let lane = &self.lanes[self.entries[slot].lane.index()];
-            lane.position(&self.entries, slot)
+        let position = |place: u32| {
+            let lane = &self.lanes[self.entries[place].lane.index()];
+            lane.position(&self.entries, place)
         };
         self.explain_at(key, now, position)
     }
@@ -90,7 +90,7 @@ impl<T> Scheduler<T> {
         now: u64,
         position: impl FnOnce(u32) -> usize,
     ) -> Option<Explained> {
-        let entry = self.entries.get(key.slot)?;
+        let entry = self.entries.get(key.place)?;
         if entry.serial != key.serial {
             return None;
         }
@@ -102,15 +102,20 @@ impl<T> Scheduler<T> {
             running: !waiting,
             stopping: entry.stop.is_some(),
             obstacles: if waiting {
-                self.obstacles(key.slot, now, position)
+                self.obstacles(key.place, now, position)
             } else {
                 Vec::new()
             },
         })
     }
 
-    fn obstacles(&self, slot: u32, now: u64, position: impl FnOnce(u32) -> usize) -> Vec<Obstacle> {
-        let entry = &self.entries[slot];
+    fn obstacles(
+        &self,
+        place: u32,
+        now: u64,
+        position: impl FnOnce(u32) -> usize,
+    ) -> Vec<Obstacle> {
+        let entry = &self.entries[place];
         let state = &self.lanes[entry.lane.index()];
         let terms = entry.terms.as_deref();
         let mut found = Vec::new();
@@ -119,7 +124,7 @@ impl<T> Scheduler<T> {
         }
         match entry.state {
             State::Delayed => {
-                let until = self.timers.get(slot).map_or(now, |(at, _)| at);
+                let until = self.timers.get(place).map_or(now, |(at, _)| at);
                 found.push(Obstacle::Delayed(until));
             }
             _ if entry.is_expired(now) => found.push(Obstacle::Expired),
@@ -138,8 +143,8 @@ impl<T> Scheduler<T> {
             None => {}
         }
         // One that is overdue goes first wherever it stands.
-        if entry.state == State::Ready && state.front(now) != Some(slot) {
-            match position(slot) {
+        if entry.state == State::Ready && state.front(now) != Some(place) {
+            match position(place) {
                 0 => {}
                 ahead => found.push(Obstacle::Behind(ahead)),
             }
@@ -154,7 +159,7 @@ impl<T> Scheduler<T> {
             let free = total.saturating_sub(self.active);
             found.push(match free {
                 0 => Obstacle::TotalReached,
-                _ => Obstacle::Reserved(self.sum.reserve - state.share.reserve),
+                _ => Obstacle::Reserved(self.demand.kept - state.demand.kept),
             });
         }
         if let Some(block) = state.block {
@@ -169,20 +174,20 @@ impl<T> Scheduler<T> {
             .entries
             .iter()
             .find(|(_, entry)| entry.serial == serial);
-        found.map(|(slot, entry)| entry.key(slot))
+        found.map(|(place, entry)| entry.key(place))
     }
 
     /// All commands, in no order, with their lanes.
     pub(crate) fn commands(&self) -> impl Iterator<Item = (CommandKey, LaneKey, &T)> + '_ {
         let entries = self.entries.iter();
-        entries.map(|(slot, entry)| (entry.key(slot), entry.lane, &entry.job))
+        entries.map(|(place, entry)| (entry.key(place), entry.lane, &entry.job))
     }
 
     /// The fairness key of a command.
     pub(crate) fn fairness_key(&self, key: CommandKey) -> Option<&std::sync::Arc<str>> {
         let entry = self
             .entries
-            .get(key.slot)
+            .get(key.place)
             .filter(|entry| entry.serial == key.serial)?;
         entry.terms.as_ref()?.key.as_ref()
     }
@@ -192,7 +197,7 @@ impl<T> Scheduler<T> {
         let chain = self.lanes[lane.index()].running;
         chain
             .iter(&self.entries)
-            .map(|slot| self.entries[slot].key(slot))
+            .map(|place| self.entries[place].key(place))
     }
 
     pub(crate) fn is_lane_paused(&self, lane: LaneKey) -> bool {

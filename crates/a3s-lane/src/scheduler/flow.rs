@@ -26,55 +26,55 @@ impl Chain {
         self.head == NONE
     }
 
-    pub(super) fn push_back<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
-        let tail = std::mem::replace(&mut self.tail, slot);
+    pub(super) fn push_back<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
+        let tail = std::mem::replace(&mut self.tail, place);
         if tail == NONE {
-            self.head = slot;
+            self.head = place;
         } else {
-            entries[tail].next = slot;
+            entries[tail].next = place;
         }
-        let entry = &mut entries[slot];
+        let entry = &mut entries[place];
         entry.prev = tail;
         entry.next = NONE;
     }
 
-    pub(super) fn push_front<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
-        let head = std::mem::replace(&mut self.head, slot);
+    pub(super) fn push_front<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
+        let head = std::mem::replace(&mut self.head, place);
         if head == NONE {
-            self.tail = slot;
+            self.tail = place;
         } else {
-            entries[head].prev = slot;
+            entries[head].prev = place;
         }
-        let entry = &mut entries[slot];
+        let entry = &mut entries[place];
         entry.next = head;
         entry.prev = NONE;
     }
 
     /// Puts an entry where it would be had it waited here since it became ready. Looks at those that came after it.
-    fn put_back<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
+    fn put_back<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         let mut prev = self.tail;
-        while prev != NONE && entries[slot].came_before(&entries[prev]) {
+        while prev != NONE && entries[place].came_before(&entries[prev]) {
             prev = entries[prev].prev;
         }
         if prev == self.tail {
-            return self.push_back(entries, slot);
+            return self.push_back(entries, place);
         }
         if prev == NONE {
-            return self.push_front(entries, slot);
+            return self.push_front(entries, place);
         }
-        let next = std::mem::replace(&mut entries[prev].next, slot);
-        entries[next].prev = slot;
-        (entries[slot].prev, entries[slot].next) = (prev, next);
+        let next = std::mem::replace(&mut entries[prev].next, place);
+        entries[next].prev = place;
+        (entries[place].prev, entries[place].next) = (prev, next);
     }
 
-    /// The slots from head to tail.
+    /// The places from head to tail.
     pub(super) fn iter<T>(self, entries: &Arena<Entry<T>>) -> impl Iterator<Item = u32> + '_ {
-        let follow = |slot: u32| (slot != NONE).then_some(slot);
-        std::iter::successors(follow(self.head), move |&slot| follow(entries[slot].next))
+        let follow = |place: u32| (place != NONE).then_some(place);
+        std::iter::successors(follow(self.head), move |&place| follow(entries[place].next))
     }
 
-    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
-        let entry = &entries[slot];
+    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
+        let entry = &entries[place];
         let (prev, next) = (entry.prev, entry.next);
         match prev {
             NONE => self.head = next,
@@ -93,7 +93,7 @@ pub(super) enum End {
     Back,
     Front,
     /// Where it was before it was taken out.
-    Place,
+    Between,
 }
 
 /// A priority inside a lane. Tests count how often two are compared.
@@ -127,7 +127,7 @@ pub(super) struct Flow {
     ages: Option<BTreeSet<Age>>,
 }
 
-/// Since when a command waits, its serial, its slot.
+/// Since when a command waits, its serial, its place.
 type Age = (u64, u64, u32);
 
 impl Flow {
@@ -145,7 +145,7 @@ impl Flow {
         self.length
     }
 
-    /// The command that goes first, by its slot.
+    /// The command that goes first, by its place.
     pub(super) fn front(&self) -> Option<u32> {
         (self.first.head != NONE).then_some(self.first.head)
     }
@@ -160,8 +160,8 @@ impl Flow {
         self.ages.as_ref()?.first().copied()
     }
 
-    pub(super) fn push<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32, end: End) {
-        let priority = entries[slot].priority();
+    pub(super) fn push<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32, end: End) {
+        let priority = entries[place].priority();
         if self.length == 0 {
             self.priority = priority;
         } else if priority < self.priority {
@@ -175,31 +175,31 @@ impl Flow {
             self.rest.entry(Level(priority)).or_insert(Chain::EMPTY)
         };
         match end {
-            End::Back => chain.push_back(entries, slot),
-            End::Front => chain.push_front(entries, slot),
-            End::Place => chain.put_back(entries, slot),
+            End::Back => chain.push_back(entries, place),
+            End::Front => chain.push_front(entries, place),
+            End::Between => chain.put_back(entries, place),
         }
         self.length += 1;
         if let Some(ages) = &mut self.ages {
-            ages.insert(age(&entries[slot], slot));
+            ages.insert(age(&entries[place], place));
         }
     }
 
-    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
+    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         if let Some(ages) = &mut self.ages {
-            ages.remove(&age(&entries[slot], slot));
+            ages.remove(&age(&entries[place], place));
         }
         self.length -= 1;
-        let priority = entries[slot].priority();
+        let priority = entries[place].priority();
         if priority == self.priority {
-            self.first.unlink(entries, slot);
+            self.first.unlink(entries, place);
             if self.first.is_empty()
                 && let Some((Level(priority), chain)) = self.rest.pop_first()
             {
                 (self.priority, self.first) = (priority, chain);
             }
         } else if let Some(chain) = self.rest.get_mut(&Level(priority)) {
-            chain.unlink(entries, slot);
+            chain.unlink(entries, place);
             if chain.is_empty() {
                 self.rest.remove(&Level(priority));
             }
@@ -214,7 +214,7 @@ impl Flow {
         self.ages = aged.then(|| {
             let mut ages = BTreeSet::new();
             for chain in std::iter::once(&self.first).chain(self.rest.values()) {
-                ages.extend(chain.iter(entries).map(|slot| age(&entries[slot], slot)));
+                ages.extend(chain.iter(entries).map(|place| age(&entries[place], place)));
             }
             ages
         });
@@ -222,7 +222,7 @@ impl Flow {
 
     /// Where the commands of each priority are kept.
     #[cfg(test)]
-    pub(super) fn places(&self) -> impl Iterator<Item = (i32, usize)> + '_ {
+    pub(super) fn chains(&self) -> impl Iterator<Item = (i32, usize)> + '_ {
         let rest = self.rest.iter();
         rest.map(|(level, chain)| (level.0, std::ptr::from_ref(chain).addr()))
     }
@@ -237,8 +237,8 @@ impl Flow {
     }
 }
 
-fn age<T>(entry: &Entry<T>, slot: u32) -> Age {
-    (entry.waits_since(), entry.serial, slot)
+fn age<T>(entry: &Entry<T>, place: u32) -> Age {
+    (entry.waits_since(), entry.serial, place)
 }
 
 #[cfg(test)]
@@ -264,7 +264,7 @@ mod tests {
     }
 
     fn submit(scheduler: &mut Scheduler<()>, lane: LaneKey, priority: i32) -> CommandKey {
-        let serial = scheduler.reserve();
+        let serial = scheduler.draw_serial();
         let terms = Terms {
             priority,
             ..Terms::default()
@@ -311,9 +311,9 @@ mod tests {
             submit(&mut scheduler, lane, 2 * number);
         }
         for priority in [-1, 1, 9_999, 19_999] {
-            let before: HashMap<i32, usize> = scheduler.lanes[lane.index()].places().collect();
+            let before: HashMap<i32, usize> = scheduler.lanes[lane.index()].chains().collect();
             submit(&mut scheduler, lane, priority);
-            let after = scheduler.lanes[lane.index()].places();
+            let after = scheduler.lanes[lane.index()].chains();
             let moved = after.filter(|(priority, place)| before.get(priority) != Some(place));
             // Those of its node, and one of each node above when all of them are split.
             let moved = moved.count();

@@ -1,11 +1,11 @@
-//! A binary heap whose members are known by a slot number, so that each can be moved or removed in O(log n).
+//! A binary heap whose members are known by a number, so that each can be moved or removed in O(log n).
 
-/// Where a slot that is not in the heap stands.
+/// Where a number that is not in the heap stands.
 const ABSENT: u32 = u32::MAX;
 
-/// A min-heap of `(key, slot)`. A slot is in it at most once; equal keys leave in slot order.
+/// A min-heap of `(key, member)`. A member is in it at most once; equal keys leave in the order of their numbers.
 ///
-/// Memory grows with the highest slot ever used and is never given back: at rest nothing is allocated.
+/// Memory grows with the highest number ever used and is never given back: at rest nothing is allocated.
 #[derive(Debug)]
 pub(crate) struct IndexedHeap<K> {
     heap: Vec<(K, u32)>,
@@ -20,7 +20,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         }
     }
 
-    /// The smallest key and its slot.
+    /// The smallest key and its member.
     pub(crate) fn peek(&self) -> Option<(K, u32)> {
         self.heap.first().copied()
     }
@@ -29,47 +29,47 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         self.heap.is_empty()
     }
 
-    /// The key of `slot`, when it is in.
-    pub(crate) fn get(&self, slot: u32) -> Option<K> {
-        let position = *self.position.get(slot as usize)?;
+    /// The key of `member`, when it is in.
+    pub(crate) fn get(&self, member: u32) -> Option<K> {
+        let position = *self.position.get(member as usize)?;
         self.heap.get(position as usize).map(|(key, _)| *key)
     }
 
-    /// All keys and their slots, in no order.
+    /// All keys and their members, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, u32)> + '_ {
         self.heap.iter().copied()
     }
 
-    /// How many slots are in.
+    /// How many members are in.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.heap.len()
     }
 
-    /// How many slots the heap has made room for.
+    /// For how many members the heap has made room.
     #[cfg(test)]
-    pub(super) fn slots(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         self.position.len()
     }
 
-    /// Puts `slot` in with `key`, or changes its key.
+    /// Puts `member` in with `key`, or changes its key.
     #[inline]
-    pub(crate) fn set(&mut self, slot: u32, key: K) {
+    pub(crate) fn set(&mut self, member: u32, key: K) {
         // Most calls change nothing.
-        if self.get(slot) != Some(key) {
-            self.put(slot, key);
+        if self.get(member) != Some(key) {
+            self.put(member, key);
         }
     }
 
-    fn put(&mut self, slot: u32, key: K) {
-        let at = slot as usize;
+    fn put(&mut self, member: u32, key: K) {
+        let at = member as usize;
         if at >= self.position.len() {
             self.position.resize(at + 1, ABSENT);
         }
         let position = self.position[at];
         if position == ABSENT {
             let end = self.heap.len();
-            self.heap.push((key, slot));
+            self.heap.push((key, member));
             self.position[at] = end as u32;
             self.sift_up(end);
         } else {
@@ -84,18 +84,18 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         }
     }
 
-    /// Takes `slot` out; does nothing when it is not in.
+    /// Takes `member` out; does nothing when it is not in.
     #[inline]
-    pub(crate) fn remove(&mut self, slot: u32) {
-        if let Some(&position) = self.position.get(slot as usize)
+    pub(crate) fn remove(&mut self, member: u32) {
+        if let Some(&position) = self.position.get(member as usize)
             && position != ABSENT
         {
-            self.take_out(slot, position as usize);
+            self.take_out(member, position as usize);
         }
     }
 
-    fn take_out(&mut self, slot: u32, position: usize) {
-        self.position[slot as usize] = ABSENT;
+    fn take_out(&mut self, member: u32, position: usize) {
+        self.position[member as usize] = ABSENT;
         self.heap.swap_remove(position);
         if let Some(&(_, moved)) = self.heap.get(position) {
             self.position[moved as usize] = position as u32;
@@ -104,15 +104,15 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         }
     }
 
-    /// Takes out the slot with the smallest key if `due` accepts that key.
+    /// Takes out the member with the smallest key if `due` accepts that key.
     #[inline]
     pub(crate) fn pop_if(&mut self, due: impl FnOnce(K) -> bool) -> Option<u32> {
-        let (key, slot) = self.peek()?;
+        let (key, member) = self.peek()?;
         if !due(key) {
             return None;
         }
-        self.remove(slot);
-        Some(slot)
+        self.remove(member);
+        Some(member)
     }
 
     fn sift_up(&mut self, mut at: usize) {
@@ -168,23 +168,23 @@ mod tests {
         fn agrees_with_a_sorted_map(operations in prop::collection::vec((0u8..4, 0u32..40, 0u64..30), 1..300)) {
             let mut heap = IndexedHeap::new();
             let mut model: BTreeMap<u32, u64> = BTreeMap::new();
-            let smallest = |model: &BTreeMap<u32, u64>| model.iter().map(|(slot, key)| (*key, *slot)).min();
-            for (operation, slot, key) in operations {
+            let smallest = |model: &BTreeMap<u32, u64>| model.iter().map(|(member, key)| (*key, *member)).min();
+            for (operation, member, key) in operations {
                 match operation {
                     0 | 1 => {
-                        heap.set(slot, key);
-                        model.insert(slot, key);
+                        heap.set(member, key);
+                        model.insert(member, key);
                     }
                     2 => {
-                        heap.remove(slot);
-                        model.remove(&slot);
+                        heap.remove(member);
+                        model.remove(&member);
                     }
                     _ => {
                         let expected = smallest(&model).filter(|(least, _)| *least <= key);
                         let popped = heap.pop_if(|least| least <= key);
-                        prop_assert_eq!(popped, expected.map(|(_, slot)| slot));
-                        if let Some(slot) = popped {
-                            model.remove(&slot);
+                        prop_assert_eq!(popped, expected.map(|(_, member)| member));
+                        if let Some(member) = popped {
+                            model.remove(&member);
                         }
                     }
                 }
@@ -224,9 +224,9 @@ mod tests {
         ] {
             let mut heap = IndexedHeap::new();
             let mut most = 0;
-            for slot in 0..100_000_u32 {
+            for member in 0..100_000_u32 {
                 COMPARISONS.set(0);
-                heap.set(slot, Counted(order(u64::from(slot))));
+                heap.set(member, Counted(order(u64::from(member))));
                 most = most.max(COMPARISONS.get());
             }
             assert!(
@@ -235,7 +235,7 @@ mod tests {
             );
             COMPARISONS.set(0);
             heap.remove(50_000);
-            let front = heap.peek().map(|(_, slot)| slot).expect("it is full");
+            let front = heap.peek().map(|(_, member)| member).expect("it is full");
             heap.remove(front);
             assert!(COMPARISONS.get() <= 4 * 17);
         }

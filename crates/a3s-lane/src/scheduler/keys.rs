@@ -131,15 +131,15 @@ impl KeyTable {
     /// The oldest command whose key has room: since when it waits, and its slot.
     pub(super) fn oldest(&self) -> Option<(u64, u32)> {
         let (_, key) = self.oldest.peek()?;
-        let (since, _, slot) = self.states[key as usize].flow.oldest()?;
-        Some((since, slot))
+        let (since, _, place) = self.states[key as usize].flow.oldest()?;
+        Some((since, place))
     }
 
     /// The oldest command of all.
     pub(super) fn oldest_of_all(&self) -> Option<u32> {
         let (_, key) = self.oldest_of_all.peek()?;
-        let (_, _, slot) = self.states[key as usize].flow.oldest()?;
-        Some(slot)
+        let (_, _, place) = self.states[key as usize].flow.oldest()?;
+        Some(place)
     }
 
     /// A command of the key `name` and this priority enters the lane; returns the key's number.
@@ -158,7 +158,7 @@ impl KeyTable {
         if let Some(key) = known {
             self.states[key as usize].members += 1;
             if self.states[key as usize].members == 1 {
-                self.place(key, priority);
+                self.enter_level(key, priority);
                 self.turns += 1;
                 let state = &mut self.states[key as usize];
                 (state.pass, state.turn) = (self.clocks[&priority].time, self.turns);
@@ -206,29 +206,29 @@ impl KeyTable {
     pub(super) fn push<T>(
         &mut self,
         entries: &mut Arena<Entry<T>>,
-        slot: u32,
+        place: u32,
         end: End,
         max: usize,
     ) {
-        let key = entries[slot].key_number();
-        self.states[key as usize].flow.push(entries, slot, end);
+        let key = entries[place].key_number();
+        self.states[key as usize].flow.push(entries, place, end);
         self.update(key, max);
     }
 
-    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32, max: usize) {
-        let key = entries[slot].key_number();
-        self.states[key as usize].flow.unlink(entries, slot);
+    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32, max: usize) {
+        let key = entries[place].key_number();
+        self.states[key as usize].flow.unlink(entries, place);
         self.update(key, max);
     }
 
     /// A ready command starts: its key takes its turn.
-    pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32, max: usize) {
+    pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32, max: usize) {
         // One that is overdue may not be: then time does not move, or all others would be late.
-        let in_turn = self.front() == Some(slot);
-        let key = entries[slot].key_number();
+        let in_turn = self.front() == Some(place);
+        let key = entries[place].key_number();
         self.charge(key, in_turn);
         let state = &mut self.states[key as usize];
-        state.flow.unlink(entries, slot);
+        state.flow.unlink(entries, place);
         state.active += 1;
         self.update(key, max);
     }
@@ -252,7 +252,7 @@ impl KeyTable {
 
     /// A key comes to a level, its own or another, as far ahead of its time as it is of the time of its own. It is not
     /// behind it: then it would matter at which levels it has been for a moment, during a call.
-    fn place(&mut self, key: u32, level: i32) {
+    fn enter_level(&mut self, key: u32, level: i32) {
         let state = &mut self.states[key as usize];
         let before = state.level;
         let ahead = state.pass.saturating_sub(self.clocks[&before].time);
@@ -339,7 +339,7 @@ impl KeyTable {
         }
         let level = state.flow.priority();
         if was_away || level != state.level {
-            self.place(key, level);
+            self.enter_level(key, level);
         }
         let state = &self.states[key as usize];
         let rank = (level, state.pass, state.turn);
@@ -361,10 +361,10 @@ impl KeyTable {
     }
 
     /// How many commands of the same key go before this one.
-    pub(super) fn position<T>(&self, entries: &Arena<Entry<T>>, slot: u32) -> usize {
-        let key = entries[slot].key_number();
+    pub(super) fn position<T>(&self, entries: &Arena<Entry<T>>, place: u32) -> usize {
+        let key = entries[place].key_number();
         let mut flow = self.states[key as usize].flow.iter(entries);
-        flow.position(|other| other == slot).unwrap_or_default()
+        flow.position(|other| other == place).unwrap_or_default()
     }
 
     pub(super) fn flows(&self) -> impl Iterator<Item = &Flow> {

@@ -25,30 +25,32 @@ pub(super) struct Block {
     pub(super) front: u64,
 }
 
-/// What a lane adds to the scheduler's sums.
+/// What a lane could start now, and what is kept for it; also the sum over all lanes.
+///
+/// Without a total limit the commands are told apart all the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Share {
-    /// Free slots that are kept for this lane.
-    pub(super) reserve: usize,
-    /// Commands that could start now whatever the total limit, on kept slots, and on others.
+pub(super) struct Demand {
+    /// Shares of the total that are kept for this lane: as many as it has below its minimum.
+    pub(super) kept: usize,
+    /// Commands that could start on no share of the total, on a kept one, and on one that is for anybody.
     pub(super) exempt: usize,
-    pub(super) own: usize,
-    pub(super) common: usize,
+    pub(super) on_kept: usize,
+    pub(super) on_common: usize,
 }
 
-impl Share {
+impl Demand {
     /// How many commands could start now.
     pub(super) fn room(self) -> usize {
-        self.exempt + self.own + self.common
+        self.exempt + self.on_kept + self.on_common
     }
 
-    /// A sum after one of its parts has changed.
+    /// The sum after one of its parts has changed.
     pub(super) fn replaced(self, before: Self, after: Self) -> Self {
         Self {
-            reserve: self.reserve - before.reserve + after.reserve,
+            kept: self.kept - before.kept + after.kept,
             exempt: self.exempt - before.exempt + after.exempt,
-            own: self.own - before.own + after.own,
-            common: self.common - before.common + after.common,
+            on_kept: self.on_kept - before.on_kept + after.on_kept,
+            on_common: self.on_common - before.on_common + after.on_common,
         }
     }
 }
@@ -81,7 +83,7 @@ pub(super) struct LaneState {
     pub(super) removed: bool,
     /// Pressure was reported and not yet relieved.
     pub(super) pressed: bool,
-    pub(super) share: Share,
+    pub(super) demand: Demand,
     /// The ready commands in the order in which they became ready; kept for metrics only. Those that have left stay until
     /// they are the first, or outnumber the others.
     waits: Option<VecDeque<Wait>>,
@@ -92,12 +94,12 @@ pub(super) struct LaneState {
 struct Wait {
     since: u64,
     serial: u64,
-    slot: u32,
+    place: u32,
 }
 
 impl Wait {
     fn goes_on<T>(&self, entries: &Arena<Entry<T>>) -> bool {
-        entries.get(self.slot).is_some_and(|entry| {
+        entries.get(self.place).is_some_and(|entry| {
             entry.serial == self.serial && entry.state == State::Ready && entry.since == self.since
         })
     }
@@ -124,7 +126,7 @@ impl LaneState {
             paused: false,
             removed: false,
             pressed: false,
-            share: Share::default(),
+            demand: Demand::default(),
             waits: None,
         }
     }
@@ -142,7 +144,7 @@ impl LaneState {
         Some(first.since)
     }
 
-    fn begin_wait<T>(&mut self, entries: &Arena<Entry<T>>, slot: u32) {
+    fn begin_wait<T>(&mut self, entries: &Arena<Entry<T>>, place: u32) {
         self.ready += 1;
         let Some(waits) = &mut self.waits else {
             return;
@@ -153,16 +155,16 @@ impl LaneState {
         if waits.len() > 2 * self.ready + 64 {
             waits.retain(|wait| wait.goes_on(entries));
         }
-        let Entry { since, serial, .. } = entries[slot];
+        let Entry { since, serial, .. } = entries[place];
         // Mostly the last one; an awaited child goes from one queue to another without becoming ready anew.
         let later = waits.iter().rev().take_while(|wait| wait.since > since);
-        let place = waits.len() - later.count();
+        let at = waits.len() - later.count();
         waits.insert(
-            place,
+            at,
             Wait {
                 since,
                 serial,
-                slot,
+                place,
             },
         );
     }
@@ -200,19 +202,19 @@ impl LaneState {
     }
 
     /// Whether there is no slot for an awaited child that needs one: those before it get what is free.
-    pub(super) fn is_urged_in_vain<T>(&self, entries: &Arena<Entry<T>>, slot: u32) -> bool {
-        let free = self.share.exempt.saturating_sub(self.lent_length);
+    pub(super) fn is_urged_in_vain<T>(&self, entries: &Arena<Entry<T>>, place: u32) -> bool {
+        let free = self.demand.exempt.saturating_sub(self.lent_length);
         free < self.urged_length
             && !self
                 .urged
                 .iter(entries)
                 .take(free)
-                .any(|other| other == slot)
+                .any(|other| other == place)
     }
 
     /// Whether it keeps awaited children from starting that go before the others.
     pub(super) fn is_stuck(&self) -> bool {
-        self.lent_length + self.urged_length > self.share.exempt
+        self.lent_length + self.urged_length > self.demand.exempt
     }
 
     /// Whether one more awaited child that went before the others could start. A refusal of limits was not for it unless
@@ -239,20 +241,20 @@ impl LaneState {
     pub(super) fn push_favoured<T>(
         &mut self,
         entries: &mut Arena<Entry<T>>,
-        slot: u32,
+        place: u32,
         lent: bool,
     ) {
-        self.begin_wait(entries, slot);
+        self.begin_wait(entries, place);
         if lent {
             self.lent_length += 1;
-            self.lent.push_back(entries, slot);
+            self.lent.push_back(entries, place);
         } else {
             self.urged_length += 1;
-            self.urged.push_back(entries, slot);
+            self.urged.push_back(entries, place);
             // It goes first: the others of its key must not count on its place.
             let max = self.policy.keys().max;
             if let Queue::Keyed(keys) = &mut self.queue {
-                keys.inherit(entries[slot].key_number(), max);
+                keys.inherit(entries[place].key_number(), max);
             }
         }
     }
@@ -260,24 +262,24 @@ impl LaneState {
     pub(super) fn unlink_favoured<T>(
         &mut self,
         entries: &mut Arena<Entry<T>>,
-        slot: u32,
+        place: u32,
         lent: bool,
     ) {
         self.end_wait();
         if lent {
             self.lent_length -= 1;
-            self.lent.unlink(entries, slot);
+            self.lent.unlink(entries, place);
         } else {
             self.urged_length -= 1;
-            self.urged.unlink(entries, slot);
+            self.urged.unlink(entries, place);
             let max = self.policy.keys().max;
             if let Queue::Keyed(keys) = &mut self.queue {
-                keys.free(entries[slot].key_number(), max);
+                keys.free(entries[place].key_number(), max);
             }
         }
     }
 
-    /// The command that goes first, by its slot.
+    /// The command that goes first, by its place.
     ///
     /// One that has waited its deadline goes before all others: else newer commands of a lower priority number, or of
     /// other keys, could keep it waiting for ever.
@@ -289,10 +291,10 @@ impl LaneState {
             return Some(self.urged.head);
         }
         if let Some(deadline) = self.policy.deadline_ns()
-            && let Some((since, slot)) = self.oldest()
+            && let Some((since, place)) = self.oldest()
             && now.saturating_sub(since) >= deadline
         {
-            return Some(slot);
+            return Some(place);
         }
         match &self.queue {
             Queue::Plain(flow) => flow.front(),
@@ -303,7 +305,7 @@ impl LaneState {
     /// The oldest command that may start as far as its key is concerned. Known where ages are kept.
     fn oldest(&self) -> Option<(u64, u32)> {
         match &self.queue {
-            Queue::Plain(flow) => flow.oldest().map(|(at, _, slot)| (at, slot)),
+            Queue::Plain(flow) => flow.oldest().map(|(at, _, place)| (at, place)),
             Queue::Keyed(keys) => keys.oldest(),
         }
     }
@@ -311,7 +313,7 @@ impl LaneState {
     /// The oldest ready command, whether or not it may start. Known where ages are kept.
     pub(super) fn oldest_of_all(&self) -> Option<u32> {
         match &self.queue {
-            Queue::Plain(flow) => flow.oldest().map(|(_, _, slot)| slot),
+            Queue::Plain(flow) => flow.oldest().map(|(_, _, place)| place),
             Queue::Keyed(keys) => keys.oldest_of_all(),
         }
     }
@@ -366,32 +368,32 @@ impl LaneState {
         }
     }
 
-    pub(super) fn push<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32, end: End) {
-        self.begin_wait(entries, slot);
+    pub(super) fn push<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32, end: End) {
+        self.begin_wait(entries, place);
         let max = self.policy.keys().max;
         match &mut self.queue {
-            Queue::Plain(flow) => flow.push(entries, slot, end),
-            Queue::Keyed(keys) => keys.push(entries, slot, end, max),
+            Queue::Plain(flow) => flow.push(entries, place, end),
+            Queue::Keyed(keys) => keys.push(entries, place, end, max),
         }
     }
 
-    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
+    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         self.end_wait();
         let max = self.policy.keys().max;
         match &mut self.queue {
-            Queue::Plain(flow) => flow.unlink(entries, slot),
-            Queue::Keyed(keys) => keys.unlink(entries, slot, max),
+            Queue::Plain(flow) => flow.unlink(entries, place),
+            Queue::Keyed(keys) => keys.unlink(entries, place, max),
         }
     }
 
     /// A ready command starts in a slot of the lane.
-    pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, slot: u32) {
+    pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         self.end_wait();
         self.active += 1;
         let max = self.policy.keys().max;
         match &mut self.queue {
-            Queue::Plain(flow) => flow.unlink(entries, slot),
-            Queue::Keyed(keys) => keys.start(entries, slot, max),
+            Queue::Plain(flow) => flow.unlink(entries, place),
+            Queue::Keyed(keys) => keys.start(entries, place, max),
         }
     }
 
@@ -399,10 +401,10 @@ impl LaneState {
     pub(super) fn start_favoured<T>(
         &mut self,
         entries: &mut Arena<Entry<T>>,
-        slot: u32,
+        place: u32,
         lent: bool,
     ) {
-        self.unlink_favoured(entries, slot, lent);
+        self.unlink_favoured(entries, place, lent);
         if lent {
             self.borrowing += 1;
             return;
@@ -410,7 +412,7 @@ impl LaneState {
         self.active += 1;
         let max = self.policy.keys().max;
         if let Queue::Keyed(keys) = &mut self.queue {
-            keys.start_favoured(entries[slot].key_number(), max);
+            keys.start_favoured(entries[place].key_number(), max);
         }
     }
 
@@ -445,12 +447,12 @@ impl LaneState {
     pub(super) fn set_policy<T>(&mut self, entries: &mut Arena<Entry<T>>, policy: LanePolicy) {
         let limit = self.policy.timeout_ns;
         if policy.timeout_ns != limit {
-            let mut slot = self.running.head;
-            while slot != NONE {
-                let entry = &mut entries[slot];
+            let mut place = self.running.head;
+            while place != NONE {
+                let entry = &mut entries[place];
                 let limit = entry.timeout_ns(limit);
                 entry.terms.get_or_insert_default().run_timeout_ns = Some(limit);
-                slot = entry.next;
+                place = entry.next;
             }
         }
         self.policy = policy;
@@ -470,13 +472,13 @@ impl LaneState {
     }
 
     /// How many commands of the lane go before this ready one; where it has keys, of its key.
-    pub(super) fn position<T>(&self, entries: &Arena<Entry<T>>, slot: u32) -> usize {
+    pub(super) fn position<T>(&self, entries: &Arena<Entry<T>>, place: u32) -> usize {
         match &self.queue {
             Queue::Plain(flow) => {
-                let found = flow.iter(entries).position(|other| other == slot);
+                let found = flow.iter(entries).position(|other| other == place);
                 found.unwrap_or_default()
             }
-            Queue::Keyed(keys) => keys.position(entries, slot),
+            Queue::Keyed(keys) => keys.position(entries, place),
         }
     }
 
@@ -488,7 +490,7 @@ impl LaneState {
     ) {
         let mut walk = |flow: &Flow| {
             let slots = flow.iter(entries).zip(0..);
-            slots.for_each(|(slot, position)| visit(slot, position));
+            slots.for_each(|(place, position)| visit(place, position));
         };
         match &self.queue {
             Queue::Plain(flow) => walk(flow),
@@ -497,12 +499,12 @@ impl LaneState {
     }
 
     #[cfg(test)]
-    pub(super) fn places(&self) -> impl Iterator<Item = (i32, usize)> + '_ {
+    pub(super) fn chains(&self) -> impl Iterator<Item = (i32, usize)> + '_ {
         let flow = match &self.queue {
             Queue::Plain(flow) => Some(flow),
             Queue::Keyed(_) => None,
         };
-        flow.into_iter().flat_map(Flow::places)
+        flow.into_iter().flat_map(Flow::chains)
     }
 
     #[cfg(test)]
@@ -520,7 +522,7 @@ mod tests {
     use crate::config::{LaneConfig, LaneOptions};
 
     fn submit(scheduler: &mut Scheduler<()>, lane: LaneKey, priority: i32, now: u64) -> CommandKey {
-        let serial = scheduler.reserve();
+        let serial = scheduler.draw_serial();
         let terms = Terms {
             priority,
             ..Terms::default()

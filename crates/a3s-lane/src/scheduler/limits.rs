@@ -53,9 +53,9 @@ impl<T> Scheduler<T> {
 
     /// Gives a limiter new limits; what is left of the old ones counts.
     pub(crate) fn set_limiter(&mut self, key: LimiterKey, mut limiter: Limiter, now: u64) {
-        let place = &mut self.limits[key.0 as usize];
-        limiter.meter.inherit(&place.meter, now);
-        *place = limiter;
+        let present = &mut self.limits[key.0 as usize];
+        limiter.meter.inherit(&present.meter, now);
+        *present = limiter;
         self.unblock_users(key, now);
     }
 
@@ -77,7 +77,7 @@ impl<T> Scheduler<T> {
     }
 
     /// Whether the limits of a lane grant a start of its front now; if not, when.
-    pub(super) fn check_limits(&mut self, lane: LaneKey, slot: u32, now: u64) -> Result<(), u64> {
+    pub(super) fn check_limits(&mut self, lane: LaneKey, place: u32, now: u64) -> Result<(), u64> {
         let policy = &mut self.lanes[lane.index()].policy;
         if !policy.is_rated() {
             return Ok(());
@@ -86,7 +86,7 @@ impl<T> Scheduler<T> {
             .bucket
             .as_mut()
             .map_or(Ok(()), |bucket| bucket.check(1, 0, now));
-        let cost = self.entries[slot]
+        let cost = self.entries[place]
             .terms
             .as_ref()
             .map_or(1, |terms| terms.cost);
@@ -100,7 +100,7 @@ impl<T> Scheduler<T> {
     }
 
     /// Takes what [`check_limits`](Self::check_limits) has granted.
-    pub(super) fn charge_limits(&mut self, lane: LaneKey, slot: u32, now: u64) {
+    pub(super) fn charge_limits(&mut self, lane: LaneKey, place: u32, now: u64) {
         let policy = &mut self.lanes[lane.index()].policy;
         if let Some(bucket) = &mut policy.bucket {
             let taken = bucket.try_take(1, now);
@@ -109,7 +109,7 @@ impl<T> Scheduler<T> {
         if policy.limiters.is_empty() {
             return;
         }
-        let terms: &mut Terms = self.entries[slot].terms.get_or_insert_default();
+        let terms: &mut Terms = self.entries[place].terms.get_or_insert_default();
         for key in &policy.limiters {
             let limiter = &mut self.limits[key.0 as usize];
             let charge = limiter.meter.take(limiter.charge(terms.cost), now);
@@ -119,7 +119,7 @@ impl<T> Scheduler<T> {
 
     /// Corrects what a running command was charged to what it really cost. False when it is not running any more.
     pub(crate) fn settle_cost(&mut self, key: CommandKey, run: u32, actual: u64, now: u64) -> bool {
-        let Some(entry) = self.entries.get_mut(key.slot) else {
+        let Some(entry) = self.entries.get_mut(key.place) else {
             return false;
         };
         if !entry.is_running(key, run) {
@@ -129,22 +129,22 @@ impl<T> Scheduler<T> {
             Some(terms) => std::mem::take(&mut terms.charges),
             None => return true,
         };
-        for (limiter, charge) in &mut charges {
-            let place = &mut self.limits[limiter.0 as usize];
+        for (of, charge) in &mut charges {
+            let limiter = &mut self.limits[of.0 as usize];
             // More that is taken makes no start possible.
-            if place.counts == Counts::Cost && place.meter.settle(charge, actual, now) {
-                self.unblock_users(*limiter, now);
+            if limiter.counts == Counts::Cost && limiter.meter.settle(charge, actual, now) {
+                self.unblock_users(*of, now);
             }
         }
-        if let Some(terms) = &mut self.entries[key.slot].terms {
+        if let Some(terms) = &mut self.entries[key.place].terms {
             terms.charges = charges;
         }
         true
     }
 
     /// No settlement of this run will follow.
-    pub(super) fn forget_charges(&mut self, slot: u32) {
-        if let Some(terms) = &mut self.entries[slot].terms {
+    pub(super) fn forget_charges(&mut self, place: u32) {
+        if let Some(terms) = &mut self.entries[place].terms {
             for (limiter, charge) in terms.charges.drain(..) {
                 self.limits[limiter.0 as usize].meter.forget(charge);
             }
@@ -152,8 +152,8 @@ impl<T> Scheduler<T> {
     }
 
     /// Leaves a lane alone until `due`, or until its effective priority changes, which may bring another front.
-    pub(super) fn block(&mut self, lane: LaneKey, slot: u32, due: u64, now: u64) {
-        let front = self.entries[slot].serial;
+    pub(super) fn block(&mut self, lane: LaneKey, place: u32, due: u64, now: u64) {
+        let front = self.entries[place].serial;
         self.lanes[lane.index()].block = Some(Block { due, front });
         self.refresh(lane, now);
         self.pass_on(lane, now);

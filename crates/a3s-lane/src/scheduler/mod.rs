@@ -30,7 +30,7 @@
 //! | | |
 //! |---|---|
 //! | set up | `add_lane`, `set_policy`, `remove_lane`, `set_total`, `set_limiter`, `open`, `close` |
-//! | in | `reserve` draws a serial number, `submit` |
+//! | in | `draw_serial`, `submit` |
 //! | decide | `next` until it says `None`, then `preempt` until it does; `next_wake` says when to call `tick` |
 //! | out | `conclude`, then `release`; `abandon` where the body is lost |
 //! | stop | `stop`, `pause_lane`, `pause_key`, `tick` until it says `None` |
@@ -95,7 +95,7 @@ use entry::{After, Entry, State};
 pub(crate) use explain::{Explained, Obstacle};
 use flow::{End, NONE};
 use heap::IndexedHeap;
-use lane::{LaneState, Share};
+use lane::{Demand, LaneState};
 #[cfg(feature = "distributed")]
 pub(crate) use limits::{Counts, Limiter, LimiterKey};
 use nest::{Favour, Freed};
@@ -153,7 +153,7 @@ pub(crate) struct Scheduler<T> {
     pending: usize,
     active: usize,
     /// The sum of what each lane can add.
-    sum: Share,
+    demand: Demand,
     /// Somebody asks how long commands wait.
     keeps_waits: bool,
     /// What came back to commands that wait, during a call.
@@ -183,7 +183,7 @@ impl<T> Scheduler<T> {
             served: 0,
             pending: 0,
             active: 0,
-            sum: Share::default(),
+            demand: Demand::default(),
             keeps_waits: false,
             freed: Vec::new(),
         }
@@ -266,7 +266,7 @@ impl<T> Scheduler<T> {
     }
 
     /// Draws the serial number of a command that will be submitted.
-    pub(crate) fn reserve(&mut self) -> u64 {
+    pub(crate) fn draw_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
     }
@@ -295,10 +295,10 @@ impl<T> Scheduler<T> {
                 Overflow::DropOldest => state.oldest_of_all(),
                 Overflow::Reject | Overflow::Wait => None,
             };
-            let Some(slot) = oldest else {
+            let Some(place) = oldest else {
                 return Err(job);
             };
-            evicted = Some((self.entries[slot].key(slot), self.withdraw(slot, now)));
+            evicted = Some((self.entries[place].key(place), self.withdraw(place, now)));
         }
         let (key, pressure) = self.admit(lane, serial, job, terms, now);
         Ok(Submitted {
@@ -319,7 +319,7 @@ impl<T> Scheduler<T> {
         terms: Option<Box<Terms>>,
         now: u64,
     ) -> (CommandKey, bool) {
-        let slot = self.entries.insert(Entry {
+        let place = self.entries.insert(Entry {
             job,
             serial,
             submitted_at: now,
@@ -334,7 +334,7 @@ impl<T> Scheduler<T> {
             after: After::Leave,
         });
         self.pending += 1;
-        self.enter(slot, now);
+        self.enter(place, now);
         self.refresh(lane, now);
         let state = &mut self.lanes[lane.index()];
         let pressure = !state.pressed
@@ -343,7 +343,7 @@ impl<T> Scheduler<T> {
                 .pressure_threshold
                 .is_some_and(|threshold| state.pending() >= threshold);
         state.pressed |= pressure;
-        (CommandKey { slot, serial }, pressure)
+        (CommandKey { place, serial }, pressure)
     }
 
     /// Puts the ready commands that `which` means behind the others of their lanes, in the order of submission.
@@ -351,23 +351,23 @@ impl<T> Scheduler<T> {
         let ready = self.entries.iter().filter(|(_, entry)| {
             entry.state == State::Ready && entry.favour() == Favour::None && which(&entry.job)
         });
-        let mut ready: Vec<(u64, u32)> = ready.map(|(slot, entry)| (entry.serial, slot)).collect();
+        let mut ready: Vec<(u64, u32)> = ready.map(|(place, entry)| (entry.serial, place)).collect();
         ready.sort_unstable();
-        for (_, slot) in ready {
-            self.unqueue(slot);
-            let lane = self.entries[slot].lane;
-            self.lanes[lane.index()].push(&mut self.entries, slot, End::Back);
+        for (_, place) in ready {
+            self.unqueue(place);
+            let lane = self.entries[place].lane;
+            self.lanes[lane.index()].push(&mut self.entries, place, End::Back);
             self.refresh(lane, now);
         }
     }
 
     /// Gives a new entry its place: ready, or waiting for its time.
-    fn enter(&mut self, slot: u32, now: u64) {
-        let entry = &mut self.entries[slot];
+    fn enter(&mut self, place: u32, now: u64) {
+        let entry = &mut self.entries[place];
         let state = &mut self.lanes[entry.lane.index()];
         let Some(terms) = &mut entry.terms else {
             state.join(None, 0, |_| false);
-            state.push(&mut self.entries, slot, End::Back);
+            state.push(&mut self.entries, place, End::Back);
             return;
         };
         let paused_keys = &self.paused_keys;
@@ -376,13 +376,13 @@ impl<T> Scheduler<T> {
         let delay = Some(terms.delay_until).filter(|at| *at > now);
         let timer = delay.into_iter().chain(terms.expires_at).min();
         if let Some(at) = timer {
-            self.timers.set(slot, (at, entry.serial));
+            self.timers.set(place, (at, entry.serial));
         }
         if delay.is_some() {
             entry.state = State::Delayed;
             state.delayed += 1;
         } else {
-            state.push(&mut self.entries, slot, End::Back);
+            state.push(&mut self.entries, place, End::Back);
         }
     }
 
@@ -395,50 +395,50 @@ impl<T> Scheduler<T> {
         loop {
             let lane = self.best_lane()?;
             let state = &self.lanes[lane.index()];
-            let Some(slot) = state.front(now) else {
+            let Some(place) = state.front(now) else {
                 debug_assert!(false, "a lane in the ready set can start a command");
                 return None;
             };
-            if self.entries[slot].is_expired(now) {
-                self.shelve(slot, now);
+            if self.entries[place].is_expired(now) {
+                self.shelve(place, now);
                 continue;
             }
             #[cfg(feature = "distributed")]
             if state.policy.is_rated() {
-                if let Err(due) = self.check_limits(lane, slot, now) {
-                    self.block(lane, slot, due, now);
+                if let Err(due) = self.check_limits(lane, place, now) {
+                    self.block(lane, place, due, now);
                     continue;
                 }
-                self.charge_limits(lane, slot, now);
+                self.charge_limits(lane, place, now);
             }
-            return Some(self.start(lane, slot, now));
+            return Some(self.start(lane, place, now));
         }
     }
 
-    fn start(&mut self, lane: LaneKey, slot: u32, now: u64) -> Start {
+    fn start(&mut self, lane: LaneKey, place: u32, now: u64) -> Start {
         self.served += 1;
         self.pending -= 1;
-        let entry = &self.entries[slot];
-        let (child, favour) = (entry.key(slot), entry.favour());
+        let entry = &self.entries[place];
+        let (child, favour) = (entry.key(place), entry.favour());
         let state = &mut self.lanes[lane.index()];
         match favour {
             Favour::None => {
                 self.active += 1;
                 state.shares += 1;
-                state.start(&mut self.entries, slot);
+                state.start(&mut self.entries, place);
             }
             Favour::Lent(_) | Favour::Urged => {
                 let lent = favour != Favour::Urged;
-                state.start_favoured(&mut self.entries, slot, lent);
+                state.start_favoured(&mut self.entries, place, lent);
                 self.borrow(child, favour);
             }
         }
         let state = &mut self.lanes[lane.index()];
-        state.running.push_back(&mut self.entries, slot);
+        state.running.push_back(&mut self.entries, place);
         state.last_served = self.served;
         let relieved = state.pressed && state.pending() == 0;
         state.pressed &= !relieved;
-        let entry = &mut self.entries[slot];
+        let entry = &mut self.entries[place];
         let wait_ns = now.saturating_sub(entry.since);
         let mut timeout_ns = state.policy.timeout_ns;
         let mut progress_ns = state.policy.progress_ns;
@@ -454,7 +454,7 @@ impl<T> Scheduler<T> {
             progress_ns = terms.progress_ns.or(progress_ns);
             terms.silence_ns = progress_ns;
             if terms.expires_at.take().is_some() {
-                self.timers.remove(slot);
+                self.timers.remove(place);
             }
         }
         let after = |limit: Option<u64>| limit.map_or(u64::MAX, |limit| now.saturating_add(limit));
@@ -464,10 +464,10 @@ impl<T> Scheduler<T> {
         }
         let timer = until.min(after(progress_ns));
         if timer != u64::MAX {
-            self.timers.set(slot, (timer, entry.serial));
+            self.timers.set(place, (timer, entry.serial));
         }
         let start = Start {
-            key: entry.key(slot),
+            key: entry.key(place),
             lane,
             run: entry.run,
             attempt: entry.attempt(),

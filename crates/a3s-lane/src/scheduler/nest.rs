@@ -104,7 +104,7 @@ impl<T> Scheduler<T> {
         child: CommandKey,
         now: u64,
     ) {
-        let Some(entry) = self.entries.get_mut(parent.slot) else {
+        let Some(entry) = self.entries.get_mut(parent.place) else {
             return;
         };
         if !entry.is_running(parent, run) || self.parent_of(child) != Some(parent) {
@@ -113,7 +113,7 @@ impl<T> Scheduler<T> {
         if let Some(nest) = self.nest_mut(parent) {
             nest.awaits.insert(child);
         }
-        if let Some(terms) = &mut self.entries[child.slot].terms {
+        if let Some(terms) = &mut self.entries[child.place].terms {
             terms.awaited = true;
         }
         // Who is above the child may lend to it, and to those below it.
@@ -186,15 +186,15 @@ impl<T> Scheduler<T> {
 
     fn set_unawaited(&mut self, child: CommandKey) {
         if self.alive(child).is_some()
-            && let Some(terms) = &mut self.entries[child.slot].terms
+            && let Some(terms) = &mut self.entries[child.place].terms
         {
             terms.awaited = false;
         }
     }
 
     /// Whether the end of a command leaves a share of the total to others: it is its own, and nobody runs on it.
-    pub(super) fn frees_share(&self, slot: u32) -> bool {
-        let Some(nest) = self.entries[slot].nest() else {
+    pub(super) fn frees_share(&self, place: u32) -> bool {
+        let Some(nest) = self.entries[place].nest() else {
             return true;
         };
         let borrower = nest
@@ -204,12 +204,12 @@ impl<T> Scheduler<T> {
     }
 
     fn alive(&self, key: CommandKey) -> Option<&Entry<T>> {
-        let entry = self.entries.get(key.slot)?;
+        let entry = self.entries.get(key.place)?;
         (entry.serial == key.serial).then_some(entry)
     }
 
     fn nest_mut(&mut self, key: CommandKey) -> Option<&mut Nest> {
-        let entry = self.entries.get_mut(key.slot)?;
+        let entry = self.entries.get_mut(key.place)?;
         if entry.serial != key.serial {
             return None;
         }
@@ -218,7 +218,7 @@ impl<T> Scheduler<T> {
     }
 
     fn nest_if_any(&mut self, key: CommandKey) -> Option<&mut Nest> {
-        let entry = self.entries.get_mut(key.slot)?;
+        let entry = self.entries.get_mut(key.place)?;
         entry.terms.as_mut()?.nest.as_deref_mut()
     }
 
@@ -296,8 +296,8 @@ impl<T> Scheduler<T> {
             let lane = &self.lanes[entry.lane.index()];
             match entry.favour() {
                 Favour::None => false,
-                Favour::Lent(_) => lane.share.exempt == 0,
-                Favour::Urged => lane.is_urged_in_vain(&self.entries, child.slot),
+                Favour::Lent(_) => lane.demand.exempt == 0,
+                Favour::Urged => lane.is_urged_in_vain(&self.entries, child.place),
             }
         })
     }
@@ -319,7 +319,7 @@ impl<T> Scheduler<T> {
         }
         let favoured: Vec<CommandKey> = state
             .favoured(&self.entries)
-            .filter_map(|slot| self.parent_of(self.entries[slot].key(slot)))
+            .filter_map(|place| self.parent_of(self.entries[place].key(place)))
             .collect();
         for parent in favoured {
             self.favour_child_of(parent, now);
@@ -350,10 +350,10 @@ impl<T> Scheduler<T> {
         let lanes = self.lanes.iter();
         let holders: Vec<u32> = lanes
             .flat_map(|lane| lane.running.iter(&self.entries))
-            .filter(|slot| !self.entries[*slot].is_alone())
+            .filter(|place| !self.entries[*place].is_alone())
             .collect();
-        for slot in holders {
-            let holder = self.entries[slot].key(slot);
+        for place in holders {
+            let holder = self.entries[place].key(place);
             self.favour_child_of(holder, now);
         }
         self.lend_freed(now);
@@ -399,12 +399,12 @@ impl<T> Scheduler<T> {
         if let Some(nest) = self.nest_mut(parent) {
             nest.total_borrower = Some(child);
         }
-        self.lanes[lane.index()].unlink(&mut self.entries, child.slot);
+        self.lanes[lane.index()].unlink(&mut self.entries, child.place);
         if let Some(nest) = self.nest_mut(child) {
             nest.favour = favour;
         }
         let state = &mut self.lanes[lane.index()];
-        state.push_favoured(&mut self.entries, child.slot, favour != Favour::Urged);
+        state.push_favoured(&mut self.entries, child.place, favour != Favour::Urged);
         self.refresh(lane, now);
     }
 
@@ -417,21 +417,21 @@ impl<T> Scheduler<T> {
             return;
         }
         let lane = entry.lane;
-        self.unqueue(child.slot);
-        self.lanes[lane.index()].push(&mut self.entries, child.slot, End::Place);
+        self.unqueue(child.place);
+        self.lanes[lane.index()].push(&mut self.entries, child.place, End::Between);
         self.refresh(lane, now);
     }
 
     /// Takes a ready command out of its lane's queue, or out of those that go before it.
-    pub(super) fn unqueue(&mut self, slot: u32) {
-        let entry = &self.entries[slot];
-        let (lane, key, favour) = (entry.lane, entry.key(slot), entry.favour());
+    pub(super) fn unqueue(&mut self, place: u32) {
+        let entry = &self.entries[place];
+        let (lane, key, favour) = (entry.lane, entry.key(place), entry.favour());
         let state = &mut self.lanes[lane.index()];
         if favour == Favour::None {
-            state.unlink(&mut self.entries, slot);
+            state.unlink(&mut self.entries, place);
             return;
         }
-        state.unlink_favoured(&mut self.entries, slot, favour != Favour::Urged);
+        state.unlink_favoured(&mut self.entries, place, favour != Favour::Urged);
         self.give_up_loans(key, favour);
     }
 
@@ -478,7 +478,7 @@ impl<T> Scheduler<T> {
             self.set_unawaited(child);
             self.unfavour_from(child, now);
         }
-        let terms = self.entries[key.slot].terms.as_mut();
+        let terms = self.entries[key.place].terms.as_mut();
         let Some(nest) = terms.and_then(|terms| terms.nest.take()) else {
             return (true, true);
         };
@@ -525,16 +525,16 @@ impl<T> Scheduler<T> {
     }
 
     /// Frees the slot that a command holds. The lane must be refreshed.
-    pub(super) fn vacate(&mut self, slot: u32, now: u64) {
+    pub(super) fn vacate(&mut self, place: u32, now: u64) {
         #[cfg(feature = "distributed")]
-        self.forget_charges(slot);
-        let entry = &self.entries[slot];
-        let (key, number, lane) = (entry.key(slot), entry.key_number(), entry.lane);
+        self.forget_charges(place);
+        let entry = &self.entries[place];
+        let (key, number, lane) = (entry.key(place), entry.key_number(), entry.lane);
         if entry.nest().is_none() {
             // Its slot and its share are its own, and nobody uses them.
             let stopping = usize::from(entry.state != State::Running);
             let state = &mut self.lanes[lane.index()];
-            state.running.unlink(&mut self.entries, slot);
+            state.running.unlink(&mut self.entries, place);
             state.stopping -= stopping;
             state.shares -= 1;
             state.vacate(number);
@@ -545,7 +545,7 @@ impl<T> Scheduler<T> {
         let heir = entry.nest().and_then(|nest| nest.lane_borrower);
         let share_heir = entry.nest().and_then(|nest| nest.total_borrower);
         let (lane_free, total_free) = self.end_loans(key, now);
-        let entry = &self.entries[slot];
+        let entry = &self.entries[place];
         let stopping = usize::from(entry.state != State::Running);
         if owns_total {
             self.lanes[lane.index()].shares -= 1;
@@ -560,7 +560,7 @@ impl<T> Scheduler<T> {
             .map(Entry::key_number);
         let state = &mut self.lanes[lane.index()];
         state.stopping -= stopping;
-        state.running.unlink(&mut self.entries, slot);
+        state.running.unlink(&mut self.entries, place);
         match heir {
             _ if !owns_lane => state.borrowing -= 1,
             Some(heir) => state.hand_over(number, heir),

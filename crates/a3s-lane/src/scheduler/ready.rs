@@ -6,35 +6,35 @@ use super::Rank;
 use super::Scheduler;
 use super::decision::LaneKey;
 use super::heap::IndexedHeap;
-use super::lane::Share;
+use super::lane::Demand;
 
 impl<T> Scheduler<T> {
     /// How many commands could start now, as far as limits on starts per time have not said otherwise.
     #[inline]
     pub(crate) fn startable(&self) -> usize {
-        let Share {
-            reserve,
+        let Demand {
+            kept,
             exempt,
-            own,
-            common,
-        } = self.sum;
+            on_kept,
+            on_common,
+        } = self.demand;
         if !self.open {
             return 0;
         }
         let Some(total) = self.total else {
-            return exempt + own + common;
+            return exempt + on_kept + on_common;
         };
         let free = total.saturating_sub(self.active);
-        if free >= reserve {
-            return exempt + own + common.min(free - reserve);
+        if free >= kept {
+            return exempt + on_kept + on_common.min(free - kept);
         }
         // The limits were changed while commands ran: not every minimum can be kept.
-        let missing = reserve - free;
-        let lanes = self.lanes.iter().map(|lane| lane.share);
-        let own: usize = lanes
-            .map(|share| share.own.min(share.reserve.saturating_sub(missing)))
+        let missing = kept - free;
+        let lanes = self.lanes.iter().map(|lane| lane.demand);
+        let on_kept: usize = lanes
+            .map(|lane| lane.on_kept.min(lane.kept.saturating_sub(missing)))
             .sum();
-        exempt + own.min(free)
+        exempt + on_kept.min(free)
     }
 
     /// The best ranked lane that may start a command under the total limit.
@@ -47,7 +47,7 @@ impl<T> Scheduler<T> {
         if free == 0 {
             return exempt.map(|(_, lane)| LaneKey(lane));
         }
-        let kept = self.sum.reserve;
+        let kept = self.demand.kept;
         let common = self.ready.peek().filter(|_| free > kept);
         let reserved = if free >= kept {
             self.reserved.peek()
@@ -61,12 +61,12 @@ impl<T> Scheduler<T> {
         best.map(|(_, lane)| LaneKey(lane))
     }
 
-    /// Whether the total limit leaves a slot for this lane: one that is not kept for another.
+    /// Whether the total limit leaves a share for this lane: one that is not kept for another.
     pub(super) fn is_admitted(&self, lane: LaneKey) -> bool {
         self.total.is_none_or(|total| {
             let free = total.saturating_sub(self.active);
-            let own = self.lanes[lane.index()].share.reserve;
-            free > 0 && free + own > self.sum.reserve
+            let own = self.lanes[lane.index()].demand.kept;
+            free > 0 && free + own > self.demand.kept
         })
     }
 
@@ -98,23 +98,23 @@ impl<T> Scheduler<T> {
         } else {
             0
         };
-        let reserve = state.policy.min.saturating_sub(state.shares);
+        let kept = state.policy.min.saturating_sub(state.shares);
         let exempt = if room > 0 { state.exempt() } else { 0 };
-        let own = (room - exempt).min(reserve);
-        let share = Share {
-            reserve,
+        let on_kept = (room - exempt).min(kept);
+        let demand = Demand {
+            kept,
             exempt,
-            own,
-            common: room - exempt - own,
+            on_kept,
+            on_common: room - exempt - on_kept,
         };
         if state.policy.preemptible && state.shares > state.policy.min {
             self.givers.set(lane.0, Reverse(state.policy.priority));
         } else {
             self.givers.remove(lane.0);
         }
-        let before = std::mem::replace(&mut state.share, share);
-        if share != before {
-            self.sum = self.sum.replaced(before, share);
+        let before = std::mem::replace(&mut state.demand, demand);
+        if demand != before {
+            self.demand = self.demand.replaced(before, demand);
         }
         if room == 0 {
             // Without room before, it is in none of them.
@@ -137,13 +137,13 @@ impl<T> Scheduler<T> {
             self.exempt.remove(lane.0);
             return;
         }
-        let place = |heap: &mut IndexedHeap<Rank>, belongs: bool| match belongs {
+        let put = |heap: &mut IndexedHeap<Rank>, belongs: bool| match belongs {
             true => heap.set(lane.0, rank),
             false => heap.remove(lane.0),
         };
-        place(&mut self.exempt, exempt > 0);
-        place(&mut self.reserved, own > 0);
-        place(&mut self.ready, own == 0 && room > exempt);
+        put(&mut self.exempt, exempt > 0);
+        put(&mut self.reserved, on_kept > 0);
+        put(&mut self.ready, on_kept == 0 && room > exempt);
     }
 
     /// Looks whether a lane that a limit has refused is still refused.
@@ -151,7 +151,7 @@ impl<T> Scheduler<T> {
     fn review_block(&mut self, lane: LaneKey, now: u64) {
         let state = &mut self.lanes[lane.index()];
         if let Some(block) = state.block {
-            let front = state.front(now).map(|slot| self.entries[slot].serial);
+            let front = state.front(now).map(|place| self.entries[place].serial);
             if front != Some(block.front) {
                 state.block = None;
             }

@@ -11,7 +11,7 @@ impl<T> Scheduler<T> {
     /// Stops a command because it is cancelled or because the queue ends. A waiting one leaves at once, also when the
     /// queue ends; a running one is asked, and has its lane's grace period to end by itself.
     pub(crate) fn stop(&mut self, key: CommandKey, reason: StopReason, now: u64) -> Stopped<T> {
-        let Some(entry) = self.entries.get_mut(key.slot) else {
+        let Some(entry) = self.entries.get_mut(key.place) else {
             return Stopped::Gone;
         };
         if entry.serial != key.serial {
@@ -20,12 +20,12 @@ impl<T> Scheduler<T> {
         match entry.state {
             State::Ready | State::Delayed | State::Expired => {
                 let lane = entry.lane;
-                let job = self.withdraw(key.slot, now);
+                let job = self.withdraw(key.place, now);
                 self.refresh(lane, now);
                 Stopped::Left(lane, job)
             }
             State::Running => Stopped::Asked {
-                drop: self.ask(key.slot, reason, now),
+                drop: self.ask(key.place, reason, now),
             },
             State::Asked | State::Dropped => {
                 // Whatever it was stopped for, it does not run again.
@@ -45,8 +45,8 @@ impl<T> Scheduler<T> {
     }
 
     /// Asks a running command to stop; returns whether its body must be dropped at once.
-    fn ask(&mut self, slot: u32, reason: StopReason, now: u64) -> bool {
-        let entry = &mut self.entries[slot];
+    fn ask(&mut self, place: u32, reason: StopReason, now: u64) -> bool {
+        let entry = &mut self.entries[place];
         let state = &mut self.lanes[entry.lane.index()];
         let grace = state.policy.grace_ns;
         let until = entry.until(state.policy.timeout_ns);
@@ -60,25 +60,25 @@ impl<T> Scheduler<T> {
             // A grace does not outlast the time limit.
             now.saturating_add(grace).min(until)
         };
-        self.timers.set(slot, (at, entry.serial));
+        self.timers.set(place, (at, entry.serial));
         grace == 0
     }
 
     /// A running command must be dropped now.
-    pub(super) fn drop_body(&mut self, slot: u32, reason: StopReason, now: u64) {
-        let entry = &mut self.entries[slot];
+    pub(super) fn drop_body(&mut self, place: u32, reason: StopReason, now: u64) {
+        let entry = &mut self.entries[place];
         if entry.state == State::Running {
             self.lanes[entry.lane.index()].stopping += 1;
         }
         entry.state = State::Dropped;
         entry.stop.get_or_insert(reason);
         let at = now.saturating_add(OVERRUN_GRACE_NS);
-        self.timers.set(slot, (at, entry.serial));
+        self.timers.set(place, (at, entry.serial));
     }
 
     /// A running command shows that it gets on. False when this run is not running any more.
     pub(crate) fn beat(&mut self, key: CommandKey, run: u32, now: u64) -> bool {
-        let Some(entry) = self.entries.get_mut(key.slot) else {
+        let Some(entry) = self.entries.get_mut(key.place) else {
             return false;
         };
         if !entry.is_running(key, run) {
@@ -124,28 +124,28 @@ impl<T> Scheduler<T> {
         let of_lanes = lanes.filter_map(|number| {
             let lane = &self.lanes[number.index()];
             let mut best: Option<(u8, u64, LaneKey, u32)> = None;
-            let mut slot = lane.running.tail;
-            while slot != NONE {
-                let entry = &self.entries[slot];
+            let mut place = lane.running.tail;
+            while place != NONE {
+                let entry = &self.entries[place];
                 let willing = entry.terms.as_ref().is_none_or(|terms| terms.preemptible);
                 if entry.state == State::Running && willing && entry.is_alone() {
                     let back_at = now.saturating_add(lane.policy.grace_ns);
                     let urgency = lane.urgency_with(entry.waits_since(), back_at);
                     // From the last started to the first: of equals the last started stays.
                     if best.is_none_or(|best| (urgency, entry.since) > (best.0, best.1)) {
-                        best = Some((urgency, entry.since, number, slot));
+                        best = Some((urgency, entry.since, number, place));
                     }
                     if urgency == lane.policy.priority {
                         // None is less urgent, and those before it started earlier.
                         break;
                     }
                 }
-                slot = entry.prev;
+                place = entry.prev;
             }
             best
         });
-        let (priority, _, _, slot) = of_lanes.max()?;
-        Some((slot, priority))
+        let (priority, _, _, place) = of_lanes.max()?;
+        Some((place, priority))
     }
 
     /// How many shares of the total are about to be free for any lane.
@@ -168,7 +168,7 @@ impl<T> Scheduler<T> {
         }
         let running = state.running.iter(&self.entries);
         let frees =
-            |slot: &u32| self.entries[*slot].state != State::Running && self.frees_share(*slot);
+            |place: &u32| self.entries[*place].state != State::Running && self.frees_share(*place);
         running.filter(frees).count()
     }
 
@@ -178,7 +178,7 @@ impl<T> Scheduler<T> {
         for lane in 0..self.lanes.len() as u32 {
             let lane = LaneKey(lane);
             let state = &self.lanes[lane.index()];
-            let waiting = state.share.own + state.share.common;
+            let waiting = state.demand.on_kept + state.demand.on_common;
             if waiting == 0 || state.effective_priority(now) >= priority || self.is_admitted(lane) {
                 continue;
             }
@@ -196,13 +196,13 @@ impl<T> Scheduler<T> {
 
     #[cfg(feature = "distributed")]
     fn grants_front(&mut self, lane: LaneKey, now: u64) -> bool {
-        let Some(slot) = self.lanes[lane.index()].front(now) else {
+        let Some(place) = self.lanes[lane.index()].front(now) else {
             return false;
         };
-        match self.check_limits(lane, slot, now) {
+        match self.check_limits(lane, place, now) {
             Ok(()) => true,
             Err(due) => {
-                self.block(lane, slot, due, now);
+                self.block(lane, place, due, now);
                 false
             }
         }

@@ -9,31 +9,31 @@ impl<T> Scheduler<T> {
     /// Handles what is due. Call until `None`, then [`next`](Self::next) until `None`.
     pub(crate) fn tick(&mut self, now: u64) -> Option<Due<T>> {
         self.age(now);
-        while let Some(slot) = self.timers.pop_if(|(at, _)| at <= now) {
-            let entry = &self.entries[slot];
-            let key = entry.key(slot);
+        while let Some(place) = self.timers.pop_if(|(at, _)| at <= now) {
+            let entry = &self.entries[place];
+            let key = entry.key(place);
             match entry.state {
-                State::Delayed if !entry.is_expired(now) => self.wake(slot, now),
+                State::Delayed if !entry.is_expired(now) => self.wake(place, now),
                 State::Ready | State::Delayed | State::Expired => {
                     let lane = entry.lane;
-                    let job = self.withdraw(slot, now);
+                    let job = self.withdraw(place, now);
                     self.refresh(lane, now);
                     return Some(Due::Expired(key, lane, job));
                 }
-                State::Running => match self.limit_reached(slot, now) {
+                State::Running => match self.limit_reached(place, now) {
                     Some(StopReason::Deadline) => {
-                        self.drop_body(slot, StopReason::Deadline, now);
+                        self.drop_body(place, StopReason::Deadline, now);
                         return Some(Due::Deadline(key));
                     }
                     Some(_) => {
-                        self.drop_body(slot, StopReason::Stall, now);
+                        self.drop_body(place, StopReason::Stall, now);
                         return Some(Due::Stalled(key));
                     }
                     None => {}
                 },
                 State::Asked => {
                     let reason = entry.stop.unwrap_or(StopReason::Cancel);
-                    self.drop_body(slot, reason, now);
+                    self.drop_body(place, reason, now);
                     return Some(Due::Drop(key, reason));
                 }
                 State::Dropped => return Some(Due::Overrun(key, entry.run)),
@@ -60,27 +60,27 @@ impl<T> Scheduler<T> {
     }
 
     /// A delay is over.
-    fn wake(&mut self, slot: u32, now: u64) {
-        let entry = &mut self.entries[slot];
+    fn wake(&mut self, place: u32, now: u64) {
+        let entry = &mut self.entries[place];
         let lane = entry.lane;
         entry.state = State::Ready;
         entry.since = now;
         let expires_at = entry.terms.as_ref().and_then(|terms| terms.expires_at);
         if let Some(at) = expires_at {
-            self.timers.set(slot, (at, entry.serial));
+            self.timers.set(place, (at, entry.serial));
         }
         let state = &mut self.lanes[lane.index()];
         state.delayed -= 1;
-        state.push(&mut self.entries, slot, End::Back);
+        state.push(&mut self.entries, place, End::Back);
         self.refresh(lane, now);
-        let key = self.entries[slot].key(slot);
+        let key = self.entries[place].key(place);
         self.favour(key, now);
         self.lend_freed(now);
     }
 
     /// Which limit of a running command has passed, the earlier one first. When none has, waits for the next.
-    fn limit_reached(&mut self, slot: u32, now: u64) -> Option<StopReason> {
-        let entry = &self.entries[slot];
+    fn limit_reached(&mut self, place: u32, now: u64) -> Option<StopReason> {
+        let entry = &self.entries[place];
         let terms = entry.terms.as_deref();
         let Some((terms, progress)) = terms.and_then(|terms| Some((terms, terms.silence_ns?)))
         else {
@@ -90,7 +90,7 @@ impl<T> Scheduler<T> {
         let until = entry.until(self.lanes[entry.lane.index()].policy.timeout_ns);
         let next = until.min(stall);
         if next > now {
-            self.timers.set(slot, (next, entry.serial));
+            self.timers.set(place, (next, entry.serial));
             return None;
         }
         Some(if until <= stall {
@@ -101,10 +101,10 @@ impl<T> Scheduler<T> {
     }
 
     /// Takes a command that is too old to start out of its lane's queue; it leaves with the next tick.
-    pub(super) fn shelve(&mut self, slot: u32, now: u64) {
-        let lane = self.entries[slot].lane;
-        self.unqueue(slot);
-        self.entries[slot].state = State::Expired;
+    pub(super) fn shelve(&mut self, place: u32, now: u64) {
+        let lane = self.entries[place].lane;
+        self.unqueue(place);
+        self.entries[place].state = State::Expired;
         self.lanes[lane.index()].delayed += 1;
         self.refresh(lane, now);
         self.lend_freed(now);

@@ -10,18 +10,18 @@ impl<T> Scheduler<T> {
     /// Every command that holds a slot.
     pub(crate) fn running(&self) -> impl Iterator<Item = CommandKey> + '_ {
         let running = self.entries.iter().filter(|(_, entry)| entry.holds_slot());
-        running.map(|(slot, entry)| entry.key(slot))
+        running.map(|(place, entry)| entry.key(place))
     }
 
     /// What the caller keeps with a command; `None` once it is gone.
     pub(crate) fn job(&self, key: CommandKey) -> Option<&T> {
-        let entry = self.entries.get(key.slot)?;
+        let entry = self.entries.get(key.place)?;
         (entry.serial == key.serial).then_some(&entry.job)
     }
 
     /// As [`job`](Self::job), to change it.
     pub(crate) fn job_mut(&mut self, key: CommandKey) -> Option<&mut T> {
-        let entry = self.entries.get_mut(key.slot)?;
+        let entry = self.entries.get_mut(key.place)?;
         (entry.serial == key.serial).then_some(&mut entry.job)
     }
 
@@ -47,20 +47,20 @@ impl<T> Scheduler<T> {
 
     /// Runs of a command that count as attempts.
     pub(crate) fn attempts(&self, key: CommandKey) -> u32 {
-        let entry = self.entries.get(key.slot);
+        let entry = self.entries.get(key.place);
         let entry = entry.filter(|entry| entry.serial == key.serial);
         entry.map_or(0, |entry| entry.attempt())
     }
 
     /// Whether a command waits for a time.
     pub(crate) fn is_delayed(&self, key: CommandKey) -> bool {
-        let entry = self.entries.get(key.slot);
+        let entry = self.entries.get(key.place);
         entry.is_some_and(|entry| entry.serial == key.serial && entry.state == State::Delayed)
     }
 
     /// A running attempt; `None` when it is not running any more.
     pub(crate) fn running_attempt(&self, key: CommandKey, run: u32) -> Option<RunningAttempt> {
-        let entry = self.entries.get(key.slot)?;
+        let entry = self.entries.get(key.place)?;
         let terms = entry.terms.as_deref();
         entry.is_running(key, run).then(|| RunningAttempt {
             lane: entry.lane,

@@ -16,8 +16,8 @@ impl<T> Scheduler<T> {
     /// favoured is.
     pub(in crate::scheduler) fn check_nests(&self) -> Checked {
         let none = Nest::default();
-        for (slot, entry) in self.entries.iter() {
-            let key = entry.key(slot);
+        for (place, entry) in self.entries.iter() {
+            let key = entry.key(place);
             let nest = entry.nest().unwrap_or(&none);
             self.check_lenders(key, entry, nest)?;
             self.check_borrowers(key, nest)?;
@@ -152,7 +152,7 @@ impl<T> Scheduler<T> {
         let lanes = self.lanes.iter().all(|lane| {
             lane.pending() + lane.active + lane.stopping + lane.borrowing + lane.shares == 0
                 && lane.running.is_empty()
-                && lane.share.own + lane.share.common + lane.share.exempt == 0
+                && lane.demand.on_kept + lane.demand.on_common + lane.demand.exempt == 0
                 && lane.keys() == 0
         });
         lanes

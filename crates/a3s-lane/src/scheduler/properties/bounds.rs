@@ -18,17 +18,17 @@ use crate::seeds::properties;
 fn bounded(world: &World) -> Checked {
     let (scheduler, model) = (&world.scheduler, &world.model);
     prop_assert_eq!(scheduler.entries.len(), model.commands.len());
-    prop_assert!(scheduler.entries.slots() <= world.peak);
+    prop_assert!(scheduler.entries.places() <= world.peak);
     let timers = model.commands.iter().filter_map(|command| command.timer());
     prop_assert_eq!(scheduler.timers.len(), timers.count());
-    prop_assert!(scheduler.timers.slots() <= world.peak);
+    prop_assert!(scheduler.timers.capacity() <= world.peak);
     let lanes = model.lanes.len();
     prop_assert_eq!(scheduler.lanes.len(), lanes);
     for heap in [&scheduler.boosts, &scheduler.blocks] {
-        prop_assert!(heap.slots() <= lanes);
+        prop_assert!(heap.capacity() <= lanes);
     }
     for heap in [&scheduler.ready, &scheduler.reserved] {
-        prop_assert!(heap.slots() <= lanes);
+        prop_assert!(heap.capacity() <= lanes);
     }
     let ready = scheduler.ready.len() + scheduler.reserved.len();
     prop_assert!(scheduler.boosts.len() <= ready);
@@ -149,7 +149,7 @@ fn a_long_run_needs_the_memory_of_a_short_one() {
     for now in 0..15_000_u64 {
         while scheduler.tick(now).is_some() {}
         if scheduler.pending() + scheduler.active() < 8 {
-            let serial = scheduler.reserve();
+            let serial = scheduler.draw_serial();
             // Keys come and go: there are never the same ones for long.
             let terms = crate::scheduler::Terms {
                 key: (serial % 4 > 0).then(|| format!("{}", serial / 5).into()),
@@ -172,8 +172,8 @@ fn a_long_run_needs_the_memory_of_a_short_one() {
         }
     }
     assert!(settled > 4_000, "only {settled} commands settled");
-    assert!(scheduler.entries.slots() <= 8);
-    assert!(scheduler.timers.slots() <= 8);
+    assert!(scheduler.entries.places() <= 8);
+    assert!(scheduler.timers.capacity() <= 8);
     assert!(scheduler.timers.len() <= 8);
     assert!(scheduler.lanes.iter().all(|lane| lane.keys() <= 8));
 }

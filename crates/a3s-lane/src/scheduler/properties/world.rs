@@ -133,7 +133,8 @@ impl World {
                 backwards,
             } => {
                 let lane = self.lane(lane);
-                let mut serials: Vec<u64> = (0..count).map(|_| self.scheduler.reserve()).collect();
+                let mut serials: Vec<u64> =
+                    (0..count).map(|_| self.scheduler.draw_serial()).collect();
                 if backwards {
                     serials.reverse();
                 }

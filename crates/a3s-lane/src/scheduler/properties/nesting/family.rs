@@ -260,7 +260,7 @@ impl Family {
         parent: Option<u64>,
         rules: &CommandRules,
     ) -> Option<u64> {
-        let serial = self.scheduler.reserve();
+        let serial = self.scheduler.draw_serial();
         let parent_key = parent.map(|parent| self.members[&parent].key);
         let mut terms = rules.terms(self.now);
         if parent.is_some() {

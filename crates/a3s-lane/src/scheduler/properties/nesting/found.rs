@@ -328,7 +328,7 @@ fn a_deep_family_needs_no_deep_stack() {
         let mut above: Option<Start> = None;
         let mut chain = Vec::new();
         for number in 0..DEPTH {
-            let serial = scheduler.reserve();
+            let serial = scheduler.draw_serial();
             let terms = Terms {
                 parent: above.map(|above| above.key),
                 ..Terms::default()
@@ -367,7 +367,7 @@ fn a_body_may_wait_for_very_many_children() {
         let lanes = [0, 1].map(|_| scheduler.add_lane(LaneRules::default().policy(0)));
         scheduler.set_total(total, 0);
         let submit = |scheduler: &mut Scheduler<()>, lane: usize, parent| {
-            let serial = scheduler.reserve();
+            let serial = scheduler.draw_serial();
             let terms = Terms {
                 parent,
                 ..Terms::default()
