@@ -112,7 +112,7 @@ impl State {
     /// The lane that a target means now: whoever holds a lane may hold one that was removed since.
     pub(super) fn lane_of(&self, target: Target<'_>) -> Option<LaneKey> {
         let is_it = |key: &LaneKey| {
-            *self.lanes[key.index()].id == *target.id && self.scheduler.has_lane(*key)
+            *self.lanes[key.index()].id == *target.id && !self.scheduler.lane(*key).removed
         };
         let known = target.key.filter(is_it);
         known.or_else(|| self.names.get(target.id).copied())
@@ -124,16 +124,17 @@ impl State {
         lane: LaneKey,
         has_waited: bool,
     ) -> std::result::Result<(), Crowded> {
-        let Some((max, overflow)) = self.scheduler.max_pending(lane) else {
+        let view = self.scheduler.lane(lane);
+        let Some((max, overflow)) = view.max_pending else {
             return Ok(());
         };
         let info = &self.lanes[lane.index()];
-        let pending = self.counts(lane).pending + info.room.promised();
+        let pending = view.counts.pending + info.room.promised();
         let wait = overflow == Overflow::Wait;
         let crowded = pending >= max || (wait && !has_waited && info.room.has_waiters());
         match overflow {
             _ if !crowded => Ok(()),
-            Overflow::DropOldest if self.scheduler.can_drop(lane) => Ok(()),
+            Overflow::DropOldest if view.can_drop => Ok(()),
             Overflow::Wait => Err(Crowded::Wait),
             Overflow::DropOldest | Overflow::Reject => Err(Crowded::Refused(full(&info.id, max))),
         }
@@ -195,8 +196,8 @@ impl State {
             Ok(submitted) => submitted,
             Err(job) => {
                 let info = &self.lanes[lane.index()];
-                let max = self.scheduler.max_pending(lane).map_or(0, |(max, _)| max);
-                let error = full(&info.id, max);
+                let max = self.scheduler.lane(lane).max_pending;
+                let error = full(&info.id, max.map_or(0, |(max, _)| max));
                 let incoming = job.into_incoming();
                 return Err(Refusal { error, incoming });
             }

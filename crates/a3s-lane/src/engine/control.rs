@@ -95,10 +95,8 @@ impl Engine {
         let mut keys: Vec<CommandKey> = state
             .scheduler
             .commands()
-            .filter(|&(key, lane, _)| {
-                which(lane, state.scheduler.fairness_key(key).map(|key| &**key))
-            })
-            .map(|(key, _, _)| key)
+            .filter(|command| which(command.lane, command.fairness_key.map(|key| &**key)))
+            .map(|command| command.key)
             .collect();
         keys.sort_by_key(|key| key.serial());
         keys
@@ -148,7 +146,7 @@ impl Engine {
         self.register_if(spec, |state| -> Result<()> {
             let others = state.minimums(Some(&spec.id));
             check_total(
-                state.scheduler.total(),
+                state.scheduler.overview().total,
                 others + spec.config.min_concurrency,
             )?;
             #[cfg(feature = "distributed")]

@@ -33,32 +33,25 @@ impl Engine {
             .map(|(id, &lane)| (lane, state.lane_snapshot(id, lane, calendar.now)))
             .collect();
         lanes.sort_by(|(_, a), (_, b)| (a.priority, &a.id).cmp(&(b.priority, &b.id)));
-        let mut keys: Vec<CommandKey> = state.scheduler.commands().map(|(key, _, _)| key).collect();
+        let commands = state.scheduler.commands();
+        let mut keys: Vec<CommandKey> = commands.map(|command| command.key).collect();
         keys.sort_by_key(|key| key.serial());
-        let positions = state.scheduler.positions();
-        let commands = keys.into_iter().filter_map(|key| {
-            let explained = state
-                .scheduler
-                .explain_with(key, &positions, calendar.now)?;
-            let explanation = state.explanation(self, key, &explained, &calendar);
-            Some(CommandSnapshot {
-                key: state.scheduler.fairness_key(key).map(|key| key.to_string()),
-                explanation,
-            })
+        let commands = state.scheduler.explain(&keys, calendar.now);
+        let commands = commands.iter().map(|explained| CommandSnapshot {
+            key: explained.fairness_key.as_ref().map(|key| key.to_string()),
+            explanation: state.explanation(self, explained, &calendar),
         });
-        let mut paused_keys: Vec<String> = state
-            .scheduler
-            .paused_keys()
-            .map(|key| key.to_string())
-            .collect();
+        let overview = state.scheduler.overview();
+        let paused_keys = overview.paused_keys.iter();
+        let mut paused_keys: Vec<String> = paused_keys.map(|key| key.to_string()).collect();
         paused_keys.sort_unstable();
         Snapshot {
             taken_at: calendar.date,
-            started: state.scheduler.is_open(),
+            started: overview.open,
             shutting_down: state.shutting_down,
-            total_limit: state.scheduler.total(),
-            pending: state.scheduler.pending(),
-            active: state.scheduler.active(),
+            total_limit: overview.total,
+            pending: overview.pending,
+            active: overview.active,
             paused_keys,
             commands: commands.collect(),
             lanes: lanes.into_iter().map(|(_, lane)| lane).collect(),
@@ -68,16 +61,17 @@ impl Engine {
 
 impl State {
     fn lane_snapshot(&self, id: &str, lane: LaneKey, now: u64) -> LaneSnapshot {
-        let counts = self.counts(lane);
+        let view = self.scheduler.lane(lane);
+        let counts = view.counts;
         LaneSnapshot {
             id: id.to_owned(),
-            priority: self.scheduler.priority(lane),
+            priority: view.priority,
             effective_priority: self.scheduler.effective_priority(lane, now),
             pending: counts.pending,
             active: counts.active,
             min: counts.min,
             max: counts.max,
-            paused: self.scheduler.is_lane_paused(lane),
+            paused: view.paused,
         }
     }
 
@@ -88,11 +82,15 @@ impl State {
             None => crate::event::CommandName::serial_of(engine.id_space, id)?,
         };
         let tracked = self.tracked.get(&serial).copied();
-        tracked.or_else(|| self.scheduler.find(serial))
+        tracked.or_else(|| {
+            let mut keys = self.scheduler.commands().map(|command| command.key);
+            keys.find(|key| key.serial() == serial)
+        })
     }
 
     fn name_of(&self, engine: &Engine, key: CommandKey) -> String {
-        let extras = self.scheduler.job(key).and_then(|job| job.reply.extras());
+        let command = self.scheduler.command(key);
+        let extras = command.and_then(|command| command.job.reply.extras());
         engine.name(key, extras.map(|extras| &**extras)).to_string()
     }
 
@@ -102,27 +100,27 @@ impl State {
         key: CommandKey,
         calendar: &Calendar,
     ) -> Option<Explanation> {
-        let explained = self.scheduler.explain(key, calendar.now)?;
-        Some(self.explanation(engine, key, &explained, calendar))
+        let explained = self.scheduler.explain(&[key], calendar.now);
+        let explained = explained.first()?;
+        Some(self.explanation(engine, explained, calendar))
     }
 
     fn explanation(
         &self,
         engine: &Engine,
-        key: CommandKey,
         explained: &Explained,
         calendar: &Calendar,
     ) -> Explanation {
         let age_ns = calendar.now.saturating_sub(explained.submitted_at);
         let reasons = explained.obstacles.iter();
         let reasons = reasons
-            .map(|obstacle| self.reason(engine, key, explained, obstacle, calendar))
+            .map(|obstacle| self.reason(engine, explained, obstacle, calendar))
             .collect();
         Explanation {
-            command_id: self.name_of(engine, key),
+            command_id: self.name_of(engine, explained.key),
             lane_id: self.lanes[explained.lane.index()].id.to_string(),
             status: status(explained),
-            attempts: explained.attempt,
+            attempts: explained.attempts,
             age_ms: age_ns as f64 / 1e6,
             reasons,
         }
@@ -131,13 +129,12 @@ impl State {
     fn reason(
         &self,
         engine: &Engine,
-        key: CommandKey,
         explained: &Explained,
         obstacle: &Obstacle,
         calendar: &Calendar,
     ) -> WaitReason {
         let fairness_key = || {
-            let key = self.scheduler.fairness_key(key);
+            let key = explained.fairness_key.as_ref();
             key.map(|key| key.to_string()).unwrap_or_default()
         };
         match *obstacle {
@@ -151,22 +148,18 @@ impl State {
             },
             Obstacle::Expired => WaitReason::Expired,
             Obstacle::Behind(commands) => WaitReason::Behind { commands },
-            Obstacle::LaneFull => WaitReason::LaneFull {
-                max: self.counts(explained.lane).max,
-                running: self
-                    .scheduler
-                    .running_in(explained.lane)
-                    .take(MAX_NAMED)
-                    .map(|key| self.name_of(engine, key))
+            Obstacle::LaneFull { max, ref holders } => WaitReason::LaneFull {
+                max,
+                running: holders
+                    .iter()
+                    .map(|key| self.name_of(engine, *key))
                     .collect(),
             },
             Obstacle::KeyBusy(active) => WaitReason::KeyBusy {
                 key: fairness_key(),
                 active,
             },
-            Obstacle::TotalReached => WaitReason::TotalReached {
-                total: self.scheduler.total().unwrap_or_default(),
-            },
+            Obstacle::TotalReached(total) => WaitReason::TotalReached { total },
             Obstacle::Reserved(slots) => WaitReason::Reserved { slots },
             Obstacle::Limited(until) => WaitReason::RateLimited {
                 until: (until != u64::MAX).then(|| calendar.date(until)),

@@ -100,7 +100,8 @@ impl Engine {
             let mut state = self.lock();
             let serial = finished.key.serial();
             state.kept.add_failure(serial, failure.clone());
-            state.scheduler.retry_delay(finished.key)
+            let command = state.scheduler.command(finished.key);
+            command.map_or(0, |command| command.retry_delay)
         };
         let calendar = self.calendar();
         let mut note = RetryNote::new(id, failure);
@@ -187,7 +188,8 @@ impl Engine {
         let (failures, options) = {
             let mut state = self.lock();
             let failures = state.kept.take_failures(finished.key.serial());
-            let terms = state.scheduler.terms(finished.key);
+            let command = state.scheduler.command(finished.key);
+            let terms = command.and_then(|command| command.terms);
             (failures, record::options(terms, extras, &calendar))
         };
         let (lane, attempts) = (&finished.lane.id, finished.attempt);

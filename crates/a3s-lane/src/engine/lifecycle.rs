@@ -13,20 +13,29 @@ use crate::command::StopReason;
 use crate::error::{LaneError, Result};
 use crate::event::What;
 use crate::handle::CommandStatus;
-use crate::scheduler::Stopped;
+use crate::scheduler::{CommandKey, Overview, Stopped};
 use crate::shutdown::{Leftover, ShutdownReport};
 
 impl State {
+    /// Every command that holds a slot.
+    fn running(&self) -> Vec<CommandKey> {
+        let running = self.scheduler.commands();
+        let running = running.filter(|command| command.holds_slot);
+        running.map(|command| command.key).collect()
+    }
+
     /// Nothing runs, and nobody waits for a result that is on its way.
     fn is_idle(&self, engine: &Engine) -> bool {
-        self.scheduler.active() == 0
+        self.scheduler.overview().active == 0
             && self.admitting == 0
             && engine.settling.load(Ordering::SeqCst) == 0
     }
 
     fn is_quiet(&self, engine: &Engine) -> bool {
-        self.scheduler.pending() == 0
-            && self.scheduler.active() == 0
+        let Overview {
+            pending, active, ..
+        } = self.scheduler.overview();
+        pending + active == 0
             && self.admitting == 0
             && !self.announcing
             && engine.settling.load(Ordering::SeqCst) == 0
@@ -65,7 +74,7 @@ impl Engine {
         let runtime = Runtime::current();
         let mut state = self.lock();
         // What was closed, or is about to be by an orderly shutdown, starts nothing again.
-        if state.scheduler.is_open() || state.closed.is_some() || state.withdrawn.is_some() {
+        if state.scheduler.overview().open || state.closed.is_some() || state.withdrawn.is_some() {
             return;
         }
         state.workers = self.runtime.get_or_init(|| runtime).workers;
@@ -74,14 +83,14 @@ impl Engine {
             let now = self.now();
             state.scheduler.put_behind(|job| !job.is_restored(), now);
         }
-        state.scheduler.open();
+        state.scheduler.set_open(true);
         let follow_up = self.follow_up(&mut state);
         drop(state);
         self.act(follow_up);
     }
 
     pub(crate) fn is_started(&self) -> bool {
-        self.lock().scheduler.is_open()
+        self.lock().scheduler.overview().open
     }
 
     pub(crate) fn is_shutting_down(&self) -> bool {
@@ -121,7 +130,7 @@ impl Engine {
         self.shutdown();
         {
             let mut state = self.lock();
-            state.scheduler.close();
+            state.scheduler.set_open(false);
             state.withdrawn.get_or_insert_default();
         }
         if sync::timeout(limit, self.idle()).await.is_none() {
@@ -132,15 +141,18 @@ impl Engine {
             let mut state = self.lock();
             let stopped = std::mem::take(state.withdrawn.get_or_insert_default());
             let mut pending: Vec<_> = state.scheduler.commands().collect();
-            pending.sort_by_key(|(key, _, _)| key.serial());
+            pending.sort_by_key(|command| command.key.serial());
             let pending = pending.into_iter();
-            let pending = pending.map(|(key, lane, job)| Leftover {
+            let pending = pending.map(|command| Leftover {
                 command_id: self
-                    .name(key, job.reply.extras().map(|extras| &**extras))
+                    .name(
+                        command.key,
+                        command.job.reply.extras().map(|extras| &**extras),
+                    )
                     .to_string(),
-                command_type: job.command_type().to_owned(),
-                lane_id: state.lanes[lane.index()].id.to_string(),
-                attempts: state.scheduler.attempts(key),
+                command_type: command.job.command_type().to_owned(),
+                lane_id: state.lanes[command.lane.index()].id.to_string(),
+                attempts: command.attempts,
             });
             ShutdownReport {
                 pending: pending.collect(),
@@ -174,7 +186,7 @@ impl Engine {
             self.rest().await;
             let wake = self.lock().scheduler.next_wake();
             let Some(wake) = wake else {
-                return self.lock().scheduler.pending();
+                return self.lock().scheduler.overview().pending;
             };
             self.clock.reach(wake).await;
             self.tick(self.now());
@@ -185,7 +197,7 @@ impl Engine {
     fn stop_running(self: &Arc<Self>) {
         let now = self.now();
         let mut state = self.lock();
-        let running: Vec<_> = state.scheduler.running().collect();
+        let running = state.running();
         let mut asked = Vec::new();
         for key in running {
             if let Stopped::Asked { drop } = state.scheduler.stop(key, StopReason::Shutdown, now) {
@@ -287,7 +299,7 @@ impl Engine {
                 let observer = &state.lanes[lane.index()].observer;
                 observer.record(Sample::Failed { run_ns: 0 }, state.counts(*lane));
             }
-            let running: Vec<_> = state.scheduler.running().collect();
+            let running = state.running();
             let cells: Vec<_> = running
                 .iter()
                 .filter_map(|key| state.scheduler.job_mut(*key)?.cell.take())

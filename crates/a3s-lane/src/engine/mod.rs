@@ -214,7 +214,7 @@ impl State {
     }
 
     fn counts(&self, lane: LaneKey) -> LaneCounts {
-        self.scheduler.counts(lane)
+        self.scheduler.lane(lane).counts
     }
 }
 

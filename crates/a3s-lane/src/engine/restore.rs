@@ -174,7 +174,7 @@ impl State {
     /// The handle of a command that has not settled.
     fn handle_of(&self, engine: &Engine, id: &str) -> Option<CommandHandle> {
         let key = self.key_of(engine, id);
-        let extras = key.and_then(|key| self.scheduler.job(key)?.reply.extras());
+        let extras = key.and_then(|key| self.scheduler.command(key)?.job.reply.extras());
         let handle = extras.map(|extras| &extras.handle);
         let handle = handle.or_else(|| self.kept.departed(id))?;
         Some(CommandHandle::new(Arc::clone(handle)))

@@ -428,7 +428,7 @@ impl Engine {
                 }
                 Released::Requeued => {
                     if let Some(extras) = &extras {
-                        let delayed = state.scheduler.is_delayed(key);
+                        let delayed = state.scheduler.command(key).is_some_and(|it| it.delayed);
                         extras.handle.set_status(if delayed {
                             CommandStatus::Delayed
                         } else {

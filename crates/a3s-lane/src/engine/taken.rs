@@ -56,7 +56,7 @@ impl Engine {
             let lane = &state.lanes[start.lane.index()];
             lane.room.freed();
             let wait_ns = start.wait_ns;
-            let counts = state.scheduler.counts(start.lane);
+            let counts = state.scheduler.lane(start.lane).counts;
             lane.observer.record(Sample::Started { wait_ns }, counts);
             self.emitter.report(|| {
                 let kind = lane.kind(command_type(&work));

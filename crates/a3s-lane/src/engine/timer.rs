@@ -214,7 +214,7 @@ impl State {
     /// wanted.
     #[inline]
     fn is_attended(&self) -> bool {
-        self.wanted() == 0 && !self.scheduler.may_preempt() && !self.scheduler.has_wakes()
+        self.wanted() == 0 && !self.scheduler.may_preempt() && self.scheduler.next_wake().is_none()
     }
 
     fn follow_up(&mut self, timer: TimerChange, preempted: Vec<Asked>) -> FollowUp {

@@ -123,28 +123,3 @@ pub(crate) enum Due<T> {
     /// The command was not started in time; it has left.
     Expired(CommandKey, LaneKey, T),
 }
-
-/// What is known of a running attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RunningAttempt {
-    pub(crate) lane: LaneKey,
-    pub(crate) attempt: u32,
-    pub(crate) started_at: u64,
-    /// Why it was asked to stop, if it was.
-    pub(crate) stop: Option<StopReason>,
-    /// Its body must be dropped.
-    pub(crate) drop: bool,
-    /// Its time limits.
-    pub(crate) timeout_ns: Option<u64>,
-    pub(crate) progress_ns: Option<u64>,
-}
-
-/// The counts of one lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LaneCounts {
-    /// Ready and delayed commands.
-    pub(crate) pending: usize,
-    pub(crate) active: usize,
-    pub(crate) min: usize,
-    pub(crate) max: usize,
-}

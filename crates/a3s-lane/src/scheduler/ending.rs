@@ -3,6 +3,7 @@
 use super::decision::{CommandKey, Ending, LaneKey, Released, StopReason, Verdict};
 use super::entry::{After, State};
 use super::flow::End;
+use super::nest::Favour;
 use super::{Scheduler, nanos};
 
 impl<T> Scheduler<T> {
@@ -68,7 +69,7 @@ impl<T> Scheduler<T> {
         let lane = entry.lane;
         let cancelled = entry.stop.take() == Some(StopReason::Cancel);
         let after = if cancelled { After::Leave } else { entry.after };
-        self.vacate(key.place, now);
+        self.free_slot(key.place, now);
         let released = if after == After::Leave {
             let job = self.remove(key.place);
             if cancelled {
@@ -115,7 +116,7 @@ impl<T> Scheduler<T> {
         }
         let lane = entry.lane;
         self.timers.remove(key.place);
-        self.vacate(key.place, now);
+        self.free_slot(key.place, now);
         let job = self.remove(key.place);
         self.refresh(lane, now);
         self.lend_freed(now);
@@ -135,19 +136,57 @@ impl<T> Scheduler<T> {
         taken
     }
 
+    /// Whether the lane's last pending command has left, other than by a start, after pressure was reported.
+    pub(crate) fn relieve(&mut self, lane: LaneKey) -> bool {
+        self.lanes[lane.index()].relieve()
+    }
+
     /// Takes a command out that holds no slot. The lane must be refreshed.
     pub(super) fn withdraw(&mut self, place: u32, now: u64) -> T {
         self.timers.remove(place);
         self.pending -= 1;
         let entry = &self.entries[place];
         if entry.state == State::Ready {
-            self.unqueue(place);
+            self.take_from_queue(place);
         } else {
             self.lanes[entry.lane.index()].delayed -= 1;
         }
         let job = self.remove(place);
         self.lend_freed(now);
         job
+    }
+
+    /// Takes a ready command out of its lane's queue, or from those that go before it.
+    pub(super) fn take_from_queue(&mut self, place: u32) {
+        let entry = &self.entries[place];
+        let (key, favour) = (entry.key(place), entry.favour());
+        let state = &mut self.lanes[entry.lane.index()];
+        if favour == Favour::None {
+            state.unlink(&mut self.entries, place);
+        } else {
+            state.unlink_favoured(&mut self.entries, place, favour);
+            self.give_up_loans(key);
+        }
+    }
+
+    /// Frees the slot that a command holds, and its share. The lane must be refreshed.
+    fn free_slot(&mut self, place: u32, now: u64) {
+        #[cfg(feature = "distributed")]
+        self.forget_charges(place);
+        let entry = &self.entries[place];
+        let (key, lane) = (entry.key(place), entry.lane);
+        let stopping = usize::from(entry.state != State::Running);
+        let state = &mut self.lanes[lane.index()];
+        state.running.unlink(&mut self.entries, place);
+        state.stopping -= stopping;
+        let entry = &self.entries[place];
+        if entry.is_tied() {
+            self.free_tied(key, now);
+        } else {
+            state.shares -= 1;
+            state.vacate(entry.key_number());
+            self.active -= 1;
+        }
     }
 
     /// Forgets a command that is in no queue.

@@ -1,6 +1,7 @@
 //! A command inside the scheduler.
 
 use super::decision::{CommandKey, LaneKey, StopReason};
+use super::policy::LanePolicy;
 use super::terms::Terms;
 
 /// Where a command is in its life.
@@ -67,6 +68,29 @@ impl<T> Entry<T> {
             && matches!(self.state, State::Running | State::Asked | State::Dropped)
     }
 
+    /// A run begins in a lane with this policy. Returns how long it may take, and how long it may give no sign of life.
+    pub(super) fn begin_run(
+        &mut self,
+        policy: &LanePolicy,
+        now: u64,
+    ) -> (Option<u64>, Option<u64>) {
+        self.state = State::Running;
+        self.run = self.run.saturating_add(1);
+        self.since = now;
+        if policy.progress_ns.is_some() {
+            self.terms.get_or_insert_default();
+        }
+        let Some(terms) = &mut self.terms else {
+            return (policy.timeout_ns, None);
+        };
+        terms.expires_at = None;
+        terms.run_timeout_ns = None;
+        terms.silence_ns = terms.progress_ns.or(policy.progress_ns);
+        terms.beat = now;
+        let timeout_ns = terms.timeout_ns.unwrap_or(policy.timeout_ns);
+        (timeout_ns, terms.silence_ns)
+    }
+
     /// The time limit of the present run, in a lane with this one.
     pub(super) fn timeout_ns(&self, of_lane: Option<u64>) -> Option<u64> {
         let own = self.terms.as_ref();
@@ -86,6 +110,10 @@ impl<T> Entry<T> {
         terms.map_or(self.run, |terms| {
             (self.run - terms.uncounted).saturating_add(terms.earlier)
         })
+    }
+
+    pub(super) fn parent(&self) -> Option<CommandKey> {
+        self.terms.as_ref()?.parent
     }
 
     pub(super) fn priority(&self) -> i32 {

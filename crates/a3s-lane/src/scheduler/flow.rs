@@ -16,14 +16,22 @@ pub(super) struct Chain {
     pub(super) tail: u32,
 }
 
-impl Chain {
-    pub(super) const EMPTY: Self = Self {
-        head: NONE,
-        tail: NONE,
-    };
+impl Default for Chain {
+    fn default() -> Self {
+        Self {
+            head: NONE,
+            tail: NONE,
+        }
+    }
+}
 
+impl Chain {
     pub(super) fn is_empty(self) -> bool {
         self.head == NONE
+    }
+
+    pub(super) fn front(self) -> Option<u32> {
+        (self.head != NONE).then_some(self.head)
     }
 
     pub(super) fn push_back<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
@@ -69,8 +77,8 @@ impl Chain {
 
     /// The places from head to tail.
     pub(super) fn iter<T>(self, entries: &Arena<Entry<T>>) -> impl Iterator<Item = u32> + '_ {
-        let follow = |place: u32| (place != NONE).then_some(place);
-        std::iter::successors(follow(self.head), move |&place| follow(entries[place].next))
+        let next = |&place: &u32| Some(entries[place].next).filter(|next| *next != NONE);
+        std::iter::successors(self.front(), next)
     }
 
     pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
@@ -134,7 +142,7 @@ impl Flow {
     pub(super) fn new(aged: bool) -> Self {
         Self {
             priority: 0,
-            first: Chain::EMPTY,
+            first: Chain::default(),
             rest: BTreeMap::new(),
             length: 0,
             ages: aged.then(BTreeSet::new),
@@ -147,7 +155,7 @@ impl Flow {
 
     /// The command that goes first, by its place.
     pub(super) fn front(&self) -> Option<u32> {
-        (self.first.head != NONE).then_some(self.first.head)
+        self.first.front()
     }
 
     /// The priority of the front.
@@ -165,14 +173,14 @@ impl Flow {
         if self.length == 0 {
             self.priority = priority;
         } else if priority < self.priority {
-            let first = std::mem::replace(&mut self.first, Chain::EMPTY);
+            let first = std::mem::take(&mut self.first);
             self.rest.insert(Level(self.priority), first);
             self.priority = priority;
         }
         let chain = if priority == self.priority {
             &mut self.first
         } else {
-            self.rest.entry(Level(priority)).or_insert(Chain::EMPTY)
+            self.rest.entry(Level(priority)).or_default()
         };
         match end {
             End::Back => chain.push_back(entries, place),
@@ -259,7 +267,7 @@ mod tests {
         let mut scheduler = Scheduler::new();
         let policy = LanePolicy::new(&LaneConfig::new(0, 1), &LaneOptions::new(), 0, 0);
         let lane = scheduler.add_lane(policy);
-        scheduler.open();
+        scheduler.set_open(true);
         (scheduler, lane)
     }
 

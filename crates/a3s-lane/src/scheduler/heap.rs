@@ -61,6 +61,15 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         }
     }
 
+    /// Puts `member` in with its key, or takes it out when it has none.
+    #[inline]
+    pub(crate) fn assign(&mut self, member: u32, key: Option<K>) {
+        match key {
+            Some(key) => self.set(member, key),
+            None => self.remove(member),
+        }
+    }
+
     fn put(&mut self, member: u32, key: K) {
         let at = member as usize;
         if at >= self.position.len() {

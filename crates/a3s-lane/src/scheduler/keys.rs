@@ -83,11 +83,13 @@ pub(super) struct KeyTable {
     clocks: BTreeMap<i32, Clock>,
     room: usize,
     turns: u64,
+    /// Slots per key.
+    max: usize,
 }
 
 impl KeyTable {
     /// Takes over the flow of a lane that had no keys so far, with its `members` and `active` commands.
-    pub(super) fn new(flow: Flow, members: usize, active: usize) -> Self {
+    pub(super) fn new(flow: Flow, members: usize, active: usize, limits: KeyLimits<'_>) -> Self {
         let level = flow.priority();
         let mut states = Slab::new();
         let first = states.insert(KeyState {
@@ -112,8 +114,9 @@ impl KeyTable {
             clocks: BTreeMap::from([(level, Clock { time: 0, keys: 1 })]),
             room: 0,
             turns: u64::from(members > 0),
+            max: limits.max,
         };
-        table.update(NO_KEY, usize::MAX);
+        table.update(NO_KEY);
         table
     }
 
@@ -128,7 +131,7 @@ impl KeyTable {
         self.states[key as usize].flow.front()
     }
 
-    /// The oldest command whose key has room: since when it waits, and its slot.
+    /// The oldest command whose key has room: since when it waits, and its place.
     pub(super) fn oldest(&self) -> Option<(u64, u32)> {
         let (_, key) = self.oldest.peek()?;
         let (since, _, place) = self.states[key as usize].flow.oldest()?;
@@ -203,26 +206,20 @@ impl KeyTable {
         }
     }
 
-    pub(super) fn push<T>(
-        &mut self,
-        entries: &mut Arena<Entry<T>>,
-        place: u32,
-        end: End,
-        max: usize,
-    ) {
+    pub(super) fn push<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32, end: End) {
         let key = entries[place].key_number();
         self.states[key as usize].flow.push(entries, place, end);
-        self.update(key, max);
+        self.update(key);
     }
 
-    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32, max: usize) {
+    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         let key = entries[place].key_number();
         self.states[key as usize].flow.unlink(entries, place);
-        self.update(key, max);
+        self.update(key);
     }
 
     /// A ready command starts: its key takes its turn.
-    pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32, max: usize) {
+    pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         // One that is overdue may not be: then time does not move, or all others would be late.
         let in_turn = self.front() == Some(place);
         let key = entries[place].key_number();
@@ -230,13 +227,13 @@ impl KeyTable {
         let state = &mut self.states[key as usize];
         state.flow.unlink(entries, place);
         state.active += 1;
-        self.update(key, max);
+        self.update(key);
     }
 
     /// An awaited child of the key starts, which was in no flow.
-    pub(super) fn start_favoured(&mut self, key: u32, max: usize) {
+    pub(super) fn start_favoured(&mut self, key: u32) {
         self.charge(key, false);
-        self.inherit(key, max);
+        self.inherit(key);
     }
 
     fn charge(&mut self, key: u32, in_turn: bool) {
@@ -273,23 +270,23 @@ impl KeyTable {
     }
 
     /// A command of the key goes on in a slot that another one had, or has its place set aside.
-    pub(super) fn inherit(&mut self, key: u32, max: usize) {
+    pub(super) fn inherit(&mut self, key: u32) {
         self.states[key as usize].active += 1;
-        self.update(key, max);
+        self.update(key);
     }
 
     /// A command of the key gives its slot back.
-    pub(super) fn free(&mut self, key: u32, max: usize) {
+    pub(super) fn free(&mut self, key: u32) {
         self.states[key as usize].active -= 1;
-        self.update(key, max);
+        self.update(key);
     }
 
-    pub(super) fn pause(&mut self, name: &Arc<str>, paused: bool, max: usize) -> bool {
+    pub(super) fn pause(&mut self, name: &Arc<str>, paused: bool) -> bool {
         let Some(&key) = self.names.get(name) else {
             return false;
         };
         self.states[key as usize].paused = paused;
-        self.update(key, max);
+        self.update(key);
         true
     }
 
@@ -300,20 +297,21 @@ impl KeyTable {
         limits: KeyLimits<'_>,
         aged: bool,
     ) {
+        self.max = limits.max;
         let keys: Vec<u32> = self.states.iter().map(|(key, _)| key as u32).collect();
         for key in keys {
             let state = &mut self.states[key as usize];
             state.weight = limits.weight(state.name.as_ref());
             state.flow.keep_ages(entries, aged);
-            self.update(key, limits.max);
+            self.update(key);
         }
     }
 
     /// Brings the order up to date after anything about a key changed.
-    fn update(&mut self, key: u32, max: usize) {
+    fn update(&mut self, key: u32) {
         let state = &mut self.states[key as usize];
         let free = match &state.name {
-            Some(_) => max.saturating_sub(state.active),
+            Some(_) => self.max.saturating_sub(state.active),
             None => usize::MAX,
         };
         let room = if state.paused {
@@ -324,14 +322,9 @@ impl KeyTable {
         let was_away = state.room == 0;
         self.room = self.room - state.room + room;
         state.room = room;
-        let oldest = state
-            .flow
-            .oldest()
-            .map(|(since, serial, _)| (since, serial));
-        match oldest {
-            Some(oldest) => self.oldest_of_all.set(key, oldest),
-            None => self.oldest_of_all.remove(key),
-        }
+        let oldest = state.flow.oldest();
+        let oldest = oldest.map(|(since, serial, _)| (since, serial));
+        self.oldest_of_all.assign(key, oldest);
         if room == 0 {
             self.order.remove(key);
             self.oldest.remove(key);
@@ -344,19 +337,16 @@ impl KeyTable {
         let state = &self.states[key as usize];
         let rank = (level, state.pass, state.turn);
         self.order.set(key, rank);
-        match oldest {
-            Some(oldest) => self.oldest.set(key, oldest),
-            None => self.oldest.remove(key),
-        }
+        self.oldest.assign(key, oldest);
     }
 
     /// What keeps the commands of a key from starting, if anything: it is paused, or so many of it run.
-    pub(super) fn obstacle(&self, key: u32, max: usize) -> Option<KeyObstacle> {
+    pub(super) fn obstacle(&self, key: u32) -> Option<KeyObstacle> {
         let state = &self.states[key as usize];
         if state.paused {
             return Some(KeyObstacle::Paused);
         }
-        let limited = state.name.is_some() && state.active >= max;
+        let limited = state.name.is_some() && state.active >= self.max;
         limited.then_some(KeyObstacle::Busy(state.active))
     }
 

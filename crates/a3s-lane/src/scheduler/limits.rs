@@ -59,7 +59,7 @@ impl<T> Scheduler<T> {
         self.unblock_users(key, now);
     }
 
-    pub(crate) fn limiter(&self, key: LimiterKey) -> &Limiter {
+    fn limiter(&self, key: LimiterKey) -> &Limiter {
         &self.limits[key.0 as usize]
     }
 

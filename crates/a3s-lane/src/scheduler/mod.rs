@@ -29,24 +29,24 @@
 //!
 //! | | |
 //! |---|---|
-//! | set up | `add_lane`, `set_policy`, `remove_lane`, `set_total`, `set_limiter`, `open`, `close` |
+//! | set up | `add_lane`, `set_policy`, `remove_lane`, `set_total`, `add_limiter`, `set_limiter`, `keep_waits`, `set_open` |
 //! | in | `draw_serial`, `submit` |
-//! | decide | `next` until it says `None`, then `preempt` until it does; `next_wake` says when to call `tick` |
-//! | out | `conclude`, then `release`; `abandon` where the body is lost |
-//! | stop | `stop`, `pause_lane`, `pause_key`, `tick` until it says `None` |
+//! | decide | `next` until it says `None`, as often as `startable` says; then, if `may_preempt`, `preempt` until it says `None`; `next_wake` says when to call `tick` until it says `None` |
+//! | out | `conclude`, then `release`; `abandon` where the body is lost; `take_waiting` at the end; `relieve` |
+//! | stop | `stop`, `pause_lane`, `pause_key` |
 //! | from the body | `beat`, `settle_cost`, `await_child`, `leave_child` |
-//! | ask | `counts`, `explain`, `commands`, `running`, `running_attempt` and others in `view` |
+//! | ask | `overview`; `lane`, `effective_priority`, `longest_wait`, `highest_cost`; `commands`, `command`, `running_attempt`, `job_mut`; `explain` |
 //!
-//! Words. A command that runs holds a *slot* of its lane and a *share* of the total. In this folder a number called `slot` is the
-//! entry's place in the `arena`. A parent that waits for a child sets its own slot and share aside for it. A *lent* child uses
-//! an ancestor's slot of the lane and its parent's share; an *urged* child takes a slot of its own lane, on its parent's share.
-//! Both are *favoured*: they start before the others of their lane. A running one *borrows*. A start that needs no free share
-//! is *exempt* from the total.
+//! Words. A command that runs holds a *slot* of its lane and, under a total limit, a *share* of the total. It is kept as an
+//! *entry*, at a *place* of the arena; lanes, keys and limiters have numbers, too. Of the total, shares are *kept* for lanes
+//! that are below their minimum. The *front* of a lane is the command that it starts next; a lane whose front was refused by
+//! a limit is *blocked*. A command that was asked to stop keeps its slot until it has ended.
 //!
-//! Read on in this order: `decision` (what goes in and out), `entry` (a command), `flow` and `keys` (the order inside a
-//! lane), `lane`, this file (in and out), `ready` (the order between lanes), `ending`, `timers`, `stop`, `limits`; beside
-//! them `terms`, `policy`, `heap`, `arena`, `explain` and `view`. Skip `nest` on a first reading, and every line that says
-//! lent, urged, exempt, borrow or favour: it is about commands that wait for others.
+//! Read on in this order: `decision` (what goes in and out), `policy` and `terms` (what lanes and commands ask for), `entry`
+//! (a command), `flow` and `keys` (the order inside a lane), `lane`, this file (in and start), `ready` (the order between
+//! lanes), `ending`, `timers`, `stop`, `preempt`, `limits`. What is left can be read alone: `setup`, `view`, `explain`, `waits`, the
+//! containers `heap` and `arena`, and `nest`, about commands that wait for others. Until then skip every line that
+//! says *favour*, *ahead* or *exempt*: it is about those.
 
 mod arena;
 mod decision;
@@ -67,6 +67,7 @@ mod limits;
 mod model;
 mod nest;
 mod policy;
+mod preempt;
 #[cfg(test)]
 #[cfg_attr(
     not(feature = "distributed"),
@@ -74,10 +75,12 @@ mod policy;
 )]
 mod properties;
 mod ready;
+mod setup;
 mod stop;
 mod terms;
 mod timers;
 mod view;
+mod waits;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -89,18 +92,20 @@ use arena::Arena;
 #[cfg(test)]
 use decision::StopReason;
 pub(crate) use decision::{
-    CommandKey, Due, Ending, LaneCounts, LaneKey, Released, Start, Stopped, Submitted, Verdict,
+    CommandKey, Due, Ending, LaneKey, Released, Start, Stopped, Submitted, Verdict,
 };
 use entry::{After, Entry, State};
 pub(crate) use explain::{Explained, Obstacle};
 use flow::{End, NONE};
 use heap::IndexedHeap;
-use lane::{Demand, LaneState};
+use lane::LaneState;
 #[cfg(feature = "distributed")]
 pub(crate) use limits::{Counts, Limiter, LimiterKey};
-use nest::{Favour, Freed};
+use nest::{Favour, Right};
 pub(crate) use policy::LanePolicy;
+use ready::Demand;
 pub(crate) use terms::Terms;
+pub(crate) use view::{LaneCounts, Overview};
 
 use crate::config::Overflow;
 
@@ -121,14 +126,14 @@ type Rank = (u8, u64);
 #[derive(Debug)]
 pub(crate) struct Scheduler<T> {
     lanes: Vec<LaneState>,
-    /// Places of removed lanes.
+    /// Numbers of removed lanes.
     free_lanes: Vec<LaneKey>,
     entries: Arena<Entry<T>>,
-    /// Lanes that have a command to start and a slot for it; under a total limit, those for which no slot is kept.
+    /// Lanes that have a command to start and a slot for it; under a total limit, those for which no share is kept.
     ready: IndexedHeap<Rank>,
-    /// Under a total limit the others: those below their minimum, for which slots are kept.
+    /// Under a total limit the others: those below their minimum.
     reserved: IndexedHeap<Rank>,
-    /// Lanes that have a command to start which the total limit does not concern: an awaited child.
+    /// Lanes that have a command to start which needs no share of its own: an awaited child.
     exempt: IndexedHeap<Rank>,
     /// Lanes that more urgent ones may take a running command from, by their own priority.
     givers: IndexedHeap<Reverse<u8>>,
@@ -142,7 +147,7 @@ pub(crate) struct Scheduler<T> {
     limits: Vec<Limiter>,
     /// Keys that are paused in all lanes.
     paused_keys: HashSet<Arc<str>>,
-    /// The most commands that hold slots at once, over all lanes.
+    /// How many shares there are: the most commands that hold slots at once, over all lanes.
     total: Option<usize>,
     /// Lanes whose policy lets them lose running commands.
     preemptible_lanes: usize,
@@ -151,13 +156,14 @@ pub(crate) struct Scheduler<T> {
     /// The number of the last start.
     served: u64,
     pending: usize,
+    /// Shares that are in use.
     active: usize,
-    /// The sum of what each lane can add.
+    /// The sum over all lanes.
     demand: Demand,
     /// Somebody asks how long commands wait.
     keeps_waits: bool,
-    /// What came back to commands that wait, during a call.
-    freed: Vec<Freed>,
+    /// What came back to waiting parents, to be lent again before the call ends.
+    freed: Vec<(Right, CommandKey)>,
 }
 
 impl<T> Scheduler<T> {
@@ -189,82 +195,6 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Lets commands start. Before this they only queue.
-    pub(crate) fn open(&mut self) {
-        self.open = true;
-    }
-
-    /// Lets no more commands start.
-    pub(crate) fn close(&mut self) {
-        self.open = false;
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        self.open
-    }
-
-    pub(crate) fn add_lane(&mut self, policy: LanePolicy) -> LaneKey {
-        self.preemptible_lanes += usize::from(policy.preemptible);
-        let mut state = LaneState::new(policy);
-        if self.keeps_waits {
-            state.keep_waits();
-        }
-        let lane = match self.free_lanes.pop() {
-            Some(lane) => {
-                self.lanes[lane.index()] = state;
-                lane
-            }
-            None => {
-                let number = u32::try_from(self.lanes.len()).expect("fewer than 2^32 lanes");
-                self.lanes.push(state);
-                LaneKey(number)
-            }
-        };
-        self.refresh(lane, 0);
-        lane
-    }
-
-    /// Gives a lane a new policy; its pending and running commands stay.
-    pub(crate) fn set_policy(&mut self, lane: LaneKey, mut policy: LanePolicy, now: u64) {
-        let state = &mut self.lanes[lane.index()];
-        policy.inherit_tokens(&state.policy, now);
-        self.preemptible_lanes -= usize::from(state.policy.preemptible);
-        self.preemptible_lanes += usize::from(policy.preemptible);
-        state.set_policy(&mut self.entries, policy);
-        state.block = None;
-        self.blocks.remove(lane.0);
-        self.refresh(lane, now);
-        self.pass_on(lane, now);
-    }
-
-    /// Takes a lane out; false while it has commands.
-    pub(crate) fn remove_lane(&mut self, lane: LaneKey) -> bool {
-        let state = &mut self.lanes[lane.index()];
-        if state.removed || state.pending() + state.active > 0 {
-            return false;
-        }
-        self.preemptible_lanes -= usize::from(state.policy.preemptible);
-        state.removed = true;
-        state.policy.preemptible = false;
-        state.policy.min = 0;
-        self.free_lanes.push(lane);
-        self.refresh(lane, 0);
-        true
-    }
-
-    /// Whether `lane` was not removed, or its place has been taken by another one.
-    pub(crate) fn has_lane(&self, lane: LaneKey) -> bool {
-        !self.lanes[lane.index()].removed
-    }
-
-    /// Limits how many commands hold slots at once, over all lanes.
-    pub(crate) fn set_total(&mut self, total: Option<usize>, now: u64) {
-        self.total = total;
-        self.refresh_all(now);
-        // Without a total nobody needed a share.
-        self.favour_all(now);
-    }
-
     /// Draws the serial number of a command that will be submitted.
     pub(crate) fn draw_serial(&mut self) -> u64 {
         self.serial += 1;
@@ -283,19 +213,9 @@ impl<T> Scheduler<T> {
     ) -> Result<Submitted<T>, T> {
         let state = &self.lanes[lane.index()];
         let mut evicted = None;
-        let is_child = terms.as_ref().is_some_and(|terms| terms.parent.is_some());
-        // A child that waited for room might wait for its own parent.
-        let waits = state.policy.overflow == Overflow::Wait && is_child;
-        if state
-            .policy
-            .max_pending
-            .is_some_and(|max| state.pending() >= max && !waits)
-        {
-            let oldest = match state.policy.overflow {
-                Overflow::DropOldest => state.oldest_of_all(),
-                Overflow::Reject | Overflow::Wait => None,
-            };
-            let Some(place) = oldest else {
+        if state.is_full(terms.as_ref().is_some_and(|terms| terms.parent.is_some())) {
+            let drops = state.policy.overflow == Overflow::DropOldest;
+            let Some(place) = state.oldest_of_all().filter(|_| drops) else {
                 return Err(job);
             };
             evicted = Some((self.entries[place].key(place), self.withdraw(place, now)));
@@ -336,13 +256,7 @@ impl<T> Scheduler<T> {
         self.pending += 1;
         self.enter(place, now);
         self.refresh(lane, now);
-        let state = &mut self.lanes[lane.index()];
-        let pressure = !state.pressed
-            && state
-                .policy
-                .pressure_threshold
-                .is_some_and(|threshold| state.pending() >= threshold);
-        state.pressed |= pressure;
+        let pressure = self.lanes[lane.index()].press();
         (CommandKey { place, serial }, pressure)
     }
 
@@ -354,7 +268,7 @@ impl<T> Scheduler<T> {
         let mut ready: Vec<(u64, u32)> = ready.map(|(place, entry)| (entry.serial, place)).collect();
         ready.sort_unstable();
         for (_, place) in ready {
-            self.unqueue(place);
+            self.take_from_queue(place);
             let lane = self.entries[place].lane;
             self.lanes[lane.index()].push(&mut self.entries, place, End::Back);
             self.refresh(lane, now);
@@ -415,57 +329,28 @@ impl<T> Scheduler<T> {
         }
     }
 
+    /// The front of a lane starts: it gets a slot and a share, or uses those that are set aside for it.
     fn start(&mut self, lane: LaneKey, place: u32, now: u64) -> Start {
         self.served += 1;
         self.pending -= 1;
         let entry = &self.entries[place];
         let (child, favour) = (entry.key(place), entry.favour());
         let state = &mut self.lanes[lane.index()];
-        match favour {
-            Favour::None => {
-                self.active += 1;
-                state.shares += 1;
-                state.start(&mut self.entries, place);
-            }
-            Favour::Lent(_) | Favour::Urged => {
-                let lent = favour != Favour::Urged;
-                state.start_favoured(&mut self.entries, place, lent);
-                self.borrow(child, favour);
-            }
+        if favour == Favour::None {
+            self.active += 1;
+            state.shares += 1;
+            state.start(&mut self.entries, place);
+        } else {
+            state.start_favoured(&mut self.entries, place, favour);
+            self.borrow(child, favour);
         }
         let state = &mut self.lanes[lane.index()];
         state.running.push_back(&mut self.entries, place);
         state.last_served = self.served;
-        let relieved = state.pressed && state.pending() == 0;
-        state.pressed &= !relieved;
+        let relieved = state.relieve();
         let entry = &mut self.entries[place];
         let wait_ns = now.saturating_sub(entry.since);
-        let mut timeout_ns = state.policy.timeout_ns;
-        let mut progress_ns = state.policy.progress_ns;
-        entry.state = State::Running;
-        entry.run = entry.run.saturating_add(1);
-        entry.since = now;
-        if progress_ns.is_some() {
-            entry.terms.get_or_insert_default();
-        }
-        if let Some(terms) = &mut entry.terms {
-            terms.run_timeout_ns = None;
-            timeout_ns = terms.timeout_ns.unwrap_or(timeout_ns);
-            progress_ns = terms.progress_ns.or(progress_ns);
-            terms.silence_ns = progress_ns;
-            if terms.expires_at.take().is_some() {
-                self.timers.remove(place);
-            }
-        }
-        let after = |limit: Option<u64>| limit.map_or(u64::MAX, |limit| now.saturating_add(limit));
-        let until = after(timeout_ns);
-        if let (Some(terms), Some(_)) = (&mut entry.terms, progress_ns) {
-            terms.beat = now;
-        }
-        let timer = until.min(after(progress_ns));
-        if timer != u64::MAX {
-            self.timers.set(place, (timer, entry.serial));
-        }
+        let (timeout_ns, progress_ns) = entry.begin_run(&state.policy, now);
         let start = Start {
             key: entry.key(place),
             lane,
@@ -477,36 +362,16 @@ impl<T> Scheduler<T> {
             stoppable: timeout_ns.is_some() || progress_ns.is_some() || state.policy.preemptible,
             relieved,
         };
+        let limit = timeout_ns
+            .unwrap_or(u64::MAX)
+            .min(progress_ns.unwrap_or(u64::MAX));
+        match now.saturating_add(limit) {
+            // It may have had a time to live.
+            u64::MAX if entry.terms.is_some() => self.timers.remove(place),
+            u64::MAX => {}
+            at => self.timers.set(place, (at, entry.serial)),
+        }
         self.refresh(lane, now);
         start
-    }
-
-    /// Stops or resumes the starts of a lane. What runs goes on.
-    pub(crate) fn pause_lane(&mut self, lane: LaneKey, paused: bool, now: u64) -> bool {
-        let changed = std::mem::replace(&mut self.lanes[lane.index()].paused, paused) != paused;
-        self.refresh(lane, now);
-        self.pass_on(lane, now);
-        changed
-    }
-
-    /// Stops or resumes the starts of commands of one key in all lanes. What runs goes on.
-    pub(crate) fn pause_key(&mut self, key: &Arc<str>, paused: bool, now: u64) -> bool {
-        let changed = if paused {
-            self.paused_keys.insert(Arc::clone(key))
-        } else {
-            self.paused_keys.remove(key)
-        };
-        for lane in 0..self.lanes.len() as u32 {
-            if self.lanes[lane as usize].pause_key(key, paused) {
-                self.refresh(LaneKey(lane), now);
-            }
-        }
-        changed
-    }
-
-    /// Whether [`preempt`](Self::preempt) can ever find something to do.
-    #[inline]
-    pub(crate) fn may_preempt(&self) -> bool {
-        self.preemptible_lanes > 0 && self.total.is_some()
     }
 }

@@ -2,11 +2,39 @@
 
 use std::cmp::Reverse;
 
-use super::Rank;
 use super::Scheduler;
 use super::decision::LaneKey;
-use super::heap::IndexedHeap;
-use super::lane::Demand;
+use super::lane::LaneState;
+
+/// What a lane could start now, and what is kept for it; also the sum over all lanes.
+///
+/// Without a total limit the commands are told apart all the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Demand {
+    /// Shares of the total that are kept for this lane: as many as it has below its minimum.
+    pub(super) kept: usize,
+    /// Commands that could start on no share of the total, on a kept one, and on one that is for anybody.
+    pub(super) exempt: usize,
+    pub(super) on_kept: usize,
+    pub(super) on_common: usize,
+}
+
+impl Demand {
+    /// How many commands could start now.
+    pub(super) fn room(self) -> usize {
+        self.exempt + self.on_kept + self.on_common
+    }
+
+    /// The sum after one of its parts has changed.
+    pub(super) fn replaced(self, before: Self, after: Self) -> Self {
+        Self {
+            kept: self.kept - before.kept + after.kept,
+            exempt: self.exempt - before.exempt + after.exempt,
+            on_kept: self.on_kept - before.on_kept + after.on_kept,
+            on_common: self.on_common - before.on_common + after.on_common,
+        }
+    }
+}
 
 impl<T> Scheduler<T> {
     /// How many commands could start now, as far as limits on starts per time have not said otherwise.
@@ -93,30 +121,15 @@ impl<T> Scheduler<T> {
             self.review_block(lane, now);
         }
         let state = &mut self.lanes[lane.index()];
-        let room = if state.block.is_none() {
-            state.has_room_for()
-        } else {
-            0
-        };
-        let kept = state.policy.min.saturating_sub(state.shares);
-        let exempt = if room > 0 { state.exempt() } else { 0 };
-        let on_kept = (room - exempt).min(kept);
-        let demand = Demand {
-            kept,
-            exempt,
-            on_kept,
-            on_common: room - exempt - on_kept,
-        };
-        if state.policy.preemptible && state.shares > state.policy.min {
-            self.givers.set(lane.0, Reverse(state.policy.priority));
-        } else {
-            self.givers.remove(lane.0);
-        }
+        let gives = state.policy.preemptible && state.shares > state.policy.min;
+        let priority = Reverse(state.policy.priority);
+        self.givers.assign(lane.0, gives.then_some(priority));
+        let demand = state.demand_now();
         let before = std::mem::replace(&mut state.demand, demand);
         if demand != before {
             self.demand = self.demand.replaced(before, demand);
         }
-        if room == 0 {
+        if demand.room() == 0 {
             // Without room before, it is in none of them.
             if before.room() > 0 {
                 self.ready.remove(lane.0);
@@ -127,23 +140,19 @@ impl<T> Scheduler<T> {
             return;
         }
         let rank = (state.effective_priority(now), state.last_served);
-        match state.next_boost_at(now) {
-            Some(at) => self.boosts.set(lane.0, at),
-            None => self.boosts.remove(lane.0),
-        }
+        self.boosts.assign(lane.0, state.next_boost_at(now));
         if self.total.is_none() {
             self.ready.set(lane.0, rank);
             self.reserved.remove(lane.0);
             self.exempt.remove(lane.0);
             return;
         }
-        let put = |heap: &mut IndexedHeap<Rank>, belongs: bool| match belongs {
-            true => heap.set(lane.0, rank),
-            false => heap.remove(lane.0),
-        };
-        put(&mut self.exempt, exempt > 0);
-        put(&mut self.reserved, on_kept > 0);
-        put(&mut self.ready, on_kept == 0 && room > exempt);
+        let is_reserved = demand.on_kept > 0;
+        let is_common = !is_reserved && demand.on_common > 0;
+        self.exempt
+            .assign(lane.0, (demand.exempt > 0).then_some(rank));
+        self.reserved.assign(lane.0, is_reserved.then_some(rank));
+        self.ready.assign(lane.0, is_common.then_some(rank));
     }
 
     /// Looks whether a lane that a limit has refused is still refused.
@@ -163,6 +172,24 @@ impl<T> Scheduler<T> {
             } else {
                 self.blocks.remove(lane.0);
             }
+        }
+    }
+}
+
+impl LaneState {
+    fn demand_now(&self) -> Demand {
+        let room = match self.block {
+            None => self.has_room_for(),
+            Some(_) => 0,
+        };
+        let kept = self.policy.min.saturating_sub(self.shares);
+        let exempt = if room > 0 { self.exempt() } else { 0 };
+        let on_kept = (room - exempt).min(kept);
+        Demand {
+            kept,
+            exempt,
+            on_kept,
+            on_common: room - exempt - on_kept,
         }
     }
 }

@@ -43,19 +43,23 @@ impl<T> Scheduler<T> {
         None
     }
 
-    /// Whether [`next_wake`](Self::next_wake) may have something to tell.
+    /// When [`tick`](Self::tick) has something to do next.
     #[inline]
-    pub(crate) fn has_wakes(&self) -> bool {
-        !self.blocks.is_empty() || !self.timers.is_empty() || self.may_preempt()
+    pub(crate) fn next_wake(&self) -> Option<u64> {
+        // Asked after every step: mostly nothing is due at any time.
+        if self.blocks.is_empty() && self.timers.is_empty() && !self.may_preempt() {
+            return None;
+        }
+        self.earliest_wake()
     }
 
-    /// When [`tick`](Self::tick) has something to do next.
-    pub(crate) fn next_wake(&self) -> Option<u64> {
+    fn earliest_wake(&self) -> Option<u64> {
         let block = self.blocks.peek().map(|(at, _)| at);
         let timer = self.timers.peek().map(|((at, _), _)| at);
         // A lane that grows more urgent may preempt: nothing else tells when.
-        let preempts = self.open && self.total.is_some() && self.preemptible_lanes > 0;
-        let boost = self.boosts.peek().filter(|_| preempts).map(|(at, _)| at);
+        let preempts = self.open && self.may_preempt();
+        let boost = self.boosts.peek().filter(|_| preempts);
+        let boost = boost.map(|(at, _)| at);
         [block, timer, boost].into_iter().flatten().min()
     }
 
@@ -103,7 +107,7 @@ impl<T> Scheduler<T> {
     /// Takes a command that is too old to start out of its lane's queue; it leaves with the next tick.
     pub(super) fn shelve(&mut self, place: u32, now: u64) {
         let lane = self.entries[place].lane;
-        self.unqueue(place);
+        self.take_from_queue(place);
         self.entries[place].state = State::Expired;
         self.lanes[lane.index()].delayed += 1;
         self.refresh(lane, now);

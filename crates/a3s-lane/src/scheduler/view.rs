@@ -1,61 +1,144 @@
 //! What the scheduler says about itself.
 
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
 use super::Scheduler;
-use super::decision::{CommandKey, LaneCounts, LaneKey, RunningAttempt};
-use super::entry::{After, State};
+use super::decision::{CommandKey, LaneKey, StopReason};
+use super::entry::{After, Entry, State};
 use super::terms::Terms;
 use crate::config::Overflow;
 
+/// The scheduler as a whole.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Overview<'a> {
+    pub(crate) open: bool,
+    pub(crate) total: Option<usize>,
+    /// Commands that wait, and commands that hold a slot.
+    pub(crate) pending: usize,
+    pub(crate) active: usize,
+    pub(crate) paused_keys: &'a HashSet<Arc<str>>,
+}
+
+/// One lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneView {
+    pub(crate) counts: LaneCounts,
+    /// Its own priority.
+    pub(crate) priority: u8,
+    pub(crate) paused: bool,
+    /// No other lane has come in its place yet.
+    pub(crate) removed: bool,
+    /// How many commands it may hold, and what happens to one more.
+    pub(crate) max_pending: Option<(usize, Overflow)>,
+    /// It has a command to give up for a new one.
+    pub(crate) can_drop: bool,
+}
+
+/// The counts of one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LaneCounts {
+    /// Ready and delayed commands.
+    pub(crate) pending: usize,
+    pub(crate) active: usize,
+    pub(crate) min: usize,
+    pub(crate) max: usize,
+}
+
+/// One command, with what the caller keeps with it.
+#[derive(Debug)]
+pub(crate) struct CommandView<'a, T> {
+    pub(crate) key: CommandKey,
+    pub(crate) lane: LaneKey,
+    pub(crate) job: &'a T,
+    /// Runs that count as attempts, the present one included.
+    pub(crate) attempts: u32,
+    pub(crate) fairness_key: Option<&'a Arc<str>>,
+    /// What it asks for; `None` for nothing.
+    pub(crate) terms: Option<&'a Terms>,
+    /// Concluded, it waits so long before it runs again, in nanoseconds.
+    pub(crate) retry_delay: u64,
+    /// It waits for a time.
+    pub(crate) delayed: bool,
+    pub(crate) holds_slot: bool,
+}
+
+/// A running attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunningAttempt {
+    pub(crate) lane: LaneKey,
+    pub(crate) attempt: u32,
+    pub(crate) started_at: u64,
+    /// Why it was asked to stop, if it was.
+    pub(crate) stop: Option<StopReason>,
+    /// Its body must be dropped.
+    pub(crate) drop: bool,
+    /// Its time limits.
+    pub(crate) timeout_ns: Option<u64>,
+    pub(crate) progress_ns: Option<u64>,
+}
+
 impl<T> Scheduler<T> {
-    /// Every command that holds a slot.
-    pub(crate) fn running(&self) -> impl Iterator<Item = CommandKey> + '_ {
-        let running = self.entries.iter().filter(|(_, entry)| entry.holds_slot());
-        running.map(|(place, entry)| entry.key(place))
+    #[inline]
+    pub(crate) fn overview(&self) -> Overview<'_> {
+        Overview {
+            open: self.open,
+            total: self.total,
+            pending: self.pending,
+            active: self.active,
+            paused_keys: &self.paused_keys,
+        }
     }
 
-    /// What the caller keeps with a command; `None` once it is gone.
-    pub(crate) fn job(&self, key: CommandKey) -> Option<&T> {
-        let entry = self.entries.get(key.place)?;
-        (entry.serial == key.serial).then_some(&entry.job)
+    #[inline]
+    pub(crate) fn lane(&self, lane: LaneKey) -> LaneView {
+        let state = &self.lanes[lane.index()];
+        let policy = &state.policy;
+        LaneView {
+            counts: LaneCounts {
+                pending: state.pending(),
+                active: state.active,
+                min: policy.min,
+                max: policy.max,
+            },
+            priority: policy.priority,
+            paused: state.paused,
+            removed: state.removed,
+            max_pending: policy.max_pending.map(|max| (max, policy.overflow)),
+            can_drop: state.has_unfavoured(),
+        }
     }
 
-    /// As [`job`](Self::job), to change it.
+    /// The priority of a lane, with the boost that its oldest command gives it.
+    pub(crate) fn effective_priority(&self, lane: LaneKey, now: u64) -> u8 {
+        self.lanes[lane.index()].effective_priority(now)
+    }
+
+    /// How long the command of a lane has been ready that became ready first, in nanoseconds; 0 when none is.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn longest_wait(&self, lane: LaneKey, now: u64) -> u64 {
+        let waits = self.lanes[lane.index()].waits.as_ref();
+        let since = waits.and_then(|waits| waits.since(&self.entries));
+        since.map_or(0, |since| now.saturating_sub(since))
+    }
+
+    /// All commands, in no order.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = CommandView<'_, T>> {
+        let entries = self.entries.iter();
+        entries.map(|(place, entry)| CommandView::new(place, entry))
+    }
+
+    /// A command; `None` once it is gone.
+    pub(crate) fn command(&self, key: CommandKey) -> Option<CommandView<'_, T>> {
+        let entry = self.alive(key)?;
+        Some(CommandView::new(key.place, entry))
+    }
+
+    /// What the caller keeps with a command, to change it.
     pub(crate) fn job_mut(&mut self, key: CommandKey) -> Option<&mut T> {
         let entry = self.entries.get_mut(key.place)?;
         (entry.serial == key.serial).then_some(&mut entry.job)
-    }
-
-    /// What a command asks for; `None` for nothing.
-    pub(crate) fn terms(&self, key: CommandKey) -> Option<&Terms> {
-        let entry = self.entries.get(key.slot)?;
-        entry
-            .terms
-            .as_deref()
-            .filter(|_| entry.serial == key.serial)
-    }
-
-    /// How long a concluded command waits before it runs again, in nanoseconds.
-    pub(crate) fn retry_delay(&self, key: CommandKey) -> u64 {
-        let entry = self.entries.get(key.slot);
-        let entry = entry.filter(|entry| {
-            entry.serial == key.serial
-                && entry.state == State::Concluded
-                && entry.after == After::Back
-        });
-        entry.map_or(0, |entry| entry.since)
-    }
-
-    /// Runs of a command that count as attempts.
-    pub(crate) fn attempts(&self, key: CommandKey) -> u32 {
-        let entry = self.entries.get(key.place);
-        let entry = entry.filter(|entry| entry.serial == key.serial);
-        entry.map_or(0, |entry| entry.attempt())
-    }
-
-    /// Whether a command waits for a time.
-    pub(crate) fn is_delayed(&self, key: CommandKey) -> bool {
-        let entry = self.entries.get(key.place);
-        entry.is_some_and(|entry| entry.serial == key.serial && entry.state == State::Delayed)
     }
 
     /// A running attempt; `None` when it is not running any more.
@@ -73,62 +156,27 @@ impl<T> Scheduler<T> {
         })
     }
 
-    /// Keeps note of how long commands wait, in lanes that are added from now on.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn keep_waits(&mut self) {
-        self.keeps_waits = true;
+    /// The entry of a command that is not gone.
+    pub(super) fn alive(&self, key: CommandKey) -> Option<&Entry<T>> {
+        let entry = self.entries.get(key.place)?;
+        (entry.serial == key.serial).then_some(entry)
     }
+}
 
-    /// How long the command of a lane has been ready that became ready first, in nanoseconds; 0 when none is.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn longest_wait(&self, lane: LaneKey, now: u64) -> u64 {
-        let since = self.lanes[lane.index()].waits_since(&self.entries);
-        since.map_or(0, |since| now.saturating_sub(since))
-    }
-
-    /// How many commands a lane may hold, and what happens to one more.
-    pub(crate) fn max_pending(&self, lane: LaneKey) -> Option<(usize, Overflow)> {
-        let policy = &self.lanes[lane.index()].policy;
-        Some((policy.max_pending?, policy.overflow))
-    }
-
-    /// Whether a full lane has a command to give up for a new one.
-    pub(crate) fn can_drop(&self, lane: LaneKey) -> bool {
-        self.lanes[lane.index()].oldest_of_all().is_some()
-    }
-
-    /// Commands that wait, over all lanes.
-    pub(crate) fn pending(&self) -> usize {
-        self.pending
-    }
-
-    /// Commands that hold a slot, over all lanes.
-    pub(crate) fn active(&self) -> usize {
-        self.active
-    }
-
-    pub(crate) fn counts(&self, lane: LaneKey) -> LaneCounts {
-        let state = &self.lanes[lane.index()];
-        LaneCounts {
-            pending: state.pending(),
-            active: state.active,
-            min: state.policy.min,
-            max: state.policy.max,
+impl<'a, T> CommandView<'a, T> {
+    fn new(place: u32, entry: &'a Entry<T>) -> Self {
+        let terms = entry.terms.as_deref();
+        let retries = entry.state == State::Concluded && entry.after == After::Back;
+        Self {
+            key: entry.key(place),
+            lane: entry.lane,
+            job: &entry.job,
+            attempts: entry.attempt(),
+            fairness_key: terms.and_then(|terms| terms.key.as_ref()),
+            terms,
+            retry_delay: if retries { entry.since } else { 0 },
+            delayed: entry.state == State::Delayed,
+            holds_slot: entry.holds_slot(),
         }
-    }
-
-    /// The lane's own priority.
-    pub(crate) fn priority(&self, lane: LaneKey) -> u8 {
-        self.lanes[lane.index()].policy.priority
-    }
-
-    pub(crate) fn effective_priority(&self, lane: LaneKey, now: u64) -> u8 {
-        self.lanes[lane.index()].effective_priority(now)
-    }
-
-    /// Whether the lane's last pending command has left, other than by a start, after pressure was reported.
-    pub(crate) fn relieve(&mut self, lane: LaneKey) -> bool {
-        let state = &mut self.lanes[lane.index()];
-        state.pending() == 0 && std::mem::take(&mut state.pressed)
     }
 }

@@ -23,17 +23,16 @@ impl<T> Scheduler<T> {
             self.check_borrowers(key, nest)?;
             self.check_favour(key, entry)?;
             for &child in &nest.awaits {
-                ensure(self.awaits(key, child), || {
+                ensure(self.waiting_parent(child) == Some(key), || {
                     format!("{key:?} waits for {child:?}, which does not know it")
                 })?;
             }
-            if let Some(parent) = self.parent_of(key).filter(|above| self.awaits(*above, key)) {
+            if let Some(parent) = self.waiting_parent(key) {
                 let nest = self.alive(parent).and_then(Entry::nest);
                 let fits = nest.is_some_and(|nest| nest.awaits.contains(&key));
                 ensure(fits, || format!("{parent:?} does not wait for {key:?}"))?;
             }
-            let empty = nest.awaits.is_empty() && nest.is_alone();
-            ensure(entry.holds_slot() || empty, || {
+            ensure(entry.holds_slot() || entry.is_alone(), || {
                 format!("{key:?} lends, and holds no slot")
             })?;
         }
@@ -43,42 +42,42 @@ impl<T> Scheduler<T> {
         for lane in 0..self.lanes.len() as u32 {
             self.check_lane(LaneKey(lane))?;
         }
-        let owners = self.holders(|entry| entry.owns().1);
+        let owners = self.holders(|entry| entry.share().lender.is_none());
         ensure(self.active == owners, || {
             format!("{} active, {owners} shares of the total", self.active)
         })
     }
 
     fn check_lenders(&self, key: CommandKey, entry: &Entry<T>, nest: &Nest) -> Checked {
-        if let Some(lender) = nest.lane_lender {
+        if let Some(lender) = nest.slot.lender {
             let above = self.alive(lender);
             let fits = above.is_some_and(|above| {
                 above.lane == entry.lane
-                    && above.nest().and_then(|nest| nest.lane_borrower) == Some(key)
+                    && above.nest().and_then(|nest| nest.slot.borrower) == Some(key)
             });
             ensure(fits, || format!("{key:?} uses the slot of {lender:?}"))?;
         }
-        if let Some(lender) = nest.total_lender {
+        if let Some(lender) = nest.share.lender {
             let above = self.alive(lender).and_then(Entry::nest);
-            let fits = above.is_some_and(|above| above.total_borrower == Some(key));
+            let fits = above.is_some_and(|above| above.share.borrower == Some(key));
             ensure(fits, || format!("{key:?} uses the share of {lender:?}"))?;
         }
         Ok(())
     }
 
     fn check_borrowers(&self, key: CommandKey, nest: &Nest) -> Checked {
-        if let Some(borrower) = nest.lane_borrower {
+        if let Some(borrower) = nest.slot.borrower {
             let fits = self.alive(borrower).is_some_and(|below| {
-                let lender = below.nest().and_then(|nest| nest.lane_lender);
+                let lender = below.nest().and_then(|nest| nest.slot.lender);
                 below.favour() == Favour::Lent(key) || lender == Some(key)
             });
             ensure(fits, || format!("{key:?} lends its slot to {borrower:?}"))?;
         }
-        if let Some(borrower) = nest.total_borrower {
+        if let Some(borrower) = nest.share.borrower {
             let fits = self.alive(borrower).is_some_and(|below| {
-                let lender = below.nest().and_then(|nest| nest.total_lender);
+                let lender = below.nest().and_then(|nest| nest.share.lender);
                 let is_set_aside = below.favour() != Favour::None;
-                is_set_aside && self.parent_of(borrower) == Some(key) || lender == Some(key)
+                is_set_aside && below.parent() == Some(key) || lender == Some(key)
             });
             ensure(fits, || format!("{key:?} lends its share to {borrower:?}"))?;
         }
@@ -86,15 +85,14 @@ impl<T> Scheduler<T> {
     }
 
     fn check_favour(&self, key: CommandKey, entry: &Entry<T>) -> Checked {
-        let parent = self.parent_of(key);
-        let parent = parent.filter(|parent| self.awaits(*parent, key));
+        let parent = self.waiting_parent(key);
         let favour = entry.favour();
         if favour == Favour::None {
             let Some(parent) = parent.filter(|_| entry.state == State::Ready) else {
                 return Ok(());
             };
             let nest = self.alive(parent).and_then(Entry::nest);
-            let share_is_free = nest.is_some_and(|nest| nest.total_borrower.is_none());
+            let share_is_free = nest.is_some_and(|nest| nest.share.borrower.is_none());
             let could = share_is_free && (self.total.is_some() || self.lender_of(key).is_some());
             return ensure(!could, || format!("{key:?} is not favoured"));
         }
@@ -106,19 +104,20 @@ impl<T> Scheduler<T> {
         };
         let nest = self.alive(parent).and_then(Entry::nest);
         ensure(
-            nest.is_some_and(|nest| nest.total_borrower == Some(key)),
+            nest.is_some_and(|nest| nest.share.borrower == Some(key)),
             || format!("{key:?} has no share set aside"),
         )?;
         match favour {
             Favour::Lent(lender) => {
                 let nest = self.alive(lender).and_then(Entry::nest);
                 ensure(
-                    nest.is_some_and(|nest| nest.lane_borrower == Some(key)),
+                    nest.is_some_and(|nest| nest.slot.borrower == Some(key)),
                     || format!("{key:?} has no slot set aside"),
                 )?;
-                ensure(self.is_awaited_by(key, lender), || {
-                    format!("{lender:?} does not wait and lends to {key:?}")
-                })
+                ensure(
+                    self.waiting_ancestors(key).any(|above| above == lender),
+                    || format!("{lender:?} does not wait and lends to {key:?}"),
+                )
             }
             _ => ensure(self.lender_of(key).is_none(), || {
                 format!("{key:?} could be lent a slot")
@@ -128,8 +127,8 @@ impl<T> Scheduler<T> {
 
     fn check_lane(&self, lane: LaneKey) -> Checked {
         let state = &self.lanes[lane.index()];
-        let owners = self.holders(|entry| entry.lane == lane && entry.owns().0);
-        let shares = self.holders(|entry| entry.lane == lane && entry.owns().1);
+        let owners = self.holders(|entry| entry.lane == lane && entry.slot().lender.is_none());
+        let shares = self.holders(|entry| entry.lane == lane && entry.share().lender.is_none());
         ensure(state.shares == shares, || {
             format!("{lane:?}: {} shares, {shares} owners", state.shares)
         })?;
@@ -138,6 +137,11 @@ impl<T> Scheduler<T> {
             .iter()
             .filter(|(_, entry)| entry.lane == lane && matches!(entry.state, State::Ready));
         let ready = ready.count();
+        let droppable = state.policy.is_aged() && state.oldest_of_all().is_some();
+        ensure(
+            !state.policy.is_aged() || droppable == state.has_unfavoured(),
+            || format!("{lane:?}: something can be dropped: {droppable}"),
+        )?;
         ensure(state.active == owners && state.ready == ready, || {
             format!(
                 "{lane:?}: {} active, {owners} slots, {} ready, {ready} commands",

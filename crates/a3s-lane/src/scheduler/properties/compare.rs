@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::world::{Checked, World, lane_key};
+use crate::config::Overflow;
 use crate::scheduler::CommandKey;
 use crate::scheduler::model::{Command, Phase};
 
@@ -12,7 +13,8 @@ impl World {
         let (scheduler, model) = (&self.scheduler, &self.model);
         let (mut pending, mut active) = (0, 0);
         for (lane, key) in self.lane_keys() {
-            let counts = scheduler.counts(key);
+            let view = scheduler.lane(key);
+            let counts = view.counts;
             let rules = &model.lane(lane).rules;
             prop_assert_eq!(counts.pending, model.pending(lane));
             prop_assert_eq!(counts.active, model.active(lane));
@@ -21,17 +23,23 @@ impl World {
                 scheduler.effective_priority(key, self.now),
                 model.effective_priority(lane, self.now)
             );
-            prop_assert_eq!(scheduler.is_lane_paused(key), model.lane(lane).paused);
+            prop_assert_eq!(view.paused, model.lane(lane).paused);
+            if matches!(view.max_pending, Some((_, Overflow::DropOldest))) {
+                let oldest = scheduler.lanes[key.index()].oldest_of_all();
+                prop_assert_eq!(view.can_drop, oldest.is_some());
+            }
             pending += counts.pending;
             active += counts.active;
         }
-        prop_assert_eq!(scheduler.pending(), pending);
-        prop_assert_eq!(scheduler.active(), active);
-        prop_assert_eq!(scheduler.total(), model.total);
-        prop_assert_eq!(scheduler.is_open(), model.open);
+        let overview = scheduler.overview();
+        prop_assert_eq!(overview.pending, pending);
+        prop_assert_eq!(overview.active, active);
+        prop_assert_eq!(overview.total, model.total);
+        prop_assert_eq!(overview.open, model.open);
         prop_assert_eq!(scheduler.startable() > 0, model.could_start());
         prop_assert_eq!(scheduler.next_wake(), model.next_wake());
-        let mut running: Vec<u64> = scheduler.running().map(CommandKey::serial).collect();
+        let running = scheduler.commands().filter(|command| command.holds_slot);
+        let mut running: Vec<u64> = running.map(|command| command.key.serial()).collect();
         running.sort_unstable();
         prop_assert_eq!(running, serials(model.commands.iter(), Command::holds_slot));
         self.compare_runs()?;
@@ -40,13 +48,15 @@ impl World {
 
     fn compare_runs(&self) -> Checked {
         let (scheduler, model) = (&self.scheduler, &self.model);
-        let positions = scheduler.positions();
-        for command in &model.commands {
-            let key = self.key(command.serial);
-            prop_assert_eq!(
-                scheduler.explain_with(key, &positions, self.now),
-                scheduler.explain(key, self.now)
-            );
+        let keys = model.commands.iter();
+        let keys: Vec<CommandKey> = keys.map(|command| self.key(command.serial)).collect();
+        // Many at once are explained in another way than one.
+        let together = scheduler.explain(&keys, self.now);
+        let alone = keys
+            .iter()
+            .flat_map(|key| scheduler.explain(&[*key], self.now));
+        prop_assert_eq!(together, alone.collect::<Vec<_>>());
+        for (command, &key) in model.commands.iter().zip(&keys) {
             let running = scheduler.running_attempt(key, command.run);
             prop_assert_eq!(running.is_some(), command.phase == Phase::Running);
             if let Some(running) = running {
@@ -58,11 +68,12 @@ impl World {
                 prop_assert_eq!(running.attempt, command.attempt());
                 prop_assert_eq!(running.started_at, command.started_at);
             }
-            let job = scheduler
-                .commands()
-                .find(|(other, ..)| *other == key)
-                .map(|(_, lane, job)| (lane, *job));
-            prop_assert_eq!(job, Some((lane_key(command.lane), command.serial)));
+            let view = scheduler.command(key).expect("the model has it");
+            prop_assert_eq!(
+                (view.lane, *view.job),
+                (lane_key(command.lane), command.serial)
+            );
+            prop_assert_eq!((view.key, view.attempts), (key, command.attempt()));
         }
         Ok(())
     }

@@ -19,9 +19,9 @@ properties! {
     fn i2_slots_bounded(setup in setup(), ops in ops(1..250)) {
         let world = run(Mode::Follow, setup, &opened(&ops), |world| {
             for (lane, key) in world.lane_keys() {
-                prop_assert_eq!(world.scheduler.counts(key).active, world.model.active(lane));
+                prop_assert_eq!(world.scheduler.lane(key).counts.active, world.model.active(lane));
             }
-            prop_assert_eq!(world.scheduler.active(), world.model.active_in_all());
+            prop_assert_eq!(world.scheduler.active, world.model.active_in_all());
             Ok(())
         })?;
         for start in &world.started {

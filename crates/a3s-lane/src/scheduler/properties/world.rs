@@ -380,11 +380,7 @@ impl World {
     }
 
     fn set_open(&mut self, open: bool) {
-        if open {
-            self.scheduler.open();
-        } else {
-            self.scheduler.close();
-        }
+        self.scheduler.set_open(open);
         self.model.open = open;
     }
 }

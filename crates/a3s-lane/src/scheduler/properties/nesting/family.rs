@@ -117,7 +117,7 @@ pub(super) struct Family {
 impl Family {
     pub(super) fn new(setup: Setup, forward: bool) -> Self {
         let mut scheduler = Scheduler::new();
-        scheduler.open();
+        scheduler.set_open(true);
         for rules in &setup.lanes {
             scheduler.add_lane(rules.policy(1_000));
         }
@@ -328,7 +328,7 @@ impl Family {
 
     pub(super) fn next(&mut self) -> Result<Option<u64>, TestCaseError> {
         let startable = self.scheduler.startable();
-        let total_before = self.scheduler.active();
+        let total_before = self.scheduler.active;
         let lanes: Vec<usize> = (0..self.lanes.len()).map(|lane| self.slots(lane)).collect();
         let start = self.scheduler.next(self.now);
         prop_assert_eq!(startable == 0, start.is_none(), "{} startable", startable);
@@ -345,7 +345,7 @@ impl Family {
         let lane = start.lane.index();
         let chain = self.waiting_ancestors(serial);
         let slot_is_lent = self.slots(lane) == slots_before;
-        let share_is_lent = self.scheduler.active() == total_before;
+        let share_is_lent = self.scheduler.active == total_before;
         let in_lane = chain.iter().any(|above| self.members[above].lane == lane);
         prop_assert!(!slot_is_lent || in_lane, "nobody lends {} a slot", serial);
         prop_assert!(
@@ -495,7 +495,7 @@ impl Family {
     }
 
     pub(super) fn slots(&self, lane: usize) -> usize {
-        self.scheduler.counts(lane_key(lane)).active
+        self.scheduler.lane(lane_key(lane)).counts.active
     }
 
     /// Bodies that move, less those that stopped to wait for a command that still uses what they lent it.
@@ -529,13 +529,13 @@ impl Family {
                 .values()
                 .filter(|member| member.lane == lane && !member.holds_slot());
             prop_assert_eq!(
-                self.scheduler.counts(lane_key(lane)).pending,
+                self.scheduler.lane(lane_key(lane)).counts.pending,
                 waiting.count()
             );
         }
-        prop_assert!(self.moving(|_| true) <= self.scheduler.active());
+        prop_assert!(self.moving(|_| true) <= self.scheduler.active);
         let waiting = self.members.values().filter(|member| !member.holds_slot());
-        prop_assert_eq!(self.scheduler.pending(), waiting.count());
+        prop_assert_eq!(self.scheduler.pending, waiting.count());
         Ok(())
     }
 

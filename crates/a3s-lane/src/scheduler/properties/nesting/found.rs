@@ -323,7 +323,7 @@ fn a_deep_family_needs_no_deep_stack() {
     let lane = |number: usize| [0, 1][number % 2];
     let deep = move || {
         let mut scheduler: Scheduler<()> = Scheduler::new();
-        scheduler.open();
+        scheduler.set_open(true);
         let lanes = [0, 1].map(|_| scheduler.add_lane(LaneRules::default().policy(0)));
         let mut above: Option<Start> = None;
         let mut chain = Vec::new();
@@ -363,7 +363,7 @@ fn a_deep_family_needs_no_deep_stack() {
 fn a_body_may_wait_for_very_many_children() {
     for total in [None, Some(2)] {
         let mut scheduler: Scheduler<()> = Scheduler::new();
-        scheduler.open();
+        scheduler.set_open(true);
         let lanes = [0, 1].map(|_| scheduler.add_lane(LaneRules::default().policy(0)));
         scheduler.set_total(total, 0);
         let submit = |scheduler: &mut Scheduler<()>, lane: usize, parent| {
@@ -474,8 +474,7 @@ fn what_a_child_is_lent_is_no_obstacle_to_it() {
         family.apply(&pause).expect("it is possible");
         let child = family.spawns_awaited(parent, lane);
         let key = family.members[&child].key;
-        let explained = family.scheduler.explain(key, family.now);
-        let obstacles = explained.map(|explained| explained.obstacles);
-        assert_eq!(obstacles, Some(vec![Obstacle::LanePaused]), "{lane}");
+        let explained = family.scheduler.explain(&[key], family.now);
+        assert_eq!(explained[0].obstacles, [Obstacle::LanePaused], "{lane}");
     }
 }

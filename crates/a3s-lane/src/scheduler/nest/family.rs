@@ -1,0 +1,113 @@
+//! Who waits for whom, and who could lend a slot to whom.
+
+use std::ops::Bound;
+
+use super::super::Scheduler;
+use super::super::decision::CommandKey;
+use super::super::entry::Entry;
+use super::Nest;
+
+impl<T> Scheduler<T> {
+    /// The body of `parent` waits for `child`. Does nothing unless the parent runs and submitted the child.
+    pub(crate) fn await_child(
+        &mut self,
+        parent: CommandKey,
+        run: u32,
+        child: CommandKey,
+        now: u64,
+    ) {
+        let runs = |entry: &Entry<T>| entry.is_running(parent, run);
+        let is_its = |entry: &Entry<T>| entry.parent() == Some(parent);
+        if !self.alive(parent).is_some_and(runs) || !self.alive(child).is_some_and(is_its) {
+            return;
+        }
+        if let Some(nest) = self.nest_mut(parent) {
+            nest.awaits.insert(child);
+        }
+        self.set_awaited(child, true);
+        // Who is above the child may lend to it, and to those below it.
+        self.favour(child, now);
+        self.favour_below(child, |_| false, now);
+        self.lend_freed(now);
+    }
+
+    /// The body of `parent` does not wait for `child` any more. What runs keeps what it was lent until it ends; what has
+    /// not started loses it to the others that the family waits for.
+    pub(crate) fn leave_child(&mut self, parent: CommandKey, child: CommandKey, now: u64) {
+        if self.waiting_parent(child) == Some(parent) {
+            self.forget_child(parent, child);
+            self.unfavour_from(child, now);
+            self.lend_freed(now);
+        }
+    }
+
+    /// A child that is gone is not awaited any more, also when nobody says so.
+    pub(in crate::scheduler) fn forget_child(&mut self, parent: CommandKey, child: CommandKey) {
+        if self.alive(parent).and_then(Entry::nest).is_some()
+            && let Some(nest) = self.nest_mut(parent)
+        {
+            nest.awaits.remove(&child);
+        }
+        self.set_awaited(child, false);
+    }
+
+    pub(super) fn set_awaited(&mut self, child: CommandKey, awaited: bool) {
+        if self.alive(child).is_some()
+            && let Some(terms) = &mut self.entries[child.place].terms
+        {
+            terms.awaited = awaited;
+        }
+    }
+
+    /// The parent of a command, while it waits for it.
+    pub(super) fn waiting_parent(&self, child: CommandKey) -> Option<CommandKey> {
+        let terms = self.alive(child)?.terms.as_ref()?;
+        terms.parent.filter(|_| terms.awaited)
+    }
+
+    /// Those that wait for a command, at any number of removes, the nearest first.
+    pub(super) fn waiting_ancestors(
+        &self,
+        child: CommandKey,
+    ) -> impl Iterator<Item = CommandKey> + '_ {
+        std::iter::successors(self.waiting_parent(child), |above| {
+            self.waiting_parent(*above)
+        })
+    }
+
+    /// The nearest waiting ancestor whose slot of the child's lane is not in use.
+    pub(super) fn lender_of(&self, child: CommandKey) -> Option<CommandKey> {
+        let lane = self.alive(child)?.lane;
+        let lends = |entry: &Entry<T>| {
+            entry.lane == lane && entry.holds_slot() && entry.slot().borrower.is_none()
+        };
+        let mut ancestors = self.waiting_ancestors(child);
+        ancestors.find(|above| self.alive(*above).is_some_and(lends))
+    }
+
+    /// The children that a command waits for.
+    pub(super) fn awaited(&self, parent: CommandKey) -> Vec<CommandKey> {
+        let nest = self.alive(parent).and_then(Entry::nest);
+        nest.map_or_else(Vec::new, |nest| nest.awaits.iter().copied().collect())
+    }
+
+    /// The next of them, after this one.
+    pub(super) fn awaited_after(
+        &self,
+        parent: CommandKey,
+        child: Option<CommandKey>,
+    ) -> Option<CommandKey> {
+        let from = child.map_or(Bound::Unbounded, Bound::Excluded);
+        let nest = self.alive(parent).and_then(Entry::nest)?;
+        nest.awaits.range((from, Bound::Unbounded)).next().copied()
+    }
+
+    pub(super) fn nest_mut(&mut self, key: CommandKey) -> Option<&mut Nest> {
+        let entry = self.entries.get_mut(key.place)?;
+        if entry.serial != key.serial {
+            return None;
+        }
+        let terms = entry.terms.get_or_insert_default();
+        Some(terms.nest.get_or_insert_default())
+    }
+}

@@ -1,0 +1,139 @@
+//! Preemption: a running command makes room for a more urgent one that only the total limit keeps waiting.
+
+use std::cmp::Reverse;
+
+use super::Scheduler;
+use super::decision::{CommandKey, LaneKey, StopReason};
+use super::entry::State;
+use super::flow::NONE;
+
+impl<T> Scheduler<T> {
+    /// Whether [`preempt`](Self::preempt) can ever find something to do.
+    #[inline]
+    pub(crate) fn may_preempt(&self) -> bool {
+        self.preemptible_lanes > 0 && self.total.is_some()
+    }
+
+    /// The running command that must make room for a more urgent one, if any: it was asked to stop, and with `true` its
+    /// body must be dropped at once. Call until `None`, after [`next`](Self::next) has returned `None`.
+    pub(crate) fn preempt(&mut self, now: u64) -> Option<(CommandKey, bool)> {
+        if !self.may_preempt() || !self.open {
+            return None;
+        }
+        self.age(now);
+        // Asked at every step: mostly nobody waits who is more urgent than any lane that could give.
+        let ready = self.ready.peek().into_iter().chain(self.reserved.peek());
+        let (most_urgent, _) = ready.map(|(rank, _)| rank).min()?;
+        let (Reverse(least_urgent), _) = self.givers.peek()?;
+        if most_urgent >= least_urgent {
+            return None;
+        }
+        let (victim, priority) = self.victim(now)?;
+        if self.demand_above(priority, now) <= self.freeing() {
+            return None;
+        }
+        let key = self.entries[victim].key(victim);
+        Some((key, self.ask(victim, StopReason::Preempt, now)))
+    }
+
+    /// Of the commands that lanes may lose, the one that will be the least urgent when it is back, of these the last
+    /// started; and how urgent it will be.
+    fn victim(&self, now: u64) -> Option<(u32, u8)> {
+        let lanes = self.givers.iter().map(|(_, lane)| LaneKey(lane));
+        // What a lane has below its minimum would be kept for it again.
+        let lanes = lanes.filter(|lane| {
+            let state = &self.lanes[lane.index()];
+            state.shares - self.freeing_of(*lane) > state.policy.min
+        });
+        let of_lanes = lanes.filter_map(|number| {
+            let lane = &self.lanes[number.index()];
+            let mut best: Option<(u8, u64, LaneKey, u32)> = None;
+            let mut place = lane.running.tail;
+            while place != NONE {
+                let entry = &self.entries[place];
+                let willing = entry.terms.as_ref().is_none_or(|terms| terms.preemptible);
+                if entry.state == State::Running && willing && entry.is_alone() {
+                    let back_at = now.saturating_add(lane.policy.grace_ns);
+                    let urgency = lane.urgency_with(entry.waits_since(), back_at);
+                    // From the last started to the first: of equals the last started stays.
+                    if best.is_none_or(|best| (urgency, entry.since) > (best.0, best.1)) {
+                        best = Some((urgency, entry.since, number, place));
+                    }
+                    if urgency == lane.policy.priority {
+                        // None is less urgent, and those before it started earlier.
+                        break;
+                    }
+                }
+                place = entry.prev;
+            }
+            best
+        });
+        let (priority, _, _, place) = of_lanes.max()?;
+        Some((place, priority))
+    }
+
+    /// How many shares of the total are about to be free for any lane.
+    fn freeing(&self) -> usize {
+        let lanes = (0..self.lanes.len() as u32).map(LaneKey);
+        let of_lanes = lanes.map(|lane| {
+            let state = &self.lanes[lane.index()];
+            // What it has below its minimum then is kept for it.
+            let spare = state.shares.saturating_sub(state.policy.min);
+            self.freeing_of(lane).min(spare)
+        });
+        of_lanes.sum()
+    }
+
+    /// How many shares of the total the commands of a lane are about to give up.
+    fn freeing_of(&self, lane: LaneKey) -> usize {
+        let state = &self.lanes[lane.index()];
+        if state.stopping == 0 {
+            return 0;
+        }
+        let running = state.running.iter(&self.entries);
+        let frees =
+            |place: &u32| self.entries[*place].state != State::Running && self.frees_share(*place);
+        running.filter(frees).count()
+    }
+
+    /// How many commands of lanes that are more urgent than this wait for nothing but the total limit.
+    fn demand_above(&mut self, priority: u8, now: u64) -> usize {
+        let mut demand = 0;
+        for lane in 0..self.lanes.len() as u32 {
+            let lane = LaneKey(lane);
+            let state = &self.lanes[lane.index()];
+            let waiting = state.demand.on_kept + state.demand.on_common;
+            if waiting == 0 || state.effective_priority(now) >= priority || self.is_admitted(lane) {
+                continue;
+            }
+            demand += if state.policy.is_rated() {
+                usize::from(self.grants_front(lane, now))
+            } else if state.policy.priority >= priority {
+                // Its oldest command is as urgent, not those behind it.
+                1
+            } else {
+                waiting
+            };
+        }
+        demand
+    }
+
+    #[cfg(feature = "distributed")]
+    fn grants_front(&mut self, lane: LaneKey, now: u64) -> bool {
+        let Some(place) = self.lanes[lane.index()].front(now) else {
+            return false;
+        };
+        match self.check_limits(lane, place, now) {
+            Ok(()) => true,
+            Err(due) => {
+                self.block(lane, place, due, now);
+                false
+            }
+        }
+    }
+
+    #[cfg(not(feature = "distributed"))]
+    fn grants_front(&mut self, _lane: LaneKey, _now: u64) -> bool {
+        true
+    }
+}

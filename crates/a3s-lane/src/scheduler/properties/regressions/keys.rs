@@ -1,0 +1,115 @@
+//! Fairness keys.
+
+use super::{agree, submit};
+use crate::scheduler::Ending;
+use crate::scheduler::properties::operation::{Jump, Op};
+use crate::scheduler::properties::rules::{CommandRules, LaneRules, RetryRules};
+use crate::scheduler::properties::world::World;
+
+fn of_key(key: u8, priority: i32) -> CommandRules {
+    CommandRules {
+        key: Some(key),
+        priority,
+        ..CommandRules::default()
+    }
+}
+
+fn complete() -> Op {
+    Op::Conclude {
+        pick: 0,
+        count: 1,
+        ending: Ending::Completed,
+        random: 0,
+        release: true,
+    }
+}
+
+fn last_started(world: &World) -> Option<u64> {
+    let running = world.model.commands.iter().filter(|one| one.holds_slot());
+    let last = running.max_by_key(|command| command.start);
+    last.map(|command| command.serial)
+}
+
+/// It had all its slots when time went on. That its less urgent command goes first for a moment, until the other one is
+/// back, changes nothing.
+#[test]
+fn a_key_that_retries_comes_back_at_the_present_time() {
+    let lane = LaneRules {
+        configured_max: 2,
+        key_max: Some(1),
+        key_weights: vec![(2, 2)],
+        ..LaneRules::default()
+    };
+    let retried = CommandRules {
+        retry: Some(RetryRules {
+            retries: 1,
+            ..RetryRules::NONE
+        }),
+        ..of_key(2, 0)
+    };
+    let ops = |last: Option<Op>| {
+        let first = [
+            Op::Open,
+            submit(0, of_key(0, 0)),
+            submit(0, of_key(0, 0)),
+            submit(0, of_key(1, 0)),
+            submit(0, of_key(1, 0)),
+            submit(0, retried.clone()),
+        ];
+        let runs = [
+            Op::Next(1),
+            complete(),
+            Op::Next(1),
+            complete(),
+            // The heavy one, which keeps its slot, and the first one again.
+            Op::Next(2),
+            Op::Conclude {
+                pick: 1,
+                count: 1,
+                ending: Ending::Failed,
+                random: 0,
+                release: true,
+            },
+            Op::Next(1),
+        ];
+        first
+            .into_iter()
+            .chain(last)
+            .chain(runs)
+            .collect::<Vec<_>>()
+    };
+    for last in [Some(submit(0, of_key(2, 1))), None] {
+        let world = agree(std::slice::from_ref(&lane), &[], &ops(last));
+        assert_eq!(last_started(&world), Some(4));
+    }
+}
+
+/// Whatever its priority.
+#[test]
+fn a_delayed_key_comes_at_the_present_time() {
+    for priority in [-1, 0, 1] {
+        let delayed = CommandRules {
+            delay_ns: Some(10),
+            ..of_key(2, priority)
+        };
+        let ops = [
+            Op::Open,
+            submit(0, of_key(0, priority)),
+            submit(0, of_key(0, priority)),
+            submit(0, of_key(1, priority)),
+            submit(0, of_key(1, priority)),
+            Op::Next(1),
+            complete(),
+            Op::Next(1),
+            complete(),
+            submit(0, delayed),
+            Op::Next(1),
+            complete(),
+            Op::Advance(Jump::Ns(10)),
+            Op::Tick,
+            Op::Next(1),
+        ];
+        let world = agree(&[LaneRules::default()], &[], &ops);
+        assert_eq!(last_started(&world), Some(4));
+    }
+}

@@ -1,0 +1,100 @@
+//! What may change at run time: lanes, their policies, the total limit, pauses.
+
+use std::sync::Arc;
+
+use super::Scheduler;
+use super::decision::LaneKey;
+use super::lane::LaneState;
+use super::policy::LanePolicy;
+use super::waits::Waits;
+
+impl<T> Scheduler<T> {
+    /// Lets commands start, or no more. Before this they only queue.
+    pub(crate) fn set_open(&mut self, open: bool) {
+        self.open = open;
+    }
+
+    /// Keeps note of how long commands wait, in lanes that are added from now on.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn keep_waits(&mut self) {
+        self.keeps_waits = true;
+    }
+
+    pub(crate) fn add_lane(&mut self, policy: LanePolicy) -> LaneKey {
+        self.preemptible_lanes += usize::from(policy.preemptible);
+        let mut state = LaneState::new(policy);
+        state.waits = self.keeps_waits.then(Waits::default);
+        let lane = match self.free_lanes.pop() {
+            Some(lane) => {
+                self.lanes[lane.index()] = state;
+                lane
+            }
+            None => {
+                let number = u32::try_from(self.lanes.len()).expect("fewer than 2^32 lanes");
+                self.lanes.push(state);
+                LaneKey(number)
+            }
+        };
+        self.refresh(lane, 0);
+        lane
+    }
+
+    /// Gives a lane a new policy; its pending and running commands stay.
+    pub(crate) fn set_policy(&mut self, lane: LaneKey, mut policy: LanePolicy, now: u64) {
+        let state = &mut self.lanes[lane.index()];
+        policy.inherit_tokens(&state.policy, now);
+        self.preemptible_lanes -= usize::from(state.policy.preemptible);
+        self.preemptible_lanes += usize::from(policy.preemptible);
+        state.set_policy(&mut self.entries, policy);
+        state.block = None;
+        self.blocks.remove(lane.0);
+        self.refresh(lane, now);
+        self.pass_on(lane, now);
+    }
+
+    /// Takes a lane out; false while it has commands.
+    pub(crate) fn remove_lane(&mut self, lane: LaneKey) -> bool {
+        let state = &mut self.lanes[lane.index()];
+        if state.removed || state.pending() + state.active > 0 {
+            return false;
+        }
+        self.preemptible_lanes -= usize::from(state.policy.preemptible);
+        state.removed = true;
+        state.policy.preemptible = false;
+        state.policy.min = 0;
+        self.free_lanes.push(lane);
+        self.refresh(lane, 0);
+        true
+    }
+
+    /// Limits how many commands hold slots at once, over all lanes.
+    pub(crate) fn set_total(&mut self, total: Option<usize>, now: u64) {
+        self.total = total;
+        self.refresh_all(now);
+        // Without a total nobody needed a share.
+        self.favour_all(now);
+    }
+
+    /// Stops or resumes the starts of a lane. What runs goes on.
+    pub(crate) fn pause_lane(&mut self, lane: LaneKey, paused: bool, now: u64) -> bool {
+        let changed = std::mem::replace(&mut self.lanes[lane.index()].paused, paused) != paused;
+        self.refresh(lane, now);
+        self.pass_on(lane, now);
+        changed
+    }
+
+    /// Stops or resumes the starts of commands of one key in all lanes. What runs goes on.
+    pub(crate) fn pause_key(&mut self, key: &Arc<str>, paused: bool, now: u64) -> bool {
+        let changed = if paused {
+            self.paused_keys.insert(Arc::clone(key))
+        } else {
+            self.paused_keys.remove(key)
+        };
+        for lane in 0..self.lanes.len() as u32 {
+            if self.lanes[lane as usize].pause_key(key, paused) {
+                self.refresh(LaneKey(lane), now);
+            }
+        }
+        changed
+    }
+}

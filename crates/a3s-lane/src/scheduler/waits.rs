@@ -1,0 +1,62 @@
+//! How long the commands of a lane have been ready: for metrics only.
+
+use std::collections::VecDeque;
+
+use super::arena::Arena;
+use super::entry::{Entry, State};
+
+/// The ready commands in the order in which they became ready. Those that have left stay until they are the first, or
+/// outnumber the others.
+#[derive(Debug, Default)]
+pub(super) struct Waits(VecDeque<Wait>);
+
+/// That a command became ready.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    since: u64,
+    serial: u64,
+    place: u32,
+}
+
+impl Wait {
+    fn goes_on<T>(&self, entries: &Arena<Entry<T>>) -> bool {
+        entries.get(self.place).is_some_and(|entry| {
+            entry.serial == self.serial && entry.state == State::Ready && entry.since == self.since
+        })
+    }
+}
+
+impl Waits {
+    /// Since when the command waits that became ready first.
+    #[cfg(feature = "metrics")]
+    pub(super) fn since<T>(&self, entries: &Arena<Entry<T>>) -> Option<u64> {
+        let first = self.0.iter().find(|wait| wait.goes_on(entries))?;
+        Some(first.since)
+    }
+
+    /// One more command is ready: of so many.
+    pub(super) fn note<T>(&mut self, entries: &Arena<Entry<T>>, place: u32, ready: usize) {
+        let waits = &mut self.0;
+        while waits.front().is_some_and(|wait| !wait.goes_on(entries)) {
+            waits.pop_front();
+        }
+        if waits.len() > 2 * ready + 64 {
+            waits.retain(|wait| wait.goes_on(entries));
+        }
+        let Entry { since, serial, .. } = entries[place];
+        // Mostly the last one; an awaited child goes from one queue to another without becoming ready anew.
+        let later = waits.iter().rev().take_while(|wait| wait.since > since);
+        let at = waits.len() - later.count();
+        let wait = Wait {
+            since,
+            serial,
+            place,
+        };
+        waits.insert(at, wait);
+    }
+
+    #[cfg(all(test, feature = "metrics"))]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
