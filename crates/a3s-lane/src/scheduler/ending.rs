@@ -16,10 +16,7 @@ impl<T> Scheduler<T> {
         ending: Ending,
         random: u64,
     ) -> Option<Verdict> {
-        let entry = self.entries.get_mut(key.place)?;
-        if !entry.is_running(key, run) {
-            return None;
-        }
+        let entry = self.entries.running_mut(key, run)?;
         let state = &mut self.lanes[entry.lane.index()];
         if entry.state == State::Running {
             state.stopping += 1;
@@ -110,11 +107,11 @@ impl<T> Scheduler<T> {
 
     /// Gives up a command whose run holds a slot, concluded or not, and frees the slot.
     pub(crate) fn abandon(&mut self, key: CommandKey, run: u32, now: u64) -> Option<(LaneKey, T)> {
-        let entry = self.entries.get(key.place)?;
-        if entry.serial != key.serial || entry.run != run || !entry.holds_slot() {
+        let entry = self.entries.alive(key)?;
+        let lane = entry.lane;
+        if entry.run != run || !entry.holds_slot() {
             return None;
         }
-        let lane = entry.lane;
         self.timers.remove(key.place);
         self.free_slot(key.place, now);
         let job = self.remove(key.place);
@@ -174,19 +171,19 @@ impl<T> Scheduler<T> {
         #[cfg(feature = "distributed")]
         self.forget_charges(place);
         let entry = &self.entries[place];
-        let (key, lane) = (entry.key(place), entry.lane);
+        let (lane, key, number) = (entry.lane, entry.key(place), entry.key_number());
         let stopping = usize::from(entry.state != State::Running);
-        let state = &mut self.lanes[lane.index()];
-        state.running.unlink(&mut self.entries, place);
-        state.stopping -= stopping;
-        let entry = &self.entries[place];
         if entry.is_tied() {
             self.free_tied(key, now);
         } else {
-            state.shares -= 1;
-            state.vacate(entry.key_number());
             self.active -= 1;
+            let state = &mut self.lanes[lane.index()];
+            state.shares -= 1;
+            state.vacate(number);
         }
+        let state = &mut self.lanes[lane.index()];
+        state.stopping -= stopping;
+        state.running.unlink(&mut self.entries, place);
     }
 
     /// Forgets a command that is in no queue.

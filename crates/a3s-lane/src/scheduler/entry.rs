@@ -1,5 +1,6 @@
 //! A command inside the scheduler.
 
+use super::arena::Arena;
 use super::decision::{CommandKey, LaneKey, StopReason};
 use super::policy::LanePolicy;
 use super::terms::Terms;
@@ -69,6 +70,7 @@ impl<T> Entry<T> {
     }
 
     /// A run begins in a lane with this policy. Returns how long it may take, and how long it may give no sign of life.
+    #[inline]
     pub(super) fn begin_run(
         &mut self,
         policy: &LanePolicy,
@@ -147,5 +149,27 @@ impl<T> Entry<T> {
     pub(super) fn is_expired(&self, now: u64) -> bool {
         let expires_at = self.terms.as_ref().and_then(|terms| terms.expires_at);
         expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+impl<T> Arena<Entry<T>> {
+    /// The entry of a command that is not gone.
+    #[inline]
+    pub(super) fn alive(&self, key: CommandKey) -> Option<&Entry<T>> {
+        let entry = self.get(key.place)?;
+        (entry.serial == key.serial).then_some(entry)
+    }
+
+    #[inline]
+    pub(super) fn alive_mut(&mut self, key: CommandKey) -> Option<&mut Entry<T>> {
+        let entry = self.get_mut(key.place)?;
+        (entry.serial == key.serial).then_some(entry)
+    }
+
+    /// The entry of a command while this run of it is neither concluded nor over.
+    #[inline]
+    pub(super) fn running_mut(&mut self, key: CommandKey, run: u32) -> Option<&mut Entry<T>> {
+        let entry = self.get_mut(key.place)?;
+        entry.is_running(key, run).then_some(entry)
     }
 }

@@ -62,14 +62,15 @@ impl<T> Scheduler<T> {
     /// before it in its lane, many one walk through all lanes.
     pub(crate) fn explain(&self, keys: &[CommandKey], now: u64) -> Vec<Explained> {
         let positions = match keys {
-            [one] => HashMap::from_iter(self.alive(*one).map(|entry| {
-                let lane = &self.lanes[entry.lane.index()];
-                (one.place, lane.position(&self.entries, one.place))
-            })),
+            [] | [_] => HashMap::new(),
             _ => self.positions(),
         };
+        let position = |lane: LaneKey, place: u32| match keys {
+            [_] => self.lanes[lane.index()].position(&self.entries, place),
+            _ => positions.get(&place).copied().unwrap_or_default(),
+        };
         let explained = keys.iter().filter_map(|key| {
-            let entry = self.alive(*key)?;
+            let entry = self.entries.alive(*key)?;
             let running = entry.holds_slot();
             let terms = entry.terms.as_ref();
             Some(Explained {
@@ -83,8 +84,7 @@ impl<T> Scheduler<T> {
                 obstacles: if running {
                     Vec::new()
                 } else {
-                    let position = positions.get(&key.place).copied().unwrap_or_default();
-                    self.obstacles(key.place, position, now)
+                    self.obstacles(key.place, now, || position(entry.lane, key.place))
                 },
             })
         });
@@ -102,7 +102,7 @@ impl<T> Scheduler<T> {
         positions
     }
 
-    fn obstacles(&self, place: u32, position: usize, now: u64) -> Vec<Obstacle> {
+    fn obstacles(&self, place: u32, now: u64, position: impl FnOnce() -> usize) -> Vec<Obstacle> {
         let entry = &self.entries[place];
         let state = &self.lanes[entry.lane.index()];
         let mut found = Vec::new();
@@ -129,8 +129,11 @@ impl<T> Scheduler<T> {
             _ => {}
         }
         // One that is overdue goes first wherever it stands.
-        if entry.state == State::Ready && state.front(now) != Some(place) && position > 0 {
-            found.push(Obstacle::Behind(position));
+        if entry.state == State::Ready && state.front(now) != Some(place) {
+            match position() {
+                0 => {}
+                ahead => found.push(Obstacle::Behind(ahead)),
+            }
         }
         if !matches!(favour, Favour::Lent(_)) && state.active >= state.policy.max {
             let holders = state.running.iter(&self.entries).take(MAX_NAMED);

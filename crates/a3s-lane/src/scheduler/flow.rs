@@ -26,14 +26,17 @@ impl Default for Chain {
 }
 
 impl Chain {
+    #[inline]
     pub(super) fn is_empty(self) -> bool {
         self.head == NONE
     }
 
+    #[inline]
     pub(super) fn front(self) -> Option<u32> {
         (self.head != NONE).then_some(self.head)
     }
 
+    #[inline]
     pub(super) fn push_back<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         let tail = std::mem::replace(&mut self.tail, place);
         if tail == NONE {
@@ -81,6 +84,7 @@ impl Chain {
         std::iter::successors(self.front(), next)
     }
 
+    #[inline]
     pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         let entry = &entries[place];
         let (prev, next) = (entry.prev, entry.next);

@@ -87,6 +87,7 @@ impl LaneState {
     }
 
     /// Whether it takes no more commands. A child that waited for room might wait for its own parent, so it goes in.
+    #[inline]
     pub(super) fn is_full(&self, is_child: bool) -> bool {
         let Some(max) = self.policy.max_pending else {
             return false;
@@ -95,6 +96,7 @@ impl LaneState {
     }
 
     /// Whether pressure is to be reported now: a command has come.
+    #[inline]
     pub(super) fn press(&mut self) -> bool {
         let threshold = self.policy.pressure_threshold;
         let pressure =
@@ -104,11 +106,13 @@ impl LaneState {
     }
 
     /// Whether relief is to be reported now: a command has left.
+    #[inline]
     pub(super) fn relieve(&mut self) -> bool {
         self.pressed && self.pending() == 0 && std::mem::take(&mut self.pressed)
     }
 
     /// How many commands of this lane could start, as far as its own slots and keys go.
+    #[inline]
     pub(super) fn has_room_for(&self) -> usize {
         if self.paused {
             return 0;
@@ -120,6 +124,7 @@ impl LaneState {
         self.ahead.lent() + (self.ahead.urged() + candidates).min(self.free_slots())
     }
 
+    #[inline]
     pub(super) fn free_slots(&self) -> usize {
         self.policy.max.saturating_sub(self.active)
     }
@@ -150,6 +155,7 @@ impl LaneState {
     }
 
     /// The oldest command that may start as far as its key is concerned. Known where ages are kept.
+    #[inline]
     fn oldest(&self) -> Option<(u64, u32)> {
         match &self.queue {
             Queue::Plain(flow) => flow.oldest().map(|(at, _, place)| (at, place)),
@@ -165,6 +171,7 @@ impl LaneState {
         }
     }
 
+    #[inline]
     pub(super) fn effective_priority(&self, now: u64) -> u8 {
         match self.oldest() {
             Some((since, _)) => {
@@ -182,6 +189,7 @@ impl LaneState {
     }
 
     /// When the effective priority changes next if nothing else happens.
+    #[inline]
     pub(super) fn next_boost_at(&self, now: u64) -> Option<u64> {
         let (since, _) = self.oldest()?;
         let waited = self.policy.next_boost(now.saturating_sub(since))?;
@@ -189,6 +197,7 @@ impl LaneState {
     }
 
     /// A command enters the lane; returns the number of its key.
+    #[inline]
     pub(super) fn join(
         &mut self,
         name: Option<&Arc<str>>,
@@ -223,6 +232,7 @@ impl LaneState {
         }
     }
 
+    #[inline]
     pub(super) fn begin_wait<T>(&mut self, entries: &Arena<Entry<T>>, place: u32) {
         self.ready += 1;
         if let Some(waits) = &mut self.waits {

@@ -119,12 +119,9 @@ impl<T> Scheduler<T> {
 
     /// Corrects what a running command was charged to what it really cost. False when it is not running any more.
     pub(crate) fn settle_cost(&mut self, key: CommandKey, run: u32, actual: u64, now: u64) -> bool {
-        let Some(entry) = self.entries.get_mut(key.place) else {
+        let Some(entry) = self.entries.running_mut(key, run) else {
             return false;
         };
-        if !entry.is_running(key, run) {
-            return false;
-        }
         let mut charges = match &mut entry.terms {
             Some(terms) => std::mem::take(&mut terms.charges),
             None => return true,

@@ -177,6 +177,7 @@ impl<T> Scheduler<T> {
 }
 
 impl LaneState {
+    #[inline]
     fn demand_now(&self) -> Demand {
         let room = match self.block {
             None => self.has_room_for(),

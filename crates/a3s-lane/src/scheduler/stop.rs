@@ -8,12 +8,9 @@ impl<T> Scheduler<T> {
     /// Stops a command because it is cancelled or because the queue ends. A waiting one leaves at once, also when the
     /// queue ends; a running one is asked, and has its lane's grace period to end by itself.
     pub(crate) fn stop(&mut self, key: CommandKey, reason: StopReason, now: u64) -> Stopped<T> {
-        let Some(entry) = self.entries.get_mut(key.place) else {
+        let Some(entry) = self.entries.alive_mut(key) else {
             return Stopped::Gone;
         };
-        if entry.serial != key.serial {
-            return Stopped::Gone;
-        }
         match entry.state {
             State::Ready | State::Delayed | State::Expired => {
                 let lane = entry.lane;
@@ -24,15 +21,9 @@ impl<T> Scheduler<T> {
             State::Running => Stopped::Asked {
                 drop: self.ask(key.place, reason, now),
             },
-            State::Asked | State::Dropped => {
-                // Whatever it was stopped for, it does not run again.
-                if reason == StopReason::Cancel {
-                    entry.stop = Some(reason);
-                }
-                Stopped::Already
-            }
             State::Concluded if entry.after == After::Leave => Stopped::Gone,
-            State::Concluded => {
+            State::Asked | State::Dropped | State::Concluded => {
+                // Whatever it was stopped for, it does not run again.
                 if reason == StopReason::Cancel {
                     entry.stop = Some(reason);
                 }
@@ -75,12 +66,9 @@ impl<T> Scheduler<T> {
 
     /// A running command shows that it gets on. False when this run is not running any more.
     pub(crate) fn beat(&mut self, key: CommandKey, run: u32, now: u64) -> bool {
-        let Some(entry) = self.entries.get_mut(key.place) else {
+        let Some(entry) = self.entries.running_mut(key, run) else {
             return false;
         };
-        if !entry.is_running(key, run) {
-            return false;
-        }
         if let Some(terms) = &mut entry.terms {
             terms.beat = now;
         }

@@ -131,14 +131,14 @@ impl<T> Scheduler<T> {
 
     /// A command; `None` once it is gone.
     pub(crate) fn command(&self, key: CommandKey) -> Option<CommandView<'_, T>> {
-        let entry = self.alive(key)?;
+        let entry = self.entries.alive(key)?;
         Some(CommandView::new(key.place, entry))
     }
 
     /// What the caller keeps with a command, to change it.
     pub(crate) fn job_mut(&mut self, key: CommandKey) -> Option<&mut T> {
-        let entry = self.entries.get_mut(key.place)?;
-        (entry.serial == key.serial).then_some(&mut entry.job)
+        let entry = self.entries.alive_mut(key)?;
+        Some(&mut entry.job)
     }
 
     /// A running attempt; `None` when it is not running any more.
@@ -154,12 +154,6 @@ impl<T> Scheduler<T> {
             timeout_ns: entry.timeout_ns(self.lanes[entry.lane.index()].policy.timeout_ns),
             progress_ns: terms.and_then(|terms| terms.silence_ns),
         })
-    }
-
-    /// The entry of a command that is not gone.
-    pub(super) fn alive(&self, key: CommandKey) -> Option<&Entry<T>> {
-        let entry = self.entries.get(key.place)?;
-        (entry.serial == key.serial).then_some(entry)
     }
 }
 

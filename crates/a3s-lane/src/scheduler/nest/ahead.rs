@@ -16,16 +16,19 @@ pub(in crate::scheduler) struct Ahead {
 }
 
 impl Ahead {
+    #[inline]
     pub(in crate::scheduler) fn len(&self) -> usize {
         self.lent_length + self.urged_length
     }
 
     /// How many need no slot of the lane.
+    #[inline]
     pub(in crate::scheduler) fn lent(&self) -> usize {
         self.lent_length
     }
 
     /// How many need a slot of the lane.
+    #[inline]
     pub(in crate::scheduler) fn urged(&self) -> usize {
         self.urged_length
     }
@@ -45,6 +48,7 @@ impl Ahead {
 
 impl LaneState {
     /// How many of those that could start need no share of the total.
+    #[inline]
     pub(in crate::scheduler) fn exempt(&self) -> usize {
         self.ahead.lent_length + self.ahead.urged_length.min(self.free_slots())
     }

@@ -28,7 +28,7 @@ impl<T> Scheduler<T> {
                 })?;
             }
             if let Some(parent) = self.waiting_parent(key) {
-                let nest = self.alive(parent).and_then(Entry::nest);
+                let nest = self.entries.alive(parent).and_then(Entry::nest);
                 let fits = nest.is_some_and(|nest| nest.awaits.contains(&key));
                 ensure(fits, || format!("{parent:?} does not wait for {key:?}"))?;
             }
@@ -50,7 +50,7 @@ impl<T> Scheduler<T> {
 
     fn check_lenders(&self, key: CommandKey, entry: &Entry<T>, nest: &Nest) -> Checked {
         if let Some(lender) = nest.slot.lender {
-            let above = self.alive(lender);
+            let above = self.entries.alive(lender);
             let fits = above.is_some_and(|above| {
                 above.lane == entry.lane
                     && above.nest().and_then(|nest| nest.slot.borrower) == Some(key)
@@ -58,7 +58,7 @@ impl<T> Scheduler<T> {
             ensure(fits, || format!("{key:?} uses the slot of {lender:?}"))?;
         }
         if let Some(lender) = nest.share.lender {
-            let above = self.alive(lender).and_then(Entry::nest);
+            let above = self.entries.alive(lender).and_then(Entry::nest);
             let fits = above.is_some_and(|above| above.share.borrower == Some(key));
             ensure(fits, || format!("{key:?} uses the share of {lender:?}"))?;
         }
@@ -67,14 +67,14 @@ impl<T> Scheduler<T> {
 
     fn check_borrowers(&self, key: CommandKey, nest: &Nest) -> Checked {
         if let Some(borrower) = nest.slot.borrower {
-            let fits = self.alive(borrower).is_some_and(|below| {
+            let fits = self.entries.alive(borrower).is_some_and(|below| {
                 let lender = below.nest().and_then(|nest| nest.slot.lender);
                 below.favour() == Favour::Lent(key) || lender == Some(key)
             });
             ensure(fits, || format!("{key:?} lends its slot to {borrower:?}"))?;
         }
         if let Some(borrower) = nest.share.borrower {
-            let fits = self.alive(borrower).is_some_and(|below| {
+            let fits = self.entries.alive(borrower).is_some_and(|below| {
                 let lender = below.nest().and_then(|nest| nest.share.lender);
                 let is_set_aside = below.favour() != Favour::None;
                 is_set_aside && below.parent() == Some(key) || lender == Some(key)
@@ -91,7 +91,7 @@ impl<T> Scheduler<T> {
             let Some(parent) = parent.filter(|_| entry.state == State::Ready) else {
                 return Ok(());
             };
-            let nest = self.alive(parent).and_then(Entry::nest);
+            let nest = self.entries.alive(parent).and_then(Entry::nest);
             let share_is_free = nest.is_some_and(|nest| nest.share.borrower.is_none());
             let could = share_is_free && (self.total.is_some() || self.lender_of(key).is_some());
             return ensure(!could, || format!("{key:?} is not favoured"));
@@ -102,14 +102,14 @@ impl<T> Scheduler<T> {
         let Some(parent) = parent else {
             return Err(format!("{key:?} is favoured and not awaited"));
         };
-        let nest = self.alive(parent).and_then(Entry::nest);
+        let nest = self.entries.alive(parent).and_then(Entry::nest);
         ensure(
             nest.is_some_and(|nest| nest.share.borrower == Some(key)),
             || format!("{key:?} has no share set aside"),
         )?;
         match favour {
             Favour::Lent(lender) => {
-                let nest = self.alive(lender).and_then(Entry::nest);
+                let nest = self.entries.alive(lender).and_then(Entry::nest);
                 ensure(
                     nest.is_some_and(|nest| nest.slot.borrower == Some(key)),
                     || format!("{key:?} has no slot set aside"),

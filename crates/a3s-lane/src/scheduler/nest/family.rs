@@ -18,7 +18,9 @@ impl<T> Scheduler<T> {
     ) {
         let runs = |entry: &Entry<T>| entry.is_running(parent, run);
         let is_its = |entry: &Entry<T>| entry.parent() == Some(parent);
-        if !self.alive(parent).is_some_and(runs) || !self.alive(child).is_some_and(is_its) {
+        if !self.entries.alive(parent).is_some_and(runs)
+            || !self.entries.alive(child).is_some_and(is_its)
+        {
             return;
         }
         if let Some(nest) = self.nest_mut(parent) {
@@ -43,7 +45,7 @@ impl<T> Scheduler<T> {
 
     /// A child that is gone is not awaited any more, also when nobody says so.
     pub(in crate::scheduler) fn forget_child(&mut self, parent: CommandKey, child: CommandKey) {
-        if self.alive(parent).and_then(Entry::nest).is_some()
+        if self.entries.alive(parent).and_then(Entry::nest).is_some()
             && let Some(nest) = self.nest_mut(parent)
         {
             nest.awaits.remove(&child);
@@ -52,16 +54,15 @@ impl<T> Scheduler<T> {
     }
 
     pub(super) fn set_awaited(&mut self, child: CommandKey, awaited: bool) {
-        if self.alive(child).is_some()
-            && let Some(terms) = &mut self.entries[child.place].terms
-        {
+        let child = self.entries.alive_mut(child);
+        if let Some(terms) = child.and_then(|child| child.terms.as_mut()) {
             terms.awaited = awaited;
         }
     }
 
     /// The parent of a command, while it waits for it.
     pub(super) fn waiting_parent(&self, child: CommandKey) -> Option<CommandKey> {
-        let terms = self.alive(child)?.terms.as_ref()?;
+        let terms = self.entries.alive(child)?.terms.as_ref()?;
         terms.parent.filter(|_| terms.awaited)
     }
 
@@ -77,17 +78,17 @@ impl<T> Scheduler<T> {
 
     /// The nearest waiting ancestor whose slot of the child's lane is not in use.
     pub(super) fn lender_of(&self, child: CommandKey) -> Option<CommandKey> {
-        let lane = self.alive(child)?.lane;
+        let lane = self.entries.alive(child)?.lane;
         let lends = |entry: &Entry<T>| {
             entry.lane == lane && entry.holds_slot() && entry.slot().borrower.is_none()
         };
         let mut ancestors = self.waiting_ancestors(child);
-        ancestors.find(|above| self.alive(*above).is_some_and(lends))
+        ancestors.find(|above| self.entries.alive(*above).is_some_and(lends))
     }
 
     /// The children that a command waits for.
     pub(super) fn awaited(&self, parent: CommandKey) -> Vec<CommandKey> {
-        let nest = self.alive(parent).and_then(Entry::nest);
+        let nest = self.entries.alive(parent).and_then(Entry::nest);
         nest.map_or_else(Vec::new, |nest| nest.awaits.iter().copied().collect())
     }
 
@@ -98,15 +99,12 @@ impl<T> Scheduler<T> {
         child: Option<CommandKey>,
     ) -> Option<CommandKey> {
         let from = child.map_or(Bound::Unbounded, Bound::Excluded);
-        let nest = self.alive(parent).and_then(Entry::nest)?;
+        let nest = self.entries.alive(parent).and_then(Entry::nest)?;
         nest.awaits.range((from, Bound::Unbounded)).next().copied()
     }
 
     pub(super) fn nest_mut(&mut self, key: CommandKey) -> Option<&mut Nest> {
-        let entry = self.entries.get_mut(key.place)?;
-        if entry.serial != key.serial {
-            return None;
-        }
+        let entry = self.entries.alive_mut(key)?;
         let terms = entry.terms.get_or_insert_default();
         Some(terms.nest.get_or_insert_default())
     }

@@ -10,7 +10,7 @@ impl<T> Scheduler<T> {
     /// Lets an awaited child that is ready go before the others of its lane, if something can be lent to it.
     pub(in crate::scheduler) fn favour(&mut self, child: CommandKey, now: u64) {
         let is_urged = |child: &Entry<T>| child.favour() == Favour::Urged;
-        if self.alive(child).is_some_and(is_urged) && self.lender_of(child).is_some() {
+        if self.entries.alive(child).is_some_and(is_urged) && self.lender_of(child).is_some() {
             // It waits for a slot of the lane, which may never be free while its ancestor holds this one.
             self.unfavour(child, now);
         }
@@ -19,7 +19,7 @@ impl<T> Scheduler<T> {
         let Some(parent) = self.waiting_parent(child) else {
             return;
         };
-        if !self.alive(child).is_some_and(in_turn) {
+        if !self.entries.alive(child).is_some_and(in_turn) {
             return;
         }
         if let Some(sibling) = self.share_borrower(parent) {
@@ -53,7 +53,7 @@ impl<T> Scheduler<T> {
     fn unfavour(&mut self, child: CommandKey, now: u64) {
         let is_favoured =
             |entry: &Entry<T>| entry.state == State::Ready && entry.favour() != Favour::None;
-        if self.alive(child).is_some_and(is_favoured) {
+        if self.entries.alive(child).is_some_and(is_favoured) {
             let lane = self.entries[child.place].lane;
             self.take_from_queue(child.place);
             self.lanes[lane.index()].push(&mut self.entries, child.place, End::Between);
@@ -67,7 +67,7 @@ impl<T> Scheduler<T> {
         // Not by recursion: families may be deep.
         let mut left = self.awaited(child);
         while let Some(below) = left.pop() {
-            match self.alive(below).map(Entry::favour) {
+            match self.entries.alive(below).map(Entry::favour) {
                 Some(Favour::Lent(lender))
                     if !self.waiting_ancestors(below).any(|above| above == lender) =>
                 {
@@ -134,7 +134,7 @@ impl<T> Scheduler<T> {
     pub(in crate::scheduler) fn lend_freed(&mut self, now: u64) {
         while let Some((right, lender)) = self.freed.pop() {
             let is_lent = |this: &Self| {
-                let lender = this.alive(lender);
+                let lender = this.entries.alive(lender);
                 lender.is_none_or(|entry| entry.slot().borrower.is_some())
             };
             match right {
@@ -163,12 +163,12 @@ impl<T> Scheduler<T> {
 
     /// Who uses a command's share of the total, or is to use it.
     fn share_borrower(&self, parent: CommandKey) -> Option<CommandKey> {
-        self.alive(parent)?.share().borrower
+        self.entries.alive(parent)?.share().borrower
     }
 
     /// Whether a favoured child waits for its lane.
     fn is_stuck(&self, child: CommandKey) -> bool {
-        self.alive(child).is_some_and(|entry| {
+        self.entries.alive(child).is_some_and(|entry| {
             let lane = &self.lanes[entry.lane.index()];
             match entry.favour() {
                 Favour::None => false,
@@ -180,7 +180,7 @@ impl<T> Scheduler<T> {
 
     /// Whether an awaited child could start at once, as far as is known, if it were favoured.
     fn could_start(&self, child: CommandKey) -> bool {
-        self.alive(child).is_some_and(|entry| {
+        self.entries.alive(child).is_some_and(|entry| {
             let lane = &self.lanes[entry.lane.index()];
             lane.could_favour()
                 && (self.lender_of(child).is_some() || self.total.is_some() && lane.could_urge())

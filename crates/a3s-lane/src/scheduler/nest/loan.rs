@@ -82,7 +82,7 @@ impl<T> Scheduler<T> {
                 None => self.active -= 1,
             }
         }
-        let heir = slot.borrower.and_then(|heir| self.alive(heir));
+        let heir = slot.borrower.and_then(|heir| self.entries.alive(heir));
         let heir = heir.map(Entry::key_number);
         let state = &mut self.lanes[lane.index()];
         match (slot.lender, heir) {
@@ -94,7 +94,7 @@ impl<T> Scheduler<T> {
 
     /// A command goes on with a share of the total that was lent to it so far.
     fn gain_share(&mut self, heir: CommandKey, now: u64) {
-        if let Some(lane) = self.alive(heir).map(|heir| heir.lane) {
+        if let Some(lane) = self.entries.alive(heir).map(|heir| heir.lane) {
             self.lanes[lane.index()].shares += 1;
             self.refresh(lane, now);
         }
@@ -103,7 +103,9 @@ impl<T> Scheduler<T> {
     /// Whether the end of a command leaves a share of the total to others: it is its own, and nobody runs on it.
     pub(in crate::scheduler) fn frees_share(&self, place: u32) -> bool {
         let share = self.entries[place].share();
-        let borrower = share.borrower.and_then(|borrower| self.alive(borrower));
+        let borrower = share
+            .borrower
+            .and_then(|borrower| self.entries.alive(borrower));
         share.lender.is_none() && !borrower.is_some_and(Entry::holds_slot)
     }
 }
