@@ -44,9 +44,9 @@
 //!
 //! Read on in this order: `decision` (what goes in and out), `policy` and `terms` (what lanes and commands ask for), `entry`
 //! (a command), `flow` and `keys` (the order inside a lane), `lane`, this file (in and start), `ready` (the order between
-//! lanes), `ending`, `timers`, `stop`, `preempt`, `limits`. What is left can be read alone: `setup`, `view`, `explain`, `waits`, the
-//! containers `heap` and `arena`, and `nest`, about commands that wait for others. Until then skip every line that
-//! says *favour*, *ahead* or *exempt*: it is about those.
+//! lanes), `ending`, `timers`, `stop`, `preempt`, `limits`. What is left can be read alone: `setup`, `view`, `explain`,
+//! `waits`, the containers `heap` and `arena`, and `nest`, about commands that wait for others. Until then skip every line
+//! that says *favour*, *ahead* or *exempt*: it is about those.
 
 mod arena;
 mod decision;

@@ -1,4 +1,4 @@
-//! Which lane goes next: the ready set, the total limit and the slots that are kept of it.
+//! Which lane goes next: the ready set, the total limit and the shares that are kept of it.
 
 use std::cmp::Reverse;
 
