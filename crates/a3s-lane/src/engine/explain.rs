@@ -7,9 +7,6 @@ use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, Explained, LaneKey, Obstacle};
 use crate::snapshot::{CommandSnapshot, LaneSnapshot, Snapshot};
 
-/// The most ids that an explanation names.
-const MAX_NAMED: usize = 16;
-
 impl Engine {
     /// Why a command waits; `None` when there is no such command any more.
     pub(super) fn explain_command(&self, key: CommandKey) -> Option<Explanation> {

@@ -125,7 +125,7 @@ impl State {
             ..
         } = record;
         let id: Arc<str> = stored.id.as_str().into();
-        let serial = self.scheduler.reserve();
+        let serial = self.scheduler.draw_serial();
         let remote: Weak<Engine> = Arc::downgrade(engine);
         let delayed = terms
             .as_ref()

@@ -265,7 +265,8 @@ impl<T> Scheduler<T> {
         let ready = self.entries.iter().filter(|(_, entry)| {
             entry.state == State::Ready && entry.favour() == Favour::None && which(&entry.job)
         });
-        let mut ready: Vec<(u64, u32)> = ready.map(|(place, entry)| (entry.serial, place)).collect();
+        let mut ready: Vec<(u64, u32)> =
+            ready.map(|(place, entry)| (entry.serial, place)).collect();
         ready.sort_unstable();
         for (_, place) in ready {
             self.take_from_queue(place);
