@@ -29,10 +29,6 @@ pub(crate) struct Terms {
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) jitter: Option<Jitter>,
     /// What limiters that count cost are charged.
-    #[cfg_attr(
-        not(feature = "distributed"),
-        expect(dead_code, reason = "only limiters count it")
-    )]
     pub(crate) cost: u64,
     /// May be stopped for a more urgent lane, where its lane allows it.
     pub(crate) preemptible: bool,
