@@ -1,6 +1,7 @@
 //! Plays the behaviour tables of `tests/scenarios`, which the Python and Node suites play as well.
 #![cfg(feature = "distributed")]
 
+mod bodies;
 mod events;
 mod player;
 mod settings;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use bodies::Written;
 use table::Scenario;
 
 const SUBJECTS: [&str; 20] = [
@@ -41,7 +43,7 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios")
 }
 
-/// Plays all scenarios of a file, side by side.
+/// Plays all scenarios of a file in every way, side by side.
 async fn play_all(subject: &str) {
     let path = folder().join(subject).with_extension("json");
     let text = std::fs::read_to_string(&path).expect("the file can be read");
@@ -55,10 +57,14 @@ async fn play_all(subject: &str) {
             names.insert(name.clone()),
             "two scenarios are called {name}"
         );
-        games.spawn(async move {
-            let outcome = player::play(scenario).await;
-            outcome.map_err(|text| format!("{name} ({about})\n  {text}"))
-        });
+        for written in Written::WAYS {
+            let scenario = scenario.clone();
+            let (name, about) = (name.clone(), about.clone());
+            games.spawn(async move {
+                let outcome = player::play(scenario, written).await;
+                outcome.map_err(|text| format!("{name} ({about}), {written:?}\n  {text}"))
+            });
+        }
     }
     assert!(!games.is_empty(), "{subject}.json has no scenario");
     let outcomes = games.join_all().await;
@@ -200,7 +206,9 @@ fn scenario_with(change: Value) -> serde_json::Result<Scenario> {
 #[tokio::test]
 async fn the_player_refuses_what_is_different() {
     let right = scenario_with(json!({})).expect("a legal scenario");
-    player::play(right).await.expect("the scenario passes");
+    player::play(right, Written::Command)
+        .await
+        .expect("the scenario passes");
     let submit = json!({"submit": {"as": "a", "lane": "query"}});
     let held = json!({"submit": {"as": "a", "lane": "query", "options": {}}});
     let quick =
@@ -255,7 +263,10 @@ async fn the_player_refuses_what_is_different() {
         steps(json!([held, {"submitted": {"lane": "query", "type": "a", "payload": 1}}])),
     ] {
         let scenario = scenario_with(change.clone()).expect("a legal scenario");
-        assert!(player::play(scenario).await.is_err(), "{change} passed");
+        assert!(
+            player::play(scenario, Written::Command).await.is_err(),
+            "{change} passed"
+        );
     }
 }
 
@@ -277,7 +288,10 @@ async fn what_never_comes_true_is_different() {
         let steps =
             json!({"steps": [{"start": {}}, submit, {"await": {"as": "a", "ok": null}}, expected]});
         let scenario = scenario_with(steps).expect("a legal scenario");
-        assert!(player::play(scenario).await.is_err(), "{expected} passed");
+        assert!(
+            player::play(scenario, Written::Command).await.is_err(),
+            "{expected} passed"
+        );
     }
     for wrong in [
         json!({"as": "a", "none": true}),
@@ -286,7 +300,10 @@ async fn what_never_comes_true_is_different() {
     ] {
         let steps = json!([held_first, submit, {"explain": wrong}]);
         let scenario = scenario_with(json!({"steps": steps})).expect("a legal scenario");
-        assert!(player::play(scenario).await.is_err(), "{wrong} passed");
+        assert!(
+            player::play(scenario, Written::Command).await.is_err(),
+            "{wrong} passed"
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use a3s_lane::testing::{ManualClock, ScriptedCommand, SubmissionLog};
+use a3s_lane::testing::{ManualClock, SubmissionLog};
 use a3s_lane::{
     Command, CommandHandle, EventStream, JsonCommand, LaneEvent, QueueManager, QueueStats, Refused,
     Result, SubmitOptions, testing,
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::bodies::{Bodies, Written};
 use crate::events::check_events;
 use crate::settings::{Built, build, config, lane_options, limiter, submit_options};
 use crate::table::{
@@ -30,8 +31,8 @@ const SOON: Duration = Duration::from_secs(10);
 /// What a step, or the scenario, says about itself when it fails.
 type Outcome<T = ()> = std::result::Result<T, String>;
 
-/// Plays `scenario`, or says what was different.
-pub(crate) async fn play(scenario: Scenario) -> Outcome {
+/// Plays `scenario` with bodies that are written this way, or says what was different.
+pub(crate) async fn play(scenario: Scenario, written: Written) -> Outcome {
     let built = build(&scenario).await.map_err(|error| error.to_string())?;
     let Built {
         manager,
@@ -44,6 +45,7 @@ pub(crate) async fn play(scenario: Scenario) -> Outcome {
         None => manager.subscribe(),
     });
     let mut player = Player {
+        bodies: Bodies::new(written),
         manager,
         clock,
         log,
@@ -75,6 +77,7 @@ enum Submitted {
 }
 
 struct Player {
+    bodies: Bodies,
     manager: QueueManager,
     clock: Option<ManualClock>,
     log: SubmissionLog,
@@ -82,10 +85,6 @@ struct Player {
     submitted: BTreeMap<String, Submitted>,
     /// The names of commands by their ids.
     ids: BTreeMap<String, String>,
-}
-
-fn scripted(name: &str, script: &[Vec<testing::Step>]) -> Box<dyn Command> {
-    Box::new(ScriptedCommand::new(name, script.to_vec()))
 }
 
 fn text(error: impl ToString) -> String {
@@ -160,6 +159,10 @@ impl Player {
         }
     }
 
+    fn scripted(&self, name: &str, script: &[Vec<testing::Step>]) -> Box<dyn Command> {
+        self.bodies.command(&self.manager, name, script)
+    }
+
     fn check_name(&self, name: &str) -> Outcome {
         match self.submitted.contains_key(name) {
             true => Err(format!("another command has the name {name}")),
@@ -169,7 +172,7 @@ impl Player {
 
     async fn submit(&mut self, submit: &Submit) -> Outcome {
         self.check_name(&submit.name)?;
-        let command = scripted(&submit.name, &submit.script);
+        let command = self.scripted(&submit.name, &submit.script);
         if let Some(given) = &submit.options {
             let options = submit_options(given);
             let answer = within(self.manager.submit_with(&submit.lane, command, options)).await?;
@@ -202,7 +205,7 @@ impl Player {
             .iter()
             .map(|one| {
                 (
-                    scripted(&one.name, &one.script),
+                    self.scripted(&one.name, &one.script),
                     submit_options(&one.options),
                 )
             })

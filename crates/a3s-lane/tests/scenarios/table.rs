@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Scenario {
     pub(crate) name: String,
@@ -27,7 +27,7 @@ pub(crate) struct Scenario {
     pub(crate) events: Events,
 }
 
-#[derive(Debug, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Clock {
     #[default]
@@ -35,7 +35,7 @@ pub(crate) enum Clock {
     Manual,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lane {
     pub(crate) id: String,
@@ -61,7 +61,7 @@ pub(crate) struct Lane {
     pub(crate) boost: Option<Boost>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retry {
     pub(crate) max_retries: u32,
@@ -70,14 +70,14 @@ pub(crate) struct Retry {
     pub(crate) multiplier: f64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RateLimit {
     pub(crate) max_commands: u64,
     pub(crate) window_ms: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Boost {
     pub(crate) deadline_ms: u64,
@@ -85,7 +85,7 @@ pub(crate) struct Boost {
     pub(crate) steps: Vec<(u64, u8)>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limiter {
     pub(crate) max_commands: u64,
@@ -98,7 +98,7 @@ pub(crate) struct Limiter {
     pub(crate) reserve: Option<Reserve>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Algorithm {
     #[default]
@@ -106,14 +106,14 @@ pub(crate) enum Algorithm {
     SlidingWindow,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Reserve {
     pub(crate) amount: u64,
     pub(crate) urgent_up_to: u8,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Step {
     Start(Nothing),
@@ -143,11 +143,11 @@ pub(crate) enum Step {
     Stats(Stats),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Submit {
     #[serde(rename = "as")]
@@ -160,14 +160,14 @@ pub(crate) struct Submit {
     pub(crate) error: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SubmitMany {
     pub(crate) lane: String,
     pub(crate) commands: Vec<OneOfMany>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OneOfMany {
     #[serde(rename = "as")]
@@ -180,7 +180,7 @@ pub(crate) struct OneOfMany {
     pub(crate) error: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Options {
     pub(crate) id: Option<String>,
@@ -202,7 +202,7 @@ pub(crate) struct Options {
     pub(crate) preemptible: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Unique {
     pub(crate) key: String,
@@ -210,7 +210,7 @@ pub(crate) struct Unique {
     pub(crate) on_conflict: Option<OnConflict>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Echo {
     pub(crate) lane: String,
@@ -220,7 +220,7 @@ pub(crate) struct Echo {
     pub(crate) error: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Await {
     #[serde(rename = "as")]
@@ -231,7 +231,7 @@ pub(crate) struct Await {
     pub(crate) error: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cancel {
     #[serde(rename = "as")]
@@ -243,28 +243,28 @@ pub(crate) struct Cancel {
 }
 
 /// A lane or a key.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
     Lane(String),
     Key(String),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub(crate) struct SetLane {
     pub(crate) lane: Lane,
     pub(crate) error: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RemoveLane {
     pub(crate) id: String,
     pub(crate) error: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SetMaxConcurrency {
     #[serde(deserialize_with = "Option::deserialize")]
@@ -272,7 +272,7 @@ pub(crate) struct SetMaxConcurrency {
     pub(crate) error: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 pub(crate) struct SetLimiter {
     pub(crate) name: String,
@@ -280,7 +280,7 @@ pub(crate) struct SetLimiter {
     pub(crate) error: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Explain {
     #[serde(rename = "as")]
@@ -291,7 +291,7 @@ pub(crate) struct Explain {
 }
 
 /// A reason by its name, or with some of its fields.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Reason {
     Name(String),
@@ -302,7 +302,7 @@ pub(crate) enum Reason {
     },
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Submitted {
     pub(crate) lane: String,
@@ -313,13 +313,13 @@ pub(crate) struct Submitted {
     pub(crate) found: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DrainNow {
     pub(crate) left: usize,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Status {
     #[serde(rename = "as")]
@@ -329,7 +329,7 @@ pub(crate) struct Status {
     pub(crate) now: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Chunks {
     #[serde(rename = "as")]
@@ -337,7 +337,7 @@ pub(crate) struct Chunks {
     pub(crate) are: Vec<Value>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Progress {
     #[serde(rename = "as")]
@@ -345,7 +345,7 @@ pub(crate) struct Progress {
     pub(crate) is: Value,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShutdownWithin {
     pub(crate) timeout_ms: u64,
@@ -355,14 +355,14 @@ pub(crate) struct ShutdownWithin {
     pub(crate) stopped: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Drain {
     pub(crate) timeout_ms: u64,
     pub(crate) error: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stats {
     pub(crate) total_pending: Option<usize>,
@@ -372,7 +372,7 @@ pub(crate) struct Stats {
     pub(crate) lanes: BTreeMap<String, LaneStats>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LaneStats {
     pub(crate) pending: Option<usize>,
@@ -381,7 +381,7 @@ pub(crate) struct LaneStats {
     pub(crate) max: Option<usize>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Events {
     pub(crate) keys: Option<Vec<String>>,
