@@ -18,14 +18,11 @@ import pytest
 from a3s_lane import CommandHandle, Lane, LaneError, Leftover, QueueStats
 from a3s_lane.testing import (
     ManualClock,
-    ScriptedResult,
     SubmissionLog,
     drain_now,
-    enqueue_scripted,
-    submit_many_scripted,
-    submit_scripted,
 )
 from conftest import LIMIT_SECS, wait_until
+from scenario_bodies import Bodies, Result
 from scenario_events import Recorder, check_events
 from scenario_settings import Table, lane_config, lane_of, limiter, only, secs, submit_options
 
@@ -73,11 +70,12 @@ class Background:
 class Player:
     """The steps, one method each."""
 
-    def __init__(self, lane: Lane, clock: ManualClock | None, log: SubmissionLog) -> None:
-        self.lane = lane
+    def __init__(self, bodies: Bodies, clock: ManualClock | None, log: SubmissionLog) -> None:
+        self.lane = bodies.lane
+        self.bodies = bodies
         self.clock = clock
         self.log = log
-        self.submitted: dict[str, ScriptedResult | CommandHandle] = {}
+        self.submitted: dict[str, Result | CommandHandle] = {}
         self.names: dict[str, str] = {}
         """The names of commands with handles, by their ids."""
 
@@ -113,9 +111,9 @@ class Player:
         def submit() -> None:
             if options is None:
                 assert "joins" not in fields, "joins needs options"
-                self.submitted[name] = submit_scripted(self.lane, fields["lane"], name, script)
+                self.submitted[name] = self.bodies.submit(fields["lane"], name, script)
             else:
-                handle = enqueue_scripted(self.lane, fields["lane"], name, script, **submit_options(options))
+                handle = self.bodies.enqueue(fields["lane"], name, script, submit_options(options))
                 self._keep(fields, options, handle)
 
         self._expect(fields, submit)
@@ -146,8 +144,7 @@ class Player:
                 self._keep(one, one.get("options", {}), answer)
 
     def _send(self, lane_id: str, commands: list[Table]) -> list[CommandHandle | LaneError]:
-        return submit_many_scripted(
-            self.lane,
+        return self.bodies.submit_many(
             lane_id,
             [(one["as"], one.get("script", [[]]), submit_options(one.get("options", {}))) for one in commands],
         )
@@ -315,8 +312,8 @@ class Player:
 FIELDS = ("name", "about", "lanes", "dlq_size", "max_concurrency", "limiters", "clock", "inline", "steps", "events")
 
 
-def play(scenario: Table) -> None:
-    """Plays all steps, then checks the events."""
+def play(scenario: Table, written: type[Bodies] = Bodies) -> None:
+    """Plays all steps with bodies that are written this way, then checks the events."""
     only("scenario", scenario, *FIELDS)
     assert scenario.get("clock", "manual") == "manual"
     clock = ManualClock() if "clock" in scenario else None
@@ -327,7 +324,7 @@ def play(scenario: Table) -> None:
     everything = Recorder(lane.subscribe())
     keys = expected.get("keys")
     chosen = Recorder(lane.subscribe() if keys is None else lane.subscribe_filtered(keys))
-    player = Player(lane, clock, log)
+    player = Player(written(lane), clock, log)
     for step in scenario["steps"]:
         player.step(step)
     # Only the end of a stream proves that nothing else comes.

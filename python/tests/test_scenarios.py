@@ -11,6 +11,7 @@ import conftest
 from a3s_lane import LaneError
 from conftest import REPOSITORY
 from scenario import play
+from scenario_bodies import WRITTEN
 from scenario_settings import Table
 
 FILES = sorted((REPOSITORY / "tests" / "scenarios").glob("*.json"))
@@ -28,9 +29,10 @@ def test_there_are_scenarios() -> None:
     assert scenarios()
 
 
+@pytest.mark.parametrize("written", WRITTEN)
 @pytest.mark.parametrize("scenario", scenarios())
-def test_scenario(scenario: Table) -> None:
-    play(scenario)
+def test_scenario(scenario: Table, written: str) -> None:
+    play(scenario, WRITTEN[written])
 
 
 RIGHT: Table = {

@@ -29,7 +29,8 @@ impl ShutdownReport {
 pub struct Leftover {
     /// Its id.
     pub command_id: CommandId,
-    /// What kind of work it is.
+    /// What kind of work it is; empty for a command object that still blocks its thread, unless its lane has a time limit or
+    /// preemption.
     pub command_type: String,
     /// Its lane.
     pub lane_id: LaneId,

@@ -190,6 +190,11 @@ impl Job {
         self.reply.extras().is_some_and(|extras| extras.restored)
     }
 
+    /// Whether the handler of its type runs it.
+    pub(super) fn needs_handler(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.needs_handler())
+    }
+
     /// The user's word for the kind of the command; empty while a runner has it alone.
     pub(super) fn command_type(&self) -> &str {
         self.work.as_ref().map_or("", super::taken::command_type)

@@ -41,7 +41,10 @@ impl Engine {
         while let Some(start) = state.scheduler.next(now)
             && let Some(job) = state.scheduler.job_mut(start.key)
         {
-            let work = job.take_work(start.stoppable);
+            // A handler at an executor may block its thread, as threads are there for: what it runs is shared, so that it can
+            // be named and run again without the handler's help.
+            let share = start.stoppable || (self.handlers.has_executors() && job.needs_handler());
+            let work = job.take_work(share);
             let submitted = job.span.take();
             let extras = job.reply.extras().cloned();
             if let Some(extras) = &extras {

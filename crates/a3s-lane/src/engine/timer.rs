@@ -255,6 +255,11 @@ impl State {
         let work = job.take_work(true);
         let extras = job.reply.extras().cloned();
         let reason = running.stop.unwrap_or(StopReason::Deadline);
+        // It began before its lane was made preemptible, and only its body has the command: without the body's help it
+        // could not run again.
+        if work.is_none() && reason == StopReason::Preempt {
+            return None;
+        }
         let error = stop_error(reason, (running.timeout_ns, running.progress_ns));
         Some(Finished {
             key,

@@ -350,6 +350,54 @@ async fn cancel_and_preemption_reach_a_handler_on_a_loop() {
     assert!(matches!(error, Err(LaneError::Cancelled(_))), "{error:?}");
 }
 
+/// Also where neither a limit nor preemption has the queue share the command: threads are there to be blocked.
+#[tokio::test]
+async fn what_blocks_an_executor_is_named_and_runs_again_without_its_help() {
+    let (event_loop, _) = busy_loop();
+    let (begun, begins) = channel();
+    let (free, blocked) = channel::<()>();
+    let blocked = Mutex::new(Some(blocked));
+    let block = move |_: Value, _: CommandContext| {
+        let blocked = blocked.lock().expect("not poisoned").take();
+        let begun = begun.clone();
+        async move {
+            begun.send(()).expect("the test waits");
+            if let Some(blocked) = blocked {
+                let _ = blocked.recv();
+            }
+            Ok(json!("done"))
+        }
+    };
+    let lanes = [
+        ("urgent", LaneConfig::new(0, 1), 0),
+        ("only", LaneConfig::new(0, 1), 5),
+    ];
+    let manager = builder_with(&lanes)
+        .with_max_concurrency(1)
+        .with_handler_on("block", block, event_loop.clone())
+        .build()
+        .await
+        .expect("the settings are right");
+    manager.start().await.expect("starts");
+    let victim = submit_with(&manager, "only", named("block"), SubmitOptions::new()).await;
+    begins.recv().expect("it begins");
+    let urgent = submit_with(&manager, "urgent", named("echo"), SubmitOptions::new()).await;
+    let preemptible = LaneOptions::new().with_preemption(true);
+    manager
+        .set_lane("only", LaneConfig::new(0, 1), preemptible, 5)
+        .expect("the settings are right");
+    settled(&urgent).await.expect("it has the slot");
+    reaches(&victim, CommandStatus::Running).await;
+    let report = within(manager.shutdown_within(Duration::ZERO)).await;
+    let named: Vec<_> = report
+        .stopped
+        .iter()
+        .map(|left| left.command_type.as_str())
+        .collect();
+    assert_eq!(named, ["block"]);
+    drop(free);
+}
+
 #[tokio::test]
 async fn a_closed_loop_settles_its_commands_and_no_others() {
     let (event_loop, _woken) = event_loop();

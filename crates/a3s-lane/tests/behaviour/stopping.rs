@@ -164,6 +164,45 @@ async fn a_body_that_blocks_in_a_plain_lane_loses_its_slot() {
     drop(blocked);
 }
 
+/// Nobody but the body has the command then: it must not be requeued without it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_body_that_blocks_since_before_its_lane_was_preemptible_runs_again_when_it_ends() {
+    let lane = LaneConfig::new(0, 1);
+    let manager = builder_with(&[("urgent", lane.clone(), 0), ("only", lane.clone(), 1)])
+        .with_max_concurrency(1)
+        .build()
+        .await
+        .expect("the settings are right");
+    manager.start().await.expect("starts");
+    let (sender, receiver) = mpsc::channel::<()>();
+    let receiver = std::sync::Mutex::new(Some(receiver));
+    let body = contextual("blocking", move |context| {
+        let receiver = receiver.lock().expect("not poisoned").take();
+        async move {
+            let Some(receiver) = receiver else {
+                return Ok(json!("again"));
+            };
+            let _ = receiver.recv();
+            assert!(context.is_cancelled());
+            Err(LaneError::CommandError("makes room".into()))
+        }
+    });
+    let handle = submit_with(&manager, "only", body, options()).await;
+    reaches(&handle, CommandStatus::Running).await;
+    let urgent = submit_with(&manager, "urgent", nothing("urgent"), options()).await;
+    let preemptible = LaneOptions::new().with_preemption(true);
+    manager
+        .set_lane("only", lane, preemptible, 1)
+        .expect("the settings are right");
+    // Longer than a body that does not answer is waited for.
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(urgent.status(), CommandStatus::Pending);
+    assert_eq!(handle.status(), CommandStatus::Running);
+    drop(sender);
+    settled(&urgent).await.expect("it has the slot now");
+    assert_eq!(settled(&handle).await.expect("it runs again"), "again");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_shutdown_does_not_wait_for_a_body_that_blocks() {
     let manager = started(LaneConfig::new(0, 1)).await;
