@@ -7,6 +7,7 @@ const assert = require('node:assert/strict');
 
 const { LaneError } = require('@a3s-lab/lane');
 const testing = require('@a3s-lab/lane/testing');
+const { scripted } = require('./scenario-bodies.js');
 const { checkEvents } = require('./scenario-events.js');
 const { configOf, given, limiterOf, limitersOf, only, optionsOf } = require('./scenario-settings.js');
 const { eventually, record } = require('./support.js');
@@ -72,13 +73,13 @@ async function done(work, error) {
 }
 
 /** Keeps a command that was accepted under its name. */
-function keep({ submitted, ids }, { as, options, joins }, handle) {
+function keep({ submitted, ids, bodies }, { as, options, joins }, handle) {
   assert.ok(!submitted.has(as), `two commands are called ${as}`);
   const owner = ids.get(handle.id);
   assert.equal(owner, joins, 'whose handle it is');
   if (owner === undefined && typeof options.id === 'string') assert.equal(handle.id, options.id);
   if (owner === undefined) ids.set(handle.id, as);
-  submitted.set(as, { handle, result: () => handle.result().then(JSON.parse) });
+  submitted.set(as, { handle, result: () => handle.result().then(bodies.read) });
 }
 
 function handleOf({ submitted }, as) {
@@ -94,12 +95,12 @@ function target(step, works) {
   return works[names[0]](step[names[0]]);
 }
 
-async function newestProgress(handle) {
+async function newestProgress(handle, read) {
   const reports = handle.progress();
   // Without a value the iterator would wait for one.
   const { value } = await Promise.race([reports.next(), new Promise((resolve) => setTimeout(resolve, 20, {}))]);
   await reports.return();
-  return given(JSON.parse, value);
+  return given(read, value);
 }
 
 function shutdownNames(left) {
@@ -117,13 +118,13 @@ const STEPS = {
       ...['submit', step, 'as', 'lane', 'script', 'options', 'joins', 'error'],
     );
     if (options !== undefined) {
-      const submit = () => testing.enqueueScripted(state.lane, id, as, script, optionsOf(options));
+      const submit = () => state.bodies.enqueue(state.lane, id, as, script, optionsOf(options));
       if (error === undefined) keep(state, step, submit());
       else await done(submit, error);
       return;
     }
     assert.equal(joins, undefined, 'joins needs options');
-    const result = testing.submitScripted(state.lane, id, as, script);
+    const result = state.bodies.submit(state.lane, id, as, script);
     if (error !== undefined) {
       await done(() => result, error);
       return;
@@ -139,7 +140,7 @@ const STEPS = {
       script,
       options: optionsOf(options),
     }));
-    const answers = testing.submitManyScripted(state.lane, id, each);
+    const answers = state.bodies.submitMany(state.lane, id, each);
     assert.equal(answers.length, commands.length);
     commands.forEach((command, index) => {
       const { options = {}, error } = only('command', command, 'as', 'script', 'options', 'joins', 'error');
@@ -149,9 +150,9 @@ const STEPS = {
       if (error === undefined) keep(state, { ...command, options }, answer);
     });
   },
-  async echo({ lane }, step) {
+  async echo({ lane, bodies }, step) {
     const { lane: id, type, payload, error } = only('echo', step, 'lane', 'type', 'payload', 'error');
-    await done(() => assert.deepEqual(JSON.parse(lane.submit(id, type, JSON.stringify(payload))), payload), error);
+    await done(async () => assert.deepEqual(await bodies.echo(lane, id, type, payload), payload), error);
   },
   async await({ submitted }, step) {
     const { as, ok, error } = only('await', step, 'as', 'ok', 'error');
@@ -221,7 +222,7 @@ const STEPS = {
   },
   async progress(state, step) {
     const { as, is } = only('progress', step, 'as', 'is');
-    await soon(state, async () => assert.deepEqual(await newestProgress(handleOf(state, as)), is));
+    await soon(state, async () => assert.deepEqual(await newestProgress(handleOf(state, as), state.bodies.read), is));
   },
   async snapshot(state, step) {
     await soon(state, () => contains(state.lane.snapshot(), renamed(step)));
@@ -276,10 +277,10 @@ const SCENARIO = [
 ];
 
 /**
- * Plays `scenario`; `drain(lane, timeoutMs)` is the way of draining under test, and what a step looks for may take
- * `patienceMs`.
+ * Plays `scenario`; `drain(lane, timeoutMs)` is the way of draining under test, `bodies` how the commands are written, and
+ * what a step looks for may take `patienceMs`.
  */
-async function play(scenario, drain, patienceMs) {
+async function play(scenario, { drain, bodies = scripted, patienceMs }) {
   only('scenario', scenario, ...SCENARIO);
   const { steps, events } = scenario;
   assert.ok([undefined, 'manual'].includes(scenario.clock), 'an unknown clock');
@@ -297,7 +298,7 @@ async function play(scenario, drain, patienceMs) {
   // Everything, to know commands by name; and what the scenario asks for.
   const all = record(lane);
   const chosen = record(lane, events && events.keys);
-  const state = { lane, clock, log, patienceMs, submitted: new Map(), ids: new Map(), drain };
+  const state = { lane, clock, log, patienceMs, submitted: new Map(), ids: new Map(), drain, bodies };
   for (const [index, step] of steps.entries()) {
     const [[kind, fields], ...more] = Object.entries(step);
     assert.ok(kind in STEPS && more.length === 0, `unknown step ${JSON.stringify(step)}`);

@@ -6,22 +6,27 @@ const path = require('path');
 const test = require('node:test');
 
 const { play } = require('./scenario.js');
+const { handled } = require('./scenario-bodies.js');
 const { root } = require('./support.js');
 
 const folder = path.join(root, 'tests', 'scenarios');
 const files = fs.readdirSync(folder).filter((name) => name.endsWith('.json'));
 
-const drains = {
-  drain: (lane, timeoutMs) => lane.drain(timeoutMs),
-  drainAsync: (lane, timeoutMs) => lane.drainAsync(timeoutMs),
-};
+const drainAsync = (lane, timeoutMs) => lane.drainAsync(timeoutMs);
 
 test('there are scenarios', () => {
   assert.ok(files.length > 0);
 });
 
+const WAYS = {
+  drain: { drain: (lane, timeoutMs) => lane.drain(timeoutMs) },
+  drainAsync: { drain: drainAsync },
+  handlers: { drain: drainAsync, bodies: handled },
+};
+
 /** Whether a scenario blocks the event loop, and with it every scenario beside it. */
 function blocks(scenario, way) {
+  if (way === 'handlers') return false;
   return way === 'drain' || scenario.inline || scenario.steps.some((step) => 'echo' in step);
 }
 
@@ -29,10 +34,11 @@ for (const file of files) {
   const subject = path.basename(file, '.json');
   const together = [];
   for (const scenario of JSON.parse(fs.readFileSync(path.join(folder, file), 'utf8'))) {
-    const ways = scenario.steps.some((step) => 'drain' in step) ? Object.keys(drains) : ['drainAsync'];
-    for (const way of ways) {
+    const drains = scenario.steps.some((step) => 'drain' in step);
+    for (const way of Object.keys(WAYS)) {
+      if (way === 'drain' && !drains) continue;
       const name = `${subject}: ${scenario.name} (${way})`;
-      const work = () => play(scenario, drains[way]);
+      const work = () => play(scenario, WAYS[way]);
       if (blocks(scenario, way)) test(name, work);
       else together.push([name, work]);
     }
@@ -72,8 +78,8 @@ const wrong = {
   'a wrong number of commands at once': { events: { max_active: { query: 2 } } },
 };
 
-test('the player plays a right scenario', () => play(right, drains.drain));
+test('the player plays a right scenario', () => play(right, WAYS.drain));
 for (const [what, change] of Object.entries(wrong)) {
   // What does not come need not be awaited for long.
-  test(`the player refuses ${what}`, () => assert.rejects(play({ ...right, ...change }, drains.drain, 200)));
+  test(`the player refuses ${what}`, () => assert.rejects(play({ ...right, ...change }, { ...WAYS.drain, patienceMs: 200 })));
 }
