@@ -43,6 +43,8 @@ fn the_other_process() {
     runtime.block_on(async {
         match task.as_str() {
             "work" => crate::killed::work(directory).await,
+            "queue" => crate::queue_killed::work(directory).await,
+            "poison" => crate::queue_killed::poison(directory).await,
             "write" => crate::faults::write(directory).await,
             other => panic!("unknown task {other}"),
         }

@@ -7,6 +7,7 @@ mod faults;
 mod formats;
 mod inspection;
 mod killed;
+mod queue_killed;
 
 use std::path::Path;
 
