@@ -36,6 +36,13 @@ pub(super) struct FollowUp {
     /// The resting runner, which is armed now.
     wake: Option<Waker>,
     timer: TimerChange,
+    /// Boxed, as all that few changes call for: it is made and handed on by every change.
+    others: Option<Box<Others>>,
+}
+
+/// Commands that concern others than the runtime's runners.
+#[derive(Default)]
+struct Others {
     /// Running commands that must make room for more urgent ones.
     preempted: Vec<Asked>,
     /// Commands that were taken and must be handed to where they run.
@@ -64,21 +71,26 @@ impl Asked {
     }
 }
 
+impl Others {
+    fn boxed(self) -> Option<Box<Self>> {
+        let is_nothing = self.preempted.is_empty() && self.elsewhere.is_empty();
+        (!is_nothing).then(|| Box::new(self))
+    }
+}
+
 impl FollowUp {
     const NOTHING: Self = Self {
         runners: 0,
         wake: None,
         timer: TimerChange::None,
-        preempted: Vec::new(),
-        elsewhere: Vec::new(),
+        others: None,
     };
 
     fn is_nothing(&self) -> bool {
         self.runners == 0
             && self.wake.is_none()
             && self.timer == TimerChange::None
-            && self.preempted.is_empty()
-            && self.elsewhere.is_empty()
+            && self.others.is_none()
     }
 
     /// Whether the timer task is about to learn of an earlier time.
@@ -87,10 +99,11 @@ impl FollowUp {
     }
 
     /// Adds commands that were taken before it was made.
-    pub(super) fn hand_over_first(&mut self, mut elsewhere: Vec<Taken>) {
+    #[inline]
+    pub(super) fn hand_over_first(&mut self, elsewhere: Vec<Taken>) {
         if !elsewhere.is_empty() {
-            elsewhere.append(&mut self.elsewhere);
-            self.elsewhere = elsewhere;
+            let others = self.others.get_or_insert_default();
+            others.elsewhere.splice(..0, elsewhere);
         }
     }
 }
@@ -99,12 +112,16 @@ impl Engine {
     /// Counts the tasks that the present state calls for.
     #[inline(always)]
     pub(super) fn follow_up(&self, state: &mut State) -> FollowUp {
-        // Mostly none: what runs already takes what there is. One that runs at an executor may be stuck behind a body that
-        // blocks its thread: with executors nothing is left to those.
-        if !self.handlers.has_executors() && state.is_attended() {
+        // One that runs at an executor may be stuck behind a body that blocks its thread: with executors nothing is left to
+        // those.
+        if self.handlers.has_executors() || !state.needs_runners_only() {
+            return self.count_tasks(state);
+        }
+        // Mostly none: what runs already takes what there is.
+        if state.wanted() == 0 {
             return FollowUp::NOTHING;
         }
-        self.count_tasks(state)
+        state.count_runners()
     }
 
     #[inline(never)]
@@ -127,9 +144,14 @@ impl Engine {
             }
             _ => TimerChange::None,
         };
-        FollowUp {
+        let others = Others {
+            preempted,
             elsewhere,
-            ..state.follow_up(timer, preempted)
+        };
+        FollowUp {
+            timer,
+            others: others.boxed(),
+            ..state.count_runners()
         }
     }
 
@@ -147,11 +169,13 @@ impl Engine {
             runner.wake();
         }
         self.spawn_runners(follow_up.runners);
-        for taken in follow_up.elsewhere {
-            self.hand_over(taken);
-        }
-        for asked in follow_up.preempted {
-            asked.tell();
+        if let Some(others) = follow_up.others {
+            for taken in others.elsewhere {
+                self.hand_over(taken);
+            }
+            for asked in others.preempted {
+                asked.tell();
+            }
         }
         match follow_up.timer {
             TimerChange::None => {}
@@ -190,10 +214,8 @@ impl Engine {
         let wake = state.scheduler.next_wake();
         state.timer.running = wake.is_some();
         state.timer.target = wake.unwrap_or_default();
-        let follow_up = FollowUp {
-            elsewhere,
-            ..state.follow_up(TimerChange::None, Vec::new())
-        };
+        let mut follow_up = state.count_runners();
+        follow_up.hand_over_first(elsewhere);
         drop(state);
         self.act(follow_up);
         for asked in stop {
@@ -210,22 +232,21 @@ impl Engine {
 }
 
 impl State {
-    /// Whether there is clearly no task to call: nothing is due at any time, nothing may be preempted, and no runner is
-    /// wanted.
+    /// Whether no task but runners can be called for: nothing is due at any time, and nothing may be preempted.
     #[inline]
-    fn is_attended(&self) -> bool {
-        self.wanted() == 0 && !self.scheduler.may_preempt() && self.scheduler.next_wake().is_none()
+    fn needs_runners_only(&self) -> bool {
+        !self.scheduler.may_preempt() && self.scheduler.next_wake().is_none()
     }
 
-    fn follow_up(&mut self, timer: TimerChange, preempted: Vec<Asked>) -> FollowUp {
+    /// Arms the runners that are wanted, the resting one first.
+    #[inline(never)]
+    fn count_runners(&mut self) -> FollowUp {
         let wanted = self.arm();
         let resting = self.resting.take_if(|_| wanted > 0);
         FollowUp {
             runners: wanted - usize::from(resting.is_some()),
             wake: resting.map(RestingRunner::into_waker),
-            timer,
-            preempted,
-            elsewhere: Vec::new(),
+            ..FollowUp::NOTHING
         }
     }
 
