@@ -15,12 +15,18 @@ pub struct Raised(Arc<Inner>);
 struct Inner {
     code: &'static str,
     text: Box<str>,
+    traceback: Option<Box<str>>,
     thing: Box<dyn Any + Send + Sync>,
 }
 
 impl Raised {
     pub(super) fn code(&self) -> &'static str {
         self.0.code
+    }
+
+    /// Where it was raised, as its language shows it to people; several lines.
+    pub fn traceback(&self) -> Option<&str> {
+        self.0.traceback.as_deref()
     }
 
     /// What was raised, such as an exception object.
@@ -64,17 +70,53 @@ impl LaneError {
         text: impl Into<Box<str>>,
         thing: impl Any + Send + Sync,
     ) -> Self {
+        Self::raised_at(code, text, None, thing)
+    }
+
+    /// As [`raised`](Self::raised), with the text that shows where it was raised.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use a3s_lane::LaneError;
+    ///
+    /// let place = "Traceback (most recent call last):\n  File \"a.py\", line 3, in f".to_owned();
+    /// let error = LaneError::raised_at("COMMAND_ERROR", "ValueError: bad", Some(place), ());
+    /// assert!(error.traceback().is_some_and(|text| text.contains("line 3")));
+    /// assert_eq!(error.to_string(), "ValueError: bad");
+    /// ```
+    pub fn raised_at(
+        code: &'static str,
+        text: impl Into<Box<str>>,
+        traceback: Option<String>,
+        thing: impl Any + Send + Sync,
+    ) -> Self {
         Self::Raised(Raised(Arc::new(Inner {
             code,
             text: text.into(),
+            traceback: traceback.map(Into::into),
             thing: Box::new(thing),
         })))
+    }
+
+    /// Where a handler of another language raised this, as that language shows it to people.
+    pub fn traceback(&self) -> Option<&str> {
+        match self {
+            Self::Raised(raised) => raised.traceback(),
+            _ => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_was_raised_has_a_traceback() {
+        assert_eq!(LaneError::raised("CODE", "text", ()).traceback(), None);
+        assert_eq!(LaneError::CommandError("text".into()).traceback(), None);
+    }
 
     #[test]
     fn the_code_decides_about_retries() {
@@ -84,9 +126,11 @@ mod tests {
 
     #[test]
     fn a_duplicate_has_the_same_thing() {
-        let error = LaneError::raised("CODE", "text", String::from("thing"));
+        let place = Some("line 1".to_owned());
+        let error = LaneError::raised_at("CODE", "text", place, String::from("thing"));
         let copy = error.duplicate();
         assert_eq!((copy.code(), copy.to_string().as_str()), ("CODE", "text"));
+        assert_eq!(copy.traceback(), Some("line 1"));
         let thing = |error: &LaneError| match error {
             LaneError::Raised(raised) => {
                 std::ptr::from_ref(raised.thing().downcast_ref::<String>().expect("a text"))
