@@ -9,6 +9,8 @@ A lane is a named queue with a priority and a concurrency limit. The most urgent
 """
 
 from a3s_lane._a3s_lane import (
+    Alert,
+    AlertManager,
     Chunk,
     ChunkStream,
     CommandContext,
@@ -56,10 +58,14 @@ from a3s_lane.errors import (
     UnrecoverableError,
     WouldBlockError,
 )
+from a3s_lane import _alerts as _alerts, _logging as _logging
 from a3s_lane._handler_function import HandlerFunction
+from a3s_lane._metrics import HistogramPercentiles, HistogramStats, MetricsSnapshot
 from a3s_lane.options import SubmitOptions
 
 __all__ = [
+    "Alert",
+    "AlertManager",
     "Chunk",
     "ChunkStream",
     "CommandCancelledError",
@@ -73,6 +79,8 @@ __all__ = [
     "EventStream",
     "ExpiredError",
     "HandlerFunction",
+    "HistogramPercentiles",
+    "HistogramStats",
     "JobLeaseConflictError",
     "JobNotFoundError",
     "JobStateConflictError",
@@ -87,6 +95,7 @@ __all__ = [
     "Leftover",
     "Limiter",
     "LimiterNotFoundError",
+    "MetricsSnapshot",
     "NotStartedError",
     "OtherError",
     "PanickedError",

@@ -7,10 +7,13 @@ from typing import Any, Final, Literal, TypeVar, final
 from typing_extensions import ParamSpec, Self, Unpack
 
 from a3s_lane._handler_function import HandlerFunction
+from a3s_lane._metrics import MetricsSnapshot
 from a3s_lane.errors import LaneError
 from a3s_lane.options import SubmitOptions
 
 __all__ = [
+    "Alert",
+    "AlertManager",
     "Chunk",
     "ChunkStream",
     "CommandContext",
@@ -41,10 +44,12 @@ __all__ = [
     "submit_scripted",
     "_LoopAnchor",
     "_Pending",
+    "_add_middleware",
     "_begin_drain",
     "_begin_enqueue",
     "_begin_shutdown",
     "_begin_submit",
+    "_empty_outboxes",
     "_end_of_work",
     "_enter",
     "_register",
@@ -54,6 +59,8 @@ __version__: Final[str]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_M = TypeVar("_M", bound=Callable[[Any, CommandContext, Callable[[Any], Any]], Any])
+_A = TypeVar("_A", bound=Callable[[Alert], object])
 
 @final
 class Lane:
@@ -63,9 +70,12 @@ class Lane:
     :meth:`with_lanes` makes others. ``dlq_size`` is how many failed commands are kept as dead letters, 1 or more;
     ``None`` keeps none. ``max_concurrency`` is how many commands run at once over all lanes, of which each lane's
     ``min_concurrency`` is kept for it; ``None`` is no limit. ``limiters`` are the limiters that lanes use by name.
-    ``handler_threads`` is how many ``def`` handlers run at once, 64 by default. As a context manager a ``Lane`` starts on entry, as
-    an async one on the event loop that runs. On normal exit it shuts down and waits until the work is done, at most one hour; on
-    an exception it shuts down without waiting. All methods may be called from any thread.
+    ``handler_threads`` is how many ``def`` handlers run at once, 64 by default. With ``metrics`` it counts and times what it does
+    for :meth:`metrics`. ``alerts`` is an :class:`AlertManager`.
+
+    As a context manager a ``Lane`` starts on entry, as an async one on the event loop that runs. On normal exit it shuts down and
+    waits until the work is done, at most one hour; on an exception it shuts down without waiting. All methods may be called
+    from any thread.
     """
 
     def __new__(
@@ -75,6 +85,8 @@ class Lane:
         max_concurrency: int | None = None,
         limiters: dict[str, Limiter] | None = None,
         handler_threads: int | None = None,
+        metrics: bool = False,
+        alerts: AlertManager | None = None,
     ) -> Self: ...
     @classmethod
     def with_lanes(
@@ -85,6 +97,8 @@ class Lane:
         max_concurrency: int | None = None,
         limiters: dict[str, Limiter] | None = None,
         handler_threads: int | None = None,
+        metrics: bool = False,
+        alerts: AlertManager | None = None,
     ) -> Lane:
         """A ``Lane`` with the given lanes instead of the default ones.
 
@@ -225,6 +239,11 @@ class Lane:
         """Subscribes to the events from now on whose key is one of ``keys``, and to notices of lost events."""
     def stats(self) -> QueueStats:
         """What is waiting and running now."""
+    def metrics(self) -> MetricsSnapshot:
+        """What the lanes have counted and timed so far.
+
+        Raises :class:`ConfigError` for a ``Lane`` without ``metrics=True``.
+        """
     def shutdown(self) -> None:
         """Stops taking new commands. What was taken still runs. May be called again."""
     def shutdown_within(self, secs: float) -> ShutdownReport:
@@ -314,6 +333,14 @@ class Lane:
         """Takes the handler of a command type away, so that its commands return their payload; returns whether there was one.
         What runs goes on.
         """
+    def middleware(self, function: _M) -> _M:
+        """Puts a function around handlers, those to come too, and returns it: a decorator.
+
+        It takes ``(payload, ctx, next)``, calls ``next(payload)`` for the handler's result and returns its own. A ``def`` goes
+        around every handler that is a ``def``, an ``async def``, in which ``next`` is awaited, around every ``async def``. What was
+        added first is the outermost. It runs where the handler runs, in each attempt, and may call ``next`` with another
+        payload, several times or not at all. ``payload`` is what JSON made of it, also where the handler takes a model.
+        """
     def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
     def __aexit__(
         self,
@@ -330,6 +357,61 @@ class Lane:
     ) -> None: ...
 
 @final
+class Alert:
+    """One alert about one lane."""
+
+    @property
+    def level(self) -> Literal["info", "warning", "critical"]:
+        """How serious it is: ``"warning"`` or ``"critical"``."""
+    @property
+    def lane_id(self) -> str:
+        """The lane it is about."""
+    @property
+    def message(self) -> str:
+        """A sentence for people."""
+    @property
+    def current_value(self) -> float:
+        """The commands that wait, or the latency in milliseconds."""
+    @property
+    def threshold(self) -> float:
+        """The threshold that was reached, in the same unit."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
+class AlertManager:
+    """Calls back when a lane is too deep or its commands are too slow. Give it to ``Lane`` as ``alerts``.
+
+    ``queue_depth`` and ``latency_ms`` are each a pair ``(warning, critical)``, or ``None`` for no such alerts: how many commands
+    wait in a lane, 1 to 4294967295, and how many milliseconds the attempt of a completed command took, at least 0. A threshold is
+    reached by what is equal to it or above it. A lane's depth raises an alert when its level rises, so that a long queue does
+    not call back for each command in it; a latency does for each command. One may serve several ``Lane`` objects.
+    """
+
+    def __new__(
+        cls, *, queue_depth: tuple[int, int] | None = None, latency_ms: tuple[float, float] | None = None
+    ) -> Self: ...
+    def add_callback(self, callback: _A) -> _A:
+        """Calls ``callback`` with each later :class:`Alert`, and returns it: a decorator too.
+
+        Callbacks are called one after the other, in the order in which they were added and the alerts were raised, on a thread
+        of their own, soon after. They may use the lanes; the lanes do not wait for them. What a callback raises is logged by the
+        logger ``a3s_lane``, and the others are still called. When 1024 alerts wait for slow callbacks, the oldest are lost,
+        which is logged.
+        """
+    @property
+    def queue_depth(self) -> tuple[int, int] | None:
+        """The thresholds for commands that wait in a lane, ``(warning, critical)``; ``None`` means no such alerts."""
+    @queue_depth.setter
+    def queue_depth(self, value: tuple[int, int] | None) -> None: ...
+    @property
+    def latency_ms(self) -> tuple[float, float] | None:
+        """The thresholds for milliseconds that a command runs, ``(warning, critical)``; ``None`` means no such alerts."""
+    @latency_ms.setter
+    def latency_ms(self, value: tuple[float, float] | None) -> None: ...
+
+@final
 class CommandContext:
     """One attempt of a command, as its handler sees it: the second argument of a handler.
 
@@ -339,6 +421,9 @@ class CommandContext:
     @property
     def id(self) -> str:
         """The command's id."""
+    @property
+    def command_type(self) -> str:
+        """What kind of work it is."""
     @property
     def lane_id(self) -> str:
         """The lane in which the command runs."""
@@ -1017,6 +1102,9 @@ def create_lane(
     dlq_size: int | None = None,
     max_concurrency: int | None = None,
     limiters: dict[str, Limiter] | None = None,
+    handler_threads: int | None = None,
+    metrics: bool = False,
+    alerts: AlertManager | None = None,
 ) -> Lane:
     """A ``Lane`` that tests can steer: the lanes of ``configs``, or the six of ``Lane()``.
 
@@ -1052,6 +1140,8 @@ class _LoopAnchor:
 def _register(
     lane: Lane, command_type: str, function: Callable[..., Any], takes_context: bool, kind: str
 ) -> None: ...
+def _add_middleware(lane: Lane, function: Callable[..., Any], is_coroutine: bool) -> None: ...
+def _empty_outboxes() -> None: ...
 def _begin_submit(
     lane: Lane, lane_id: str, command_type: str, payload: object, options: dict[str, Any] | None
 ) -> Any: ...

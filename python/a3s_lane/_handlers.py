@@ -5,13 +5,12 @@ from __future__ import annotations
 import collections.abc
 import importlib
 import inspect
-import logging
+import traceback
 import typing
 
-from a3s_lane import _a3s_lane, _models, _threads
+from a3s_lane import _a3s_lane, _middleware, _models, _threads
 from a3s_lane._handler_function import HandlerFunction
-
-_logger = logging.getLogger("a3s_lane")
+from a3s_lane._logging import logger
 
 _Function = collections.abc.Callable[..., typing.Any]
 
@@ -31,15 +30,20 @@ def decorator(
     return register_it
 
 
+def add_middleware(lane: _a3s_lane.Lane, function: _Function) -> _Function:
+    """Puts `function` around the handlers of a lane that are written like it."""
+    _middleware.check(function)
+    _a3s_lane._add_middleware(lane, function, _middleware.is_coroutine(function))
+    return function
+
+
 def register(lane: _a3s_lane.Lane, command_type: str, function: _Function, executor: str | None) -> None:
     if not callable(function):
         raise TypeError(f"function must be callable, not {type(function).__name__}")
     if executor not in (None, "thread", "process"):
         raise ValueError(f"executor must be one of 'thread', 'process', got {executor!r}")
     takes_context, annotation = _read_signature(function)
-    is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004
-    )
+    is_coroutine = _middleware.is_coroutine(function)
     if is_coroutine and executor is not None:
         raise ValueError(f"executor must not be given for an async def, got {executor!r}")
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
@@ -92,4 +96,14 @@ def start_thread(main: collections.abc.Callable[[], None], number: int) -> bool:
 def note_exit(exception: BaseException) -> None:
     """An exit or an interrupt inside of a handler ends its attempt, not the process; say so."""
     if isinstance(exception, (KeyboardInterrupt, SystemExit)):
-        _logger.error("a handler raised %s, which ends its attempt only", type(exception).__name__, exc_info=exception)
+        logger.error("a handler raised %s, which ends its attempt only", type(exception).__name__, exc_info=exception)
+
+
+# Enough for any stack that people read; an exception group can be far longer.
+_MOST_TEXT = 64_000
+
+
+def traceback_text(exception: BaseException) -> str:
+    """The exception with its traceback, as the interpreter shows it. The compiled half calls this."""
+    text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
+    return text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "\n[cut off]\n"

@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 import a3s_lane
+import test_alerts
 import test_handlers
+import test_metrics
 from a3s_lane import (
     CommandHandle,
     Lane,
@@ -310,7 +312,11 @@ SETTINGS: list[tuple[Callable[..., Any], str, dict[str, str]]] = [
 NO_OPTIONS = {"self", "lane_id", "command_type", "payload"}
 
 # Options that only Python has, and the tests that fail when they are ignored.
-OF_PYTHON = {"handler_threads": test_handlers.test_handler_threads_limits_what_runs_at_once}
+OF_PYTHON = {
+    "handler_threads": test_handlers.test_handler_threads_limits_what_runs_at_once,
+    "metrics": test_metrics.test_counts_and_times,
+    "alerts": test_alerts.test_a_depth_is_told_when_its_level_rises,
+}
 
 
 @pytest.mark.parametrize(("call", "kind", "names"), SETTINGS)

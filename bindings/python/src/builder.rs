@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
+use a3s_lane::metrics::QueueMetrics;
 use a3s_lane::{EventEmitter, QueueManagerBuilder, lane_ids, priorities};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyAny;
+use pyo3::types::{PyAny, PyDict};
 
+use crate::alerts::AlertManager;
 use crate::argument;
 use crate::lane_config::LaneConfig;
 use crate::limiter;
@@ -24,18 +26,67 @@ pub(crate) struct Plan {
     pub(crate) builder: QueueManagerBuilder,
     pub(crate) lanes: Vec<LanePlace>,
     pub(crate) handler_threads: usize,
+    pub(crate) alerts: Option<Py<AlertManager>>,
 }
 
-/// What concerns all lanes together.
-pub(crate) struct Shared<'a, 'py> {
-    pub(crate) dlq_size: Option<&'a Bound<'py, PyAny>>,
-    pub(crate) max_concurrency: Option<&'a Bound<'py, PyAny>>,
-    pub(crate) limiters: Option<&'a Bound<'py, PyAny>>,
-    pub(crate) handler_threads: Option<&'a Bound<'py, PyAny>>,
+impl Plan {
+    /// The settings of `callee` that concern all lanes together.
+    fn new(callee: &str, settings: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let mut plan = Self {
+            builder: QueueManagerBuilder::new(EventEmitter::new(EVENT_CAPACITY)),
+            lanes: Vec::new(),
+            handler_threads: DEFAULT_LIMIT,
+            alerts: None,
+        };
+        for (name, value) in settings.into_iter().flatten() {
+            let name = argument::text("the name of a setting", &name)?;
+            plan = plan
+                .set(&name, &value)?
+                .ok_or_else(|| argument::unexpected(callee, &name))?;
+        }
+        Ok(plan)
+    }
+
+    /// With what is given by keyword; `None` when there is nothing of this name.
+    fn set(mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        match (name, argument::given(value)) {
+            ("dlq_size", Some(size)) => {
+                let size = argument::count(name, size, FROM_ONE)?;
+                self.builder = self.builder.with_dlq(size);
+            }
+            ("max_concurrency", Some(total)) => {
+                let total = argument::count(name, total, FROM_ONE)?;
+                self.builder = self.builder.with_max_concurrency(total);
+            }
+            ("limiters", Some(limiters)) => {
+                for (name, config) in limiter::named(limiters)? {
+                    self.builder = self.builder.with_limiter(name, config);
+                }
+            }
+            ("handler_threads", Some(threads)) => {
+                self.handler_threads = argument::count(name, threads, FROM_ONE)?;
+            }
+            ("metrics", _) => {
+                if argument::flag(name, value)? {
+                    self.builder = self.builder.with_metrics(QueueMetrics::local());
+                }
+            }
+            ("alerts", Some(alerts)) => {
+                let known = alerts
+                    .cast::<AlertManager>()
+                    .map_err(|_| argument::wrong_class(name, "AlertManager or None", alerts))?;
+                self.builder = self.builder.with_alerts(known.get().core(value.py())?);
+                self.alerts = Some(known.clone().unbind());
+            }
+            ("dlq_size" | "max_concurrency" | "limiters" | "handler_threads" | "alerts", None) => {}
+            _ => return Ok(None),
+        }
+        Ok(Some(self))
+    }
 }
 
 /// The default lanes.
-pub(crate) fn default_lanes(shared: &Shared<'_, '_>) -> PyResult<Plan> {
+pub(crate) fn default_lanes(callee: &str, settings: Option<&Bound<'_, PyDict>>) -> PyResult<Plan> {
     let lanes = [
         (lane_ids::SYSTEM, priorities::SYSTEM),
         (lane_ids::CONTROL, priorities::CONTROL),
@@ -48,55 +99,33 @@ pub(crate) fn default_lanes(shared: &Shared<'_, '_>) -> PyResult<Plan> {
         id: id.to_owned(),
         priority,
     };
+    let plan = Plan::new(callee, settings)?;
     Ok(Plan {
-        builder: shared.builder()?.with_default_lanes(),
+        builder: plan.builder.with_default_lanes(),
         lanes: lanes.into_iter().map(place).collect(),
-        handler_threads: shared.handler_threads()?,
+        ..plan
     })
 }
 
 /// The lanes of `configs`, which are copied.
-pub(crate) fn lanes_of(configs: &Bound<'_, PyAny>, shared: &Shared<'_, '_>) -> PyResult<Plan> {
+pub(crate) fn lanes_of(
+    configs: &Bound<'_, PyAny>,
+    callee: &str,
+    settings: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Plan> {
     let configs = read_configs(configs)?;
-    let mut builder = shared.builder()?;
-    for config in &configs {
-        builder = builder
+    let mut plan = Plan::new(callee, settings)?;
+    for config in configs {
+        plan.builder = plan
+            .builder
             .with_lane(config.lane_id.clone(), config.to_core(), config.priority)
             .with_lane_options(config.lane_id.clone(), config.to_core_options());
+        plan.lanes.push(LanePlace {
+            id: config.lane_id,
+            priority: config.priority,
+        });
     }
-    let place = |config: LaneConfig| LanePlace {
-        id: config.lane_id,
-        priority: config.priority,
-    };
-    Ok(Plan {
-        builder,
-        lanes: configs.into_iter().map(place).collect(),
-        handler_threads: shared.handler_threads()?,
-    })
-}
-
-impl Shared<'_, '_> {
-    fn handler_threads(&self) -> PyResult<usize> {
-        self.handler_threads.map_or(Ok(DEFAULT_LIMIT), |threads| {
-            argument::count("handler_threads", threads, FROM_ONE)
-        })
-    }
-
-    fn builder(&self) -> PyResult<QueueManagerBuilder> {
-        let mut builder = QueueManagerBuilder::new(EventEmitter::new(EVENT_CAPACITY));
-        if let Some(size) = self.dlq_size {
-            builder = builder.with_dlq(argument::count("dlq_size", size, FROM_ONE)?);
-        }
-        if let Some(total) = max_concurrency(self.max_concurrency)? {
-            builder = builder.with_max_concurrency(total);
-        }
-        if let Some(limiters) = self.limiters {
-            for (name, config) in limiter::named(limiters)? {
-                builder = builder.with_limiter(name, config);
-            }
-        }
-        Ok(builder)
-    }
+    Ok(plan)
 }
 
 /// The most commands that run at once, over all lanes.

@@ -11,7 +11,11 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyAny;
 use serde_json::Value;
 
+use crate::argument;
+use crate::error::raise;
+use crate::from_json::from_json;
 use crate::handlers::Handlers;
+use crate::to_json::to_json;
 
 /// A type and a payload, with the context variables of whoever submitted it.
 pub(crate) struct PyCommand {
@@ -82,5 +86,30 @@ impl Command for PyCommand {
 
     fn needs_handler(&self) -> bool {
         true
+    }
+}
+
+/// What a submission names.
+pub(crate) fn new_command(
+    py: Python<'_>,
+    handlers: &Arc<Handlers>,
+    command_type: &Bound<'_, PyAny>,
+    payload: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Box<dyn Command>> {
+    let command_type = argument::text("command_type", command_type)?;
+    let payload = payload.map_or(Ok(Value::Null), |payload| to_json("payload", payload))?;
+    Ok(Box::new(PyCommand::new(
+        py,
+        handlers,
+        command_type,
+        payload,
+    )?))
+}
+
+/// What a command's result is in Python.
+pub(crate) fn json_result(py: Python<'_>, result: Result<Value>) -> PyResult<Py<PyAny>> {
+    match result {
+        Ok(value) => Ok(from_json(py, &value)?.unbind()),
+        Err(error) => Err(raise(py, &error)),
     }
 }

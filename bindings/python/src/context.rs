@@ -8,11 +8,11 @@ use pyo3::types::{PyAny, PyDict};
 use serde_json::Value;
 
 use crate::calls::{begin, unless};
+use crate::command::{json_result, new_command};
 use crate::error::raise;
 use crate::from_json::from_json;
 use crate::handle::CommandHandle;
-use crate::handlers::Handlers;
-use crate::lane::{json_result, new_command};
+use crate::handlers::{Function, Handlers};
 use crate::place::Place;
 use crate::process::ProcessLocal;
 use crate::to_json::to_json;
@@ -29,6 +29,7 @@ pub(crate) struct HandlerContext {
 
 struct Attempt {
     context: CommandContext,
+    function: Arc<Function>,
     /// Where the handler runs, if on an event loop.
     place: Option<Arc<Place>>,
     handlers: Arc<Handlers>,
@@ -37,12 +38,14 @@ struct Attempt {
 impl HandlerContext {
     pub(crate) fn new(
         context: CommandContext,
+        function: &Arc<Function>,
         place: Option<Arc<Place>>,
         handlers: &Arc<Handlers>,
     ) -> Self {
         Self {
             attempt: ProcessLocal::new(Attempt {
                 context,
+                function: Arc::clone(function),
                 place,
                 handlers: Arc::clone(handlers),
             }),
@@ -86,6 +89,12 @@ impl HandlerContext {
     #[getter]
     fn id(&self, py: Python<'_>) -> PyResult<String> {
         Ok(self.attempt(py)?.context.id())
+    }
+
+    /// What kind of work it is.
+    #[getter]
+    fn command_type(&self, py: Python<'_>) -> PyResult<&str> {
+        Ok(&self.attempt(py)?.function.command_type)
     }
 
     /// The lane in which the command runs.

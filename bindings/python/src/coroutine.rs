@@ -121,7 +121,10 @@ fn start(
     let begun = || -> PyResult<Started> {
         static START: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         static START_WITH_CONTEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let context_of = || HandlerContext::new(context.clone(), Some(Arc::clone(place)), handlers);
+        let context_of = || {
+            let place = Some(Arc::clone(place));
+            HandlerContext::new(context.clone(), function, place, handlers)
+        };
         let asyncio_loop = place.asyncio_loop();
         let start = if function.takes_context {
             START_WITH_CONTEXT.import(py, "a3s_lane._asyncio", "start_with_context")?

@@ -77,7 +77,17 @@ pub(crate) fn failure(py: Python<'_>, exception: PyErr) -> LaneError {
         exception: value.clone().into_any().unbind(),
         is_lane_error,
     };
-    LaneError::raised(code, text, thrown)
+    LaneError::raised_at(code, text, traceback_text(value), thrown)
+}
+
+/// What the interpreter would print of an exception that nobody caught. `None` when that cannot be told.
+fn traceback_text(value: &Bound<'_, PyBaseException>) -> Option<String> {
+    static FORMAT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let format = FORMAT
+        .import(value.py(), "a3s_lane._handlers", "traceback_text")
+        .ok()?;
+    let text = guarded::call(format, (value,)).ok()?;
+    Some(text.cast::<PyString>().ok()?.to_string_lossy().into_owned())
 }
 
 fn text(value: &Bound<'_, PyBaseException>) -> String {

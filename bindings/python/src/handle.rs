@@ -11,10 +11,10 @@ use tokio::time::timeout;
 
 use crate::argument;
 use crate::calls::{begin, blocking, now};
+use crate::command::json_result;
 use crate::error::raise;
 use crate::feed::{ChunkStream, ProgressStream};
 use crate::from_json::from_json;
-use crate::lane::json_result;
 use crate::places::Places;
 use crate::process::ProcessLocal;
 use crate::report;

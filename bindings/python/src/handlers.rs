@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use a3s_lane::{CommandContext, Executor, LaneError, QueueManager, Result, StopReason};
 use pyo3::PyTraverseError;
@@ -32,11 +32,42 @@ pub(crate) enum Kind {
     Process,
 }
 
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Coroutine => "coroutine",
+            Self::Thread => "thread",
+            Self::Process => "process",
+        }
+    }
+
+    /// Whether middleware that is an `async def`, or is not, goes around it.
+    fn takes(self, is_coroutine: bool) -> bool {
+        (self == Self::Coroutine) == is_coroutine
+    }
+}
+
 /// A Python function, and how it is called.
 pub(crate) struct Function {
+    pub(crate) command_type: String,
+    /// With the middleware around it.
     pub(crate) callable: Py<PyAny>,
     pub(crate) takes_context: bool,
     kind: Kind,
+    registered: Arc<Plain>,
+}
+
+/// A Python function as it was registered, without middleware.
+struct Plain {
+    callable: Py<PyAny>,
+    takes_context: bool,
+    kind: Kind,
+}
+
+/// A Python function that goes around handlers.
+struct Middleware {
+    callable: Py<PyAny>,
+    is_coroutine: bool,
 }
 
 impl Function {
@@ -120,7 +151,7 @@ fn on_thread(
             .transpose();
         let answer = variables.and_then(|variables| {
             function.call(py, payload, variables.as_ref(), || {
-                HandlerContext::new(context.clone(), None, handlers)
+                HandlerContext::new(context.clone(), function, None, handlers)
             })
         });
         finished(py, answer)
@@ -143,6 +174,8 @@ pub(crate) fn gone() -> LaneError {
 /// The handlers of a lane set, and where they run.
 pub(crate) struct Handlers {
     table: RwLock<HashMap<String, Arc<Handler>>>,
+    /// In the order of registration.
+    middleware: RwLock<Vec<Middleware>>,
     pub(crate) places: Arc<Places>,
     pub(crate) threads: Arc<Threads>,
 }
@@ -151,6 +184,7 @@ impl Handlers {
     pub(crate) fn new(places: Arc<Places>, threads: Arc<Threads>) -> Arc<Self> {
         Arc::new(Self {
             table: RwLock::default(),
+            middleware: RwLock::default(),
             places,
             threads,
         })
@@ -179,16 +213,110 @@ impl Handlers {
                 None
             }
         };
-        let function = Arc::new(Function {
+        let plain = Arc::new(Plain {
             callable,
             takes_context,
             kind,
         });
-        self.put(manager, command_type, Handler { function, place });
+        loop {
+            let (function, count) = self.compose(py, &command_type, &plain)?;
+            let place = place.clone();
+            self.put(manager, Handler { function, place });
+            // Middleware that came while Python code ran may have missed this handler.
+            if count == self.middleware().len() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn middleware(&self) -> RwLockReadGuard<'_, Vec<Middleware>> {
+        self.middleware
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A function with the middleware that there is so far, and how much that is.
+    fn compose(
+        &self,
+        py: Python<'_>,
+        command_type: &str,
+        plain: &Arc<Plain>,
+    ) -> PyResult<(Arc<Function>, usize)> {
+        let (around, count) = {
+            let middleware = self.middleware();
+            let around: Vec<Py<PyAny>> = middleware
+                .iter()
+                .filter(|middleware| plain.kind.takes(middleware.is_coroutine))
+                .map(|middleware| middleware.callable.clone_ref(py))
+                .collect();
+            (around, middleware.len())
+        };
+        let mut function = Function {
+            command_type: command_type.to_owned(),
+            callable: plain.callable.clone_ref(py),
+            takes_context: plain.takes_context,
+            kind: plain.kind,
+            registered: Arc::clone(plain),
+        };
+        if !around.is_empty() {
+            let module = py.import(intern!(py, "a3s_lane._middleware"))?;
+            let arguments = (
+                plain.kind.name(),
+                &plain.callable,
+                plain.takes_context,
+                around,
+            );
+            let composed =
+                guarded::call_method(module.as_any(), intern!(py, "compose"), arguments)?;
+            function.callable = composed.unbind();
+            function.takes_context = true;
+            if plain.kind == Kind::Process {
+                // A thread waits for the process.
+                function.kind = Kind::Thread;
+            }
+        }
+        Ok((Arc::new(function), count))
+    }
+
+    /// Puts `callable` around the handlers there are and those to come, inside of what was added before.
+    pub(crate) fn add_middleware(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        manager: &QueueManager,
+        callable: Py<PyAny>,
+        is_coroutine: bool,
+    ) -> PyResult<()> {
+        self.middleware
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Middleware {
+                callable,
+                is_coroutine,
+            });
+        for before in self.all() {
+            let plain = &before.function.registered;
+            if !plain.kind.takes(is_coroutine) {
+                continue;
+            }
+            let (function, _) = self.compose(py, &before.function.command_type, plain)?;
+            let is_current = self
+                .get(&function.command_type)
+                .is_some_and(|known| Arc::ptr_eq(&known.function.registered, plain));
+            if is_current {
+                let place = before.place.clone();
+                self.put(manager, Handler { function, place });
+            }
+        }
         Ok(())
     }
 
-    fn put(self: &Arc<Self>, manager: &QueueManager, command_type: String, handler: Handler) {
+    fn all(&self) -> Vec<Arc<Handler>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.values().cloned().collect()
+    }
+
+    fn put(self: &Arc<Self>, manager: &QueueManager, handler: Handler) {
+        let command_type = handler.function.command_type.clone();
         let place = handler.place.clone();
         let before = {
             let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
@@ -210,17 +338,12 @@ impl Handlers {
     /// Has all coroutines run at the home of the lane set, which has changed.
     pub(crate) fn go_home(self: &Arc<Self>, manager: &QueueManager) {
         let home = self.places.home();
-        let moving: Vec<(String, Arc<Function>)> = {
-            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-            let coroutines = table
-                .iter()
-                .filter(|(_, handler)| handler.place.is_some())
-                .map(|(name, handler)| (name.clone(), Arc::clone(&handler.function)));
-            coroutines.collect()
-        };
-        for (command_type, function) in moving {
-            let place = Some(Arc::clone(&home));
-            self.put(manager, command_type, Handler { function, place });
+        for handler in self.all() {
+            if handler.place.is_some() {
+                let place = Some(Arc::clone(&home));
+                let function = Arc::clone(&handler.function);
+                self.put(manager, Handler { function, place });
+            }
         }
     }
 
@@ -240,16 +363,29 @@ impl Handlers {
             std::mem::take(&mut *table)
         };
         drop(before);
+        let before = {
+            let mut middleware = self
+                .middleware
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *middleware)
+        };
+        drop(before);
     }
 
     /// Shows the functions to the garbage collector. They usually lead back to the lane.
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
         // Locked means in use by another thread, so it is no garbage.
-        let Ok(table) = self.table.try_read() else {
-            return Ok(());
-        };
-        for handler in table.values() {
-            visit.call(&handler.function.callable)?;
+        if let Ok(table) = self.table.try_read() {
+            for handler in table.values() {
+                visit.call(&handler.function.callable)?;
+                visit.call(&handler.function.registered.callable)?;
+            }
+        }
+        if let Ok(middleware) = self.middleware.try_read() {
+            for each in &*middleware {
+                visit.call(&each.callable)?;
+            }
         }
         Ok(())
     }

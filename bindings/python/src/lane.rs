@@ -1,10 +1,8 @@
 //! The lanes of one queue: the class that users hold.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use a3s_lane::{Command, LaneError};
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
@@ -13,13 +11,12 @@ use pyo3::types::{PyAny, PyDict, PyList, PyType};
 use serde_json::Value;
 
 use crate::batch::{self, wrap};
-use crate::builder::{self, Plan, Shared};
+use crate::builder::{self, Plan};
 use crate::calls::{blocking, check, now, try_blocking, try_now};
-use crate::command::PyCommand;
+use crate::command::{PyCommand, new_command};
 use crate::error::raise;
 use crate::from_json::from_json;
 use crate::handle::CommandHandle;
-use crate::handlers::Handlers;
 use crate::process::ProcessLocal;
 use crate::queue::{self, Queue};
 use crate::report::{self, ShutdownReport};
@@ -27,7 +24,7 @@ use crate::stats::QueueStats;
 use crate::stream::EventStream;
 use crate::to_json::to_json;
 use crate::wait::try_wait;
-use crate::{argument, limiter, submit_options};
+use crate::{argument, limiter, metrics, submit_options};
 
 /// The longest wait at the end of a `with` block.
 const EXIT_DRAIN: Duration = Duration::from_secs(3600);
@@ -38,9 +35,12 @@ const EXIT_DRAIN: Duration = Duration::from_secs(3600);
 /// :meth:`with_lanes` makes others. ``dlq_size`` is how many failed commands are kept as dead letters, 1 or more;
 /// ``None`` keeps none. ``max_concurrency`` is how many commands run at once over all lanes, of which each lane's
 /// ``min_concurrency`` is kept for it; ``None`` is no limit. ``limiters`` are the limiters that lanes use by name.
-/// ``handler_threads`` is how many ``def`` handlers run at once, 64 by default. As a context manager a ``Lane`` starts on entry, as
-/// an async one on the event loop that runs. On normal exit it shuts down and waits until the work is done, at most one hour; on
-/// an exception it shuts down without waiting. All methods may be called from any thread.
+/// ``handler_threads`` is how many ``def`` handlers run at once, 64 by default. With ``metrics`` it counts and times what it does
+/// for :meth:`metrics`. ``alerts`` is an :class:`AlertManager`.
+///
+/// As a context manager a ``Lane`` starts on entry, as an async one on the event loop that runs. On normal exit it shuts down and
+/// waits until the work is done, at most one hour; on an exception it shuts down without waiting. All methods may be called
+/// from any thread.
 #[pyclass(frozen, module = "a3s_lane")]
 pub(crate) struct Lane {
     queue: ProcessLocal<Queue>,
@@ -50,7 +50,12 @@ impl Lane {
     pub(crate) fn build(py: Python<'_>, plan: Plan) -> PyResult<Self> {
         let manager = try_wait(py, plan.builder.build())?;
         Ok(Self {
-            queue: ProcessLocal::new(Queue::new(manager, plan.lanes, plan.handler_threads)),
+            queue: ProcessLocal::new(Queue::new(
+                manager,
+                plan.lanes,
+                plan.handler_threads,
+                plan.alerts,
+            )),
         })
     }
 
@@ -75,49 +80,15 @@ impl Lane {
     }
 }
 
-/// What a submission names.
-pub(crate) fn new_command(
-    py: Python<'_>,
-    handlers: &Arc<Handlers>,
-    command_type: &Bound<'_, PyAny>,
-    payload: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Box<dyn Command>> {
-    let command_type = argument::text("command_type", command_type)?;
-    let payload = payload.map_or(Ok(Value::Null), |payload| to_json("payload", payload))?;
-    Ok(Box::new(PyCommand::new(
-        py,
-        handlers,
-        command_type,
-        payload,
-    )?))
-}
-
-/// What a command's result is in Python.
-pub(crate) fn json_result(py: Python<'_>, result: Result<Value, LaneError>) -> PyResult<Py<PyAny>> {
-    match result {
-        Ok(value) => Ok(from_json(py, &value)?.unbind()),
-        Err(error) => Err(raise(py, &error)),
-    }
-}
-
 #[pymethods]
 impl Lane {
     #[new]
-    #[pyo3(signature = (*, dlq_size = None, max_concurrency = None, limiters = None, handler_threads = None))]
-    fn new(
-        py: Python<'_>,
-        dlq_size: Option<&Bound<'_, PyAny>>,
-        max_concurrency: Option<&Bound<'_, PyAny>>,
-        limiters: Option<&Bound<'_, PyAny>>,
-        handler_threads: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Self> {
-        let shared = Shared {
-            dlq_size,
-            max_concurrency,
-            limiters,
-            handler_threads,
-        };
-        Self::build(py, builder::default_lanes(&shared)?)
+    #[pyo3(
+        signature = (**settings),
+        text_signature = "(*, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None)"
+    )]
+    fn new(py: Python<'_>, settings: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        Self::build(py, builder::default_lanes("Lane()", settings)?)
     }
 
     /// A ``Lane`` with the given lanes instead of the default ones.
@@ -125,23 +96,20 @@ impl Lane {
     /// Raises ``ValueError`` when ``configs`` is empty or names a lane twice, and :class:`ConfigError` when settings
     /// contradict each other. The other arguments are those of ``Lane``.
     #[classmethod]
-    #[pyo3(signature = (configs, *, dlq_size = None, max_concurrency = None, limiters = None, handler_threads = None))]
+    #[pyo3(
+        signature = (configs, **settings),
+        text_signature = "($cls, configs, *, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None)"
+    )]
     fn with_lanes(
         _cls: &Bound<'_, PyType>,
         py: Python<'_>,
         configs: &Bound<'_, PyAny>,
-        dlq_size: Option<&Bound<'_, PyAny>>,
-        max_concurrency: Option<&Bound<'_, PyAny>>,
-        limiters: Option<&Bound<'_, PyAny>>,
-        handler_threads: Option<&Bound<'_, PyAny>>,
+        settings: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let shared = Shared {
-            dlq_size,
-            max_concurrency,
-            limiters,
-            handler_threads,
-        };
-        Self::build(py, builder::lanes_of(configs, &shared)?)
+        Self::build(
+            py,
+            builder::lanes_of(configs, "Lane.with_lanes()", settings)?,
+        )
     }
 
     /// Starts to run commands. Commands that were handed in before run now. May be called again.
@@ -397,6 +365,13 @@ impl Lane {
         Ok(QueueStats::new(&stats, &queue.order()))
     }
 
+    /// What the lanes have counted and timed so far.
+    ///
+    /// Raises :class:`ConfigError` for a ``Lane`` without ``metrics=True``.
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        metrics::snapshot(py, self.queue(py)?)
+    }
+
     /// Stops taking new commands. What was taken still runs. May be called again.
     fn shutdown(&self, py: Python<'_>) -> PyResult<()> {
         let queue = self.queue(py)?;
@@ -519,6 +494,20 @@ impl Lane {
         Ok(queue.handlers.remove(&queue.manager, &command_type))
     }
 
+    /// Puts a function around handlers, those to come too, and returns it: a decorator.
+    ///
+    /// It takes ``(payload, ctx, next)``, calls ``next(payload)`` for the handler's result and returns its own. A ``def`` goes
+    /// around every handler that is a ``def``, an ``async def``, in which ``next`` is awaited, around every ``async def``. What was
+    /// added first is the outermost. It runs where the handler runs, in each attempt, and may call ``next`` with another
+    /// payload, several times or not at all. ``payload`` is what JSON made of it, also where the handler takes a model.
+    fn middleware<'py>(
+        slf: &Bound<'py, Self>,
+        function: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let module = slf.py().import("a3s_lane._handlers")?;
+        module.call_method1("add_middleware", (slf, function))
+    }
+
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let module = slf.py().import("a3s_lane._asyncio")?;
         module.call_method1("enter", (slf,))
@@ -543,7 +532,12 @@ impl Lane {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.queue.get("Lane") {
-            Ok(queue) => queue.handlers.traverse(&visit),
+            Ok(queue) => {
+                if let Some(alerts) = &queue.alerts {
+                    visit.call(alerts)?;
+                }
+                queue.handlers.traverse(&visit)
+            }
             Err(_) => Ok(()),
         }
     }

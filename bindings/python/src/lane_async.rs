@@ -10,10 +10,11 @@ use pyo3::types::{PyAny, PyDict};
 use serde_json::Value;
 
 use crate::calls::{begin, begin_timed};
+use crate::command::{json_result, new_command};
 use crate::error::raise;
 use crate::handle::CommandHandle;
 use crate::handlers::Kind;
-use crate::lane::{Lane, json_result, new_command};
+use crate::lane::Lane;
 use crate::places::Places;
 use crate::report::ShutdownReport;
 use crate::{argument, queue, submit_options};
@@ -39,6 +40,20 @@ pub(crate) fn register(
     queue
         .handlers
         .register(py, &queue.manager, command_type, function)
+}
+
+/// Puts a function around handlers.
+#[pyfunction(name = "_add_middleware")]
+pub(crate) fn add_middleware(
+    py: Python<'_>,
+    lane: &Bound<'_, Lane>,
+    function: Py<PyAny>,
+    is_coroutine: bool,
+) -> PyResult<()> {
+    let queue = lane.get().queue(py)?;
+    queue
+        .handlers
+        .add_middleware(py, &queue.manager, function, is_coroutine)
 }
 
 /// Begins [`Lane::submit_async`].

@@ -3,6 +3,7 @@
 //! This crate is glue: it converts arguments, waits without the GIL and turns errors into exceptions. What the lanes
 //! do is decided by the `a3s-lane` crate.
 
+mod alerts;
 mod anchor;
 mod argument;
 mod batch;
@@ -25,6 +26,9 @@ mod lane_async;
 mod lane_config;
 mod lane_options;
 mod limiter;
+mod log;
+mod metrics;
+mod outbox;
 mod place;
 mod places;
 mod priority_boost;
@@ -52,6 +56,7 @@ mod _a3s_lane {
 
     #[pymodule_export]
     use crate::{
+        alerts::{Alert, AlertManager},
         anchor::LoopAnchor,
         calls::Pending,
         context::HandlerContext,
@@ -60,10 +65,12 @@ mod _a3s_lane {
         handle::CommandHandle,
         lane::Lane,
         lane_async::{
-            begin_drain, begin_enqueue, begin_shutdown, begin_submit, end_of_work, enter, register,
+            add_middleware, begin_drain, begin_enqueue, begin_shutdown, begin_submit, end_of_work,
+            enter, register,
         },
         lane_config::LaneConfig,
         limiter::Limiter,
+        outbox::empty_outboxes,
         priority_boost::PriorityBoost,
         rate_limit::RateLimit,
         report::{Leftover, ShutdownReport},
@@ -82,6 +89,7 @@ mod _a3s_lane {
     #[pymodule_init]
     fn init(py: Python<'_>) -> PyResult<()> {
         crate::command::copy_context(py)?;
+        crate::log::install();
         crate::process::watch_forks(py)
     }
 }

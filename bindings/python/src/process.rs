@@ -6,6 +6,8 @@ use a3s_lane::LaneError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
+use crate::outbox;
+
 /// How many forks lie between this process and the one that imported the module.
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
@@ -23,6 +25,7 @@ pub(crate) fn watch_forks(py: Python<'_>) -> PyResult<()> {
     }
     let count = PyCFunction::new_closure(py, None, None, |_args, _kwargs| {
         FORKS.fetch_add(1, Ordering::Relaxed);
+        outbox::after_fork();
     })?;
     let hooks = PyDict::new(py);
     hooks.set_item("after_in_child", count)?;

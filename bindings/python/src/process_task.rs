@@ -22,7 +22,7 @@ pub(crate) async fn run(
     handlers: &Arc<Handlers>,
 ) -> Result<Value> {
     let started = Python::try_attach(|py| {
-        let no_context = || HandlerContext::new(context.clone(), None, handlers);
+        let no_context = || HandlerContext::new(context.clone(), function, None, handlers);
         let begun = || -> PyResult<Running> {
             let slot = Arc::new(Slot::default());
             let future = function.call(py, payload, None, no_context)?;

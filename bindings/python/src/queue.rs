@@ -6,6 +6,7 @@ use a3s_lane::{Command, CommandHandle, LaneError, QueueManager, Refused, SubmitO
 use pyo3::prelude::*;
 use serde_json::Value;
 
+use crate::alerts::AlertManager;
 use crate::handlers::Handlers;
 use crate::lane_config::LaneConfig;
 use crate::place::Place;
@@ -18,6 +19,8 @@ pub(crate) struct Queue {
     pub(crate) manager: Arc<QueueManager>,
     pub(crate) places: Arc<Places>,
     pub(crate) handlers: Arc<Handlers>,
+    /// Kept for the garbage collector: callbacks usually lead back to the lane.
+    pub(crate) alerts: Option<Py<AlertManager>>,
     lanes: Mutex<Vec<LanePlace>>,
 }
 
@@ -32,12 +35,14 @@ impl Queue {
         manager: QueueManager,
         lanes: Vec<LanePlace>,
         handler_threads: usize,
+        alerts: Option<Py<AlertManager>>,
     ) -> Self {
         let places = Places::new();
         Self {
             manager: Arc::new(manager),
             handlers: Handlers::new(Arc::clone(&places), Threads::new(handler_threads)),
             places,
+            alerts,
             lanes: Mutex::new(lanes),
         }
     }

@@ -3,11 +3,11 @@
 use a3s_lane::{LaneError, testing};
 use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
-use pyo3::types::{PyAny, PyList, PyString};
+use pyo3::types::{PyAny, PyDict, PyList, PyString};
 use serde_json::Value;
 
 use crate::argument::{self, Given};
-use crate::builder::{self, Shared};
+use crate::builder;
 use crate::error::raise;
 use crate::from_json::from_json;
 use crate::lane::Lane;
@@ -196,38 +196,21 @@ impl Submitted {
 /// of :class:`Lane`.
 #[pyfunction]
 #[pyo3(
-    signature = (
-        configs = None,
-        *,
-        clock = None,
-        inline = Given::No,
-        submission_log = None,
-        dlq_size = None,
-        max_concurrency = None,
-        limiters = None
-    ),
-    text_signature = "(configs=None, *, clock=None, inline=False, submission_log=None, dlq_size=None, max_concurrency=None, limiters=None)"
+    signature = (configs = None, *, clock = None, inline = Given::No, submission_log = None, **settings),
+    text_signature = "(configs=None, *, clock=None, inline=False, submission_log=None, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None)"
 )]
-#[expect(clippy::too_many_arguments, reason = "keywords of a Python function")]
 pub(crate) fn create_lane(
     py: Python<'_>,
     configs: Option<&Bound<'_, PyAny>>,
     clock: Option<&Bound<'_, PyAny>>,
     inline: Given<'_>,
     submission_log: Option<&Bound<'_, PyAny>>,
-    dlq_size: Option<&Bound<'_, PyAny>>,
-    max_concurrency: Option<&Bound<'_, PyAny>>,
-    limiters: Option<&Bound<'_, PyAny>>,
+    settings: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Lane> {
-    let shared = Shared {
-        dlq_size,
-        max_concurrency,
-        limiters,
-        handler_threads: None,
-    };
+    let callee = "create_lane()";
     let mut plan = match configs {
-        None => builder::default_lanes(&shared)?,
-        Some(configs) => builder::lanes_of(configs, &shared)?,
+        None => builder::default_lanes(callee, settings)?,
+        Some(configs) => builder::lanes_of(configs, callee, settings)?,
     };
     if let Some(clock) = clock {
         let known = clock.cast::<ManualClock>();

@@ -1,0 +1,97 @@
+"""The log of the core arrives in `logging`."""
+
+from __future__ import annotations
+
+import gc
+import logging
+
+import pytest
+
+from a3s_lane import Lane
+from conftest import run_python, wait_until
+
+
+def end_with_work_left() -> None:
+    lane = Lane()
+    lane.enqueue("query", "t")
+    del lane
+    gc.collect()
+
+
+def test_a_warning_of_the_core_is_a_warning_of_the_logger(caplog: pytest.LogCaptureFixture) -> None:
+    end_with_work_left()
+    wait_until(lambda: len(caplog.records) == 1)
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("a3s_lane", logging.WARNING)
+    assert record.getMessage() == "queue ended with work left pending=1 running=0 reason=\"the queue was dropped\""
+    assert record.filename == "lifecycle.rs" and record.lineno > 0
+    assert abs(record.created - record.msecs / 1000 - int(record.created)) < 1
+
+
+def test_the_level_of_the_logger_counts(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR, "a3s_lane")
+    end_with_work_left()
+    caplog.set_level(logging.WARNING, "a3s_lane")
+    end_with_work_left()
+    wait_until(lambda: len(caplog.records) > 0)
+    assert len(caplog.records) == 1
+
+
+def test_a_logging_handler_may_use_lanes() -> None:
+    # The line is written while the core holds its lock, at times.
+    counts: list[int] = []
+    lane = Lane()
+
+    class Looks(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lane.enqueue("query", "t")
+            counts.append(lane.stats().total_pending)
+
+    logger, looks = logging.getLogger("a3s_lane"), Looks()
+    logger.addHandler(looks)
+    try:
+        end_with_work_left()
+        wait_until(lambda: counts == [1])
+    finally:
+        logger.removeHandler(looks)
+        lane.cancel_lane("query")
+
+
+def test_the_last_line_is_not_lost_at_the_end_of_the_program() -> None:
+    script = """
+import logging, sys
+logging.basicConfig(stream=sys.stdout, format="%(levelname)s:%(name)s:%(message)s")
+from a3s_lane import Lane
+lane = Lane()
+lane.enqueue("query", "t")
+del lane
+"""
+    assert run_python(script).startswith("WARNING:a3s_lane:queue ended with work left pending=1")
+
+
+def test_a_child_of_fork_has_a_log_of_its_own() -> None:
+    script = """
+import gc, logging, os, sys
+from a3s_lane import Lane
+
+def left():
+    lane = Lane()
+    lane.enqueue("query", "t")
+    del lane
+    gc.collect()
+
+logging.basicConfig(stream=sys.stdout, format="%(process)d:%(levelname)s")
+left()
+if hasattr(os, "fork"):
+    child = os.fork()
+    if child == 0:
+        left()
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    print("child", child, flush=True)
+"""
+    output = run_python(script).splitlines()
+    if output[-1].startswith("child"):
+        child = output.pop().split()[1]
+        assert [line for line in output if line == f"{child}:WARNING"]
+    assert len(output) >= 1
