@@ -53,6 +53,7 @@ pub(super) struct Leaving {
     job: Job,
     name: CommandName,
     lane: Arc<LaneInfo>,
+    lane_key: LaneKey,
     why: Departure,
 }
 
@@ -92,6 +93,7 @@ impl State {
             job,
             name,
             lane,
+            lane_key,
             why,
         }
     }
@@ -136,6 +138,11 @@ impl Engine {
         let mut stored = Vec::new();
         for command in leaving {
             any = true;
+            let depth = || self.lock().counts(command.lane_key).pending;
+            command
+                .lane
+                .observer
+                .watch_depth_of(depth, &command.lane.id);
             if command.lane.storage.is_some() {
                 stored.push(command);
             } else {

@@ -209,6 +209,19 @@ async fn l27_the_minimum_is_reported() {
     assert_eq!((stats.lanes["api"].min, stats.lanes["api"].max), (2, 3));
 }
 
+/// Cancelled commands leave the lane too.
+#[tokio::test]
+async fn l27_a_depth_that_fell_by_a_cancel_is_told_again() {
+    let (manager, alerts) = watched(AlertManager::with_queue_depth_alerts(1, 5)).await;
+    for told in 1..=3 {
+        let gate = Gate::new();
+        let _first = submit(&manager, "api", gate.command("t")).await;
+        let _second = submit(&manager, "api", gate.command("t")).await;
+        assert_eq!(levels(&alerts).len(), told, "once for each rise");
+        assert_eq!(manager.cancel_lane("api").expect("there is one"), 2);
+    }
+}
+
 /// A callback that panics is no reason to lose the command.
 #[tokio::test]
 async fn l27_a_panicking_alert_harms_no_command() {
