@@ -35,9 +35,13 @@ __all__ = [
 
 
 class LaneError(RuntimeError):
-    """Something went wrong in a lane; ``code`` is a stable name of the kind of error."""
+    """Something went wrong in a lane; ``code`` is a stable name of the kind of error.
+
+    Where a handler failed, ``traceback`` is the text that the interpreter would have printed.
+    """
 
     code: str = "LANE_ERROR"
+    traceback: str | None = None
 
 
 class LaneNotFoundError(LaneError):

@@ -1,6 +1,7 @@
 //! From [`LaneError`] to the exceptions of `a3s_lane.errors`.
 
 use a3s_lane::LaneError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyAny;
@@ -16,6 +17,10 @@ pub(crate) fn raise(py: Python<'_>, error: &LaneError) -> PyErr {
     let exception = with_code(py, error.code(), &error.to_string());
     if let Some(cause) = failure::cause(py, error) {
         exception.set_cause(py, Some(cause));
+    }
+    if let Some(text) = error.traceback() {
+        // A missing attribute says that there is no text.
+        let _ = exception.value(py).setattr(intern!(py, "traceback"), text);
     }
     exception
 }
