@@ -39,7 +39,7 @@ pub(crate) fn newest() -> Result<Python> {
 }
 
 /// One CPython of each minor version, oldest first; never none.
-fn at_hand() -> Result<Vec<Python>> {
+pub(crate) fn at_hand() -> Result<Vec<Python>> {
     let mut found: Vec<Python> = candidates().into_iter().filter_map(ask).collect();
     // Stable: of two with one minor version the first candidate stays.
     found.sort_by_key(|python| python.minor);

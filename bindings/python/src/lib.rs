@@ -88,6 +88,7 @@ mod _a3s_lane {
 
     #[pymodule_init]
     fn init(py: Python<'_>) -> PyResult<()> {
+        crate::process::check_interpreter(py)?;
         crate::command::copy_context(py)?;
         crate::log::install();
         crate::process::watch_forks(py)

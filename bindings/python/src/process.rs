@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use a3s_lane::LaneError;
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
@@ -31,6 +33,18 @@ pub(crate) fn watch_forks(py: Python<'_>) -> PyResult<()> {
     hooks.set_item("after_in_child", count)?;
     os.call_method("register_at_fork", (), Some(&hooks))?;
     Ok(())
+}
+
+/// Refuses every interpreter but the main one of the process. CPython itself refuses those with a GIL of their own.
+pub(crate) fn check_interpreter(_py: Python<'_>) -> PyResult<()> {
+    // SAFETY: this thread is attached, so it has an interpreter; the main one has the id 0.
+    let id = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    if id == 0 {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "a3s_lane does not support loading in subinterpreters: its threads call into the main one",
+    ))
 }
 
 /// A value that works only in the process that made it.

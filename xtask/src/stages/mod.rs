@@ -77,7 +77,7 @@ pub(crate) fn tests() -> Vec<Stage> {
         Stage::new(
             "python",
             "python-wheel",
-            "the wheel in empty environments",
+            "the wheel in empty environments of every CPython",
             python::wheel,
         ),
         Stage::new(

@@ -12,12 +12,17 @@ use crate::venv::Venv;
 /// Says where the package was imported from.
 const WHERE: &str = "import a3s_lane; print(a3s_lane.__file__)";
 
-/// The wheel installs into an empty environment and runs the quick start, under the documented name.
+/// Pages whose examples run in empty environments too.
+const RECIPES: [&str; 2] = ["docs/python-handlers.md", "docs/python-recipes.md"];
+
+/// The wheel installs into an empty environment of every CPython at hand and runs the quick start and the recipes, under the
+/// documented name.
 pub(super) fn wheel(house: &House) -> Result<()> {
-    for python in pythons::oldest_and_newest()? {
+    for python in pythons::at_hand()? {
         let venv = Venv::empty(house, &format!("empty-{}", python.version), &python)?;
         venv.install(built(house)?)?;
         quick_start(house, &venv)?;
+        recipes(house, &venv)?;
     }
     Ok(())
 }
@@ -26,6 +31,15 @@ fn quick_start(house: &House, venv: &Venv) -> Result<()> {
     let dir = house.empty_dir("python-quick-start")?;
     Run::new(venv.python())
         .arg(house.root.join("xtask/smoke/quick_start.py"))
+        .dir(&dir)
+        .run()
+}
+
+fn recipes(house: &House, venv: &Venv) -> Result<()> {
+    let dir = house.empty_dir("python-recipes")?;
+    Run::new(venv.python())
+        .arg(house.root.join("xtask/smoke/recipes.py"))
+        .args(RECIPES.map(|page| house.root.join(page)))
         .dir(&dir)
         .run()
 }
