@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,3 +29,29 @@ def test_package_and_tests_pass_mypy_strict(tmp_path: Path) -> None:
 
 def test_stubs_match_the_compiled_module() -> None:
     run_module("mypy.stubtest", "a3s_lane")
+
+
+def pyright(project: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pyright", "--project", str(project), "--pythonpath", sys.executable]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def can_run_pyright() -> bool:
+    if importlib.util.find_spec("pyright") is None:
+        return False
+    # It fetches itself when it is first used.
+    return subprocess.run([sys.executable, "-m", "pyright", "--version"], capture_output=True, check=False).returncode == 0
+
+
+def test_examples_pass_pyright_strict(tmp_path: Path) -> None:
+    if not can_run_pyright():
+        pytest.skip("pyright is not installed or cannot fetch itself")
+    settings = {"typeCheckingMode": "strict", "reportUnnecessaryTypeIgnoreComment": "error"}
+    project = tmp_path / "pyrightconfig.json"
+    examples = os.path.relpath(REPOSITORY / "python" / "tests" / "typing_examples", tmp_path)
+    project.write_text(json.dumps({**settings, "include": [examples]}), encoding="utf-8")
+    done = pyright(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "wrong.py").write_text("import a3s_lane\na3s_lane.Lane().submit(1)\n", encoding="utf-8")
+    project.write_text(json.dumps({**settings, "include": ["wrong.py"]}), encoding="utf-8")
+    assert "wrong.py:2:" in pyright(project).stdout

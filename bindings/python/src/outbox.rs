@@ -27,7 +27,7 @@ static EXITING: AtomicBool = AtomicBool::new(false);
 /// Something to deliver.
 pub(crate) enum Parcel<T> {
     Item(T),
-    /// So many were lost before the next one.
+    /// So many were lost.
     Lost(u64),
 }
 
@@ -111,7 +111,8 @@ impl<T: Send + 'static> Outbox<T> {
 
     fn next(&self) -> Option<Parcel<T>> {
         let mut state = self.lock();
-        if state.lost > 0 {
+        // Not for each one: whoever is too slow would have still more to hear.
+        if state.lost >= CAPACITY as u64 || (state.lost > 0 && state.waiting.is_empty()) {
             return Some(Parcel::Lost(std::mem::take(&mut state.lost)));
         }
         let next = state.waiting.pop_front();

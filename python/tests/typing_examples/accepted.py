@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
 from typing import Any
 
 from typing_extensions import assert_type
 
 from a3s_lane import (
+    Alert,
+    AlertManager,
     Chunk,
     CommandContext,
     CommandHandle,
@@ -19,6 +22,7 @@ from a3s_lane import (
     LaneStatus,
     Leftover,
     Limiter,
+    MetricsSnapshot,
     PriorityBoost,
     QueueStats,
     RateLimit,
@@ -67,6 +71,7 @@ try:
     lane.start()
 except LaneError as error:
     assert_type(error.code, str)
+    assert_type(error.traceback, "str | None")
 
 config.overflow = "wait"
 config.limiters = ["tokens"]
@@ -110,6 +115,32 @@ report = lane.shutdown_within(5)
 assert_type(report, ShutdownReport)
 assert_type(report.stopped, "list[Leftover]")
 assert_type(report.is_clean, bool)
+
+
+alerts = AlertManager(queue_depth=(10, 100), latency_ms=(0.5, 2))
+alerts.queue_depth = None
+assert_type(alerts.latency_ms, "tuple[float, float] | None")
+
+
+@alerts.add_callback
+def warn(alert: Alert) -> None:
+    assert_type(alert.current_value, float)
+
+
+assert_type(Lane(metrics=True, alerts=alerts).metrics(), MetricsSnapshot)
+assert_type(lane.metrics().counters["lane.commands.completed"], int)
+assert_type(lane.metrics().histograms["lane.command.latency_ms"].percentiles.p99, float)
+
+
+@lane.middleware
+def around(payload: dict[str, Any], ctx: CommandContext, next: Callable[[Any], Any]) -> Any:
+    assert_type(ctx.command_type, str)
+    return next(payload)
+
+
+@lane.middleware
+async def around_async(payload: Any, ctx: CommandContext, next: Callable[[Any], Awaitable[Any]]) -> str:
+    return str(await next(payload))
 
 
 @lane.handler("fetch")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from a3s_lane import (
+    AlertManager,
+    CommandContext,
     CommandHandle,
     EventStream,
     Lane,
@@ -66,3 +68,15 @@ async def handlers(lane: Lane) -> None:
     await lane.submit_async("api")  # type: ignore[call-arg]
     async with Lane(handler_threads="4"):  # type: ignore[arg-type]
         pass
+
+
+def watched(lane: Lane, alerts: AlertManager) -> None:
+    AlertManager(queue_depth=3)  # type: ignore[arg-type]
+    alerts.add_callback(lambda: None)  # type: ignore
+    alerts.latency_ms = 5  # type: ignore[assignment]
+    Lane(alerts=print)  # type: ignore[arg-type]
+    lane.metrics().counters = {}  # type: ignore[misc]
+
+    @lane.middleware  # type: ignore
+    def too_few(payload: object, ctx: CommandContext) -> object:
+        return payload
