@@ -50,7 +50,8 @@ mod to_json;
 mod wait;
 
 /// The compiled half of `a3s_lane`; import the names from there.
-#[pyo3::pymodule]
+// On a free-threaded CPython the GIL comes back: nothing here was tried without it.
+#[pyo3::pymodule(gil_used = true)]
 mod _a3s_lane {
     use pyo3::prelude::*;
 
