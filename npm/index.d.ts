@@ -244,6 +244,17 @@ export interface CommandContext {
 /** Runs the commands of one type. `this` is undefined. */
 export type Handler<In = any, Out = any> = (this: void, payload: In, context: CommandContext) => Out | PromiseLike<Out>;
 
+/**
+ * Runs around handlers. `next()` runs what comes after it, in the end the handler, and resolves to its result;
+ * `next(payload)` gives it another payload. Called twice, it rejects. What the middleware returns is the result.
+ */
+export type Middleware = (
+  this: void,
+  payload: any,
+  context: CommandContext,
+  next: (payload?: unknown) => Promise<any>,
+) => unknown;
+
 /** A handler in worker threads. */
 export interface ThreadedHandler {
   /** What each thread loads: a path (a relative one begins at the working directory) or a `file:` URL. */
@@ -357,6 +368,26 @@ export interface QueueStats {
   lanes: LaneStatus[];
 }
 
+/** What was counted and measured so far. Names that were never written are absent. */
+export interface MetricsSnapshot {
+  /** By name: `lane.commands.completed` for all lanes together, and `lane.commands.completed.query` for one. */
+  counters: Record<string, number>;
+  /** By name; only of single lanes. */
+  gauges: Record<string, number>;
+  /** By name, as counters. */
+  histograms: Record<string, HistogramStats>;
+}
+
+/** The figures of one histogram, in milliseconds. All but the percentiles are exact; those are within 1 %. */
+export interface HistogramStats {
+  count: number;
+  sum: number;
+  min: number;
+  max: number;
+  mean: number;
+  percentiles: { p50: number; p90: number; p95: number; p99: number };
+}
+
 /** Is called for each event, in order. `error` is null unless events cannot be delivered any more. */
 export type EventCallback = (error: null | LaneError, event: LaneEvent) => void;
 
@@ -399,6 +430,12 @@ export class Lane {
    * `postMessage` copies. The function's context has no `submitChild`. `AsyncLocalStorage` does not reach it.
    */
   handle(commandType: string, handler: ThreadedHandler): void;
+
+  /**
+   * Has `middleware` run around every handler, in each attempt that begins from now on. The first one is the outermost. What it
+   * throws fails the attempt, as what a handler throws does.
+   */
+  use(middleware: Middleware): void;
 
   /** Takes the handler of a type away: its commands return their payload. False when there was none. */
   removeHandler(commandType: string): boolean;
@@ -531,6 +568,9 @@ export class Lane {
 
   /** What waits and what runs. */
   stats(): QueueStats;
+
+  /** What was counted and measured so far; `null` without the option `metrics`. */
+  metrics(): MetricsSnapshot | null;
 
   /** Accepts nothing new. What was accepted still runs. */
   shutdown(): void;

@@ -9,6 +9,12 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** The alerts of one lane. */
+export declare class NativeAlerts {
+  /** All that were raised since the last call, in order. */
+  take(): Array<NativeAlert>
+}
+
 /** The time of lanes, moved by hand. */
 export declare class NativeClock {
   /** A clock at zero. */
@@ -41,6 +47,8 @@ export declare class NativeHandle {
 
 /** A set of lanes. The typed entry wraps it in `Lane`. */
 export declare class NativeLane {
+  /** Calls `wake` on this JavaScript thread whenever there are alerts to take. */
+  alerts(wake: () => void): NativeAlerts
   /** Submits a command that JavaScript knows by `token`, and does not wait. Without a payload JavaScript keeps it. */
   enqueueHosted(laneId: string, command: NativeCommand, token: number): NativeHandle
   /** Submits commands in their order, as `enqueueHosted`. */
@@ -110,7 +118,7 @@ export declare class NativeLane {
    */
   exchange(inbox: Float64Array, outbox: Uint8Array): Array<string> | null
   /** The given lanes, or the six default lanes when `configs` is left out. */
-  constructor(configs?: Array<NativeLaneConfig> | undefined | null, dlqSize?: number | undefined | null, maxConcurrency?: number | undefined | null, limiters?: Array<NativeLimiter> | undefined | null, clock?: NativeClock | undefined | null, inline?: boolean | undefined | null, log?: NativeLog | undefined | null)
+  constructor(configs?: Array<NativeLaneConfig> | undefined | null, totals?: NativeTotals | undefined | null, clock?: NativeClock | undefined | null, inline?: boolean | undefined | null, log?: NativeLog | undefined | null)
   /** Begins to run what was submitted. */
   start(): void
   /** Runs a command, and blocks until its result is there. */
@@ -129,6 +137,8 @@ export declare class NativeLane {
   drain(timeoutMs: number): void
   /** As `drain`, without blocking. */
   drainAsync(timeoutMs: number): Promise<NativeOutcome>
+  /** Everything recorded so far as JSON text; left out when the lane was not asked to record. */
+  metrics(): string | null
   /** Submits a command whose attempts follow `script` (JSON text), without options. The promise is that of its result. */
   submitScripted(laneId: string, commandType: string, script: string): Promise<NativeOutcome>
   /** Runs everything that waits, and moves a manual clock on; a promise of how many commands are left, as text. */
@@ -162,6 +172,22 @@ export declare class NativeSubscription {
   close(): void
   /** A promise that keeps the process alive until the subscription has ended or was closed. */
   ended(): Promise<NativeOutcome>
+}
+
+/** One alert about one lane. */
+export interface NativeAlert {
+  /** `info`, `warning` or `critical`. */
+  level: string
+  /** The lane it is about. */
+  laneId: string
+  /** A sentence for people. */
+  message: string
+  /** The depth in commands, or the latency in milliseconds. */
+  currentValue: number
+  /** The threshold that was reached. */
+  threshold: number
+  /** How many alerts right before this one were lost. */
+  missed: number
 }
 
 /** What became of one command of several: its handle, or why it was refused. */
@@ -384,6 +410,32 @@ export interface NativeSubmitted {
   commandType: string
   /** JSON text: its payload, or its script. */
   payload: string
+}
+
+/** From when on alerts are raised: types are checked, ranges are not. */
+export interface NativeThresholds {
+  /** Waiting commands of a lane from which on there is a warning. */
+  depthWarning?: number
+  /** Waiting commands of a lane from which on the alert is critical. */
+  depthCritical?: number
+  /** Milliseconds of a completed command from which on there is a warning. */
+  latencyWarningMs?: number
+  /** Milliseconds of a completed command from which on the alert is critical. */
+  latencyCriticalMs?: number
+}
+
+/** What is not about one lane: types are checked, ranges are not. */
+export interface NativeTotals {
+  /** How many dead letters are kept; none when it is left out. */
+  dlqSize?: number
+  /** The most commands that run at once. */
+  maxConcurrency?: number
+  /** Limiters that lanes share. */
+  limiters?: Array<NativeLimiter>
+  /** What happens is counted and measured. */
+  metrics?: boolean
+  /** What raises alerts. */
+  alerts?: NativeThresholds
 }
 
 /** A name of which there may be one command. */

@@ -126,6 +126,50 @@ export interface LaneOptions {
   maxConcurrency?: number | undefined;
   /** Limits by the names that lanes have in their `limiters`. Default: none. */
   limiters?: Readonly<Record<string, Limiter>> | undefined;
+  /** Count and measure what happens, for `lane.metrics()`. Default false. */
+  metrics?: boolean | undefined;
+  /** Default: none are raised. */
+  alerts?: Alerts | undefined;
+}
+
+/** When alerts are raised, and who is told. At least one threshold is needed; one that is left out is never reached. */
+export interface Alerts {
+  /** The commands of a lane that wait. An alert is raised when the depth rises to a threshold, not for each command. */
+  queueDepth?: QueueDepthThresholds | undefined;
+  /** How long a completed command has run. An alert is raised for each that is too slow. */
+  latency?: LatencyThresholds | undefined;
+  /**
+   * Is called with each alert, in order, in this JavaScript thread, when its event loop turns. An exception in it is an uncaught
+   * exception of the process. When more than 1024 alerts wait for a busy event loop, the oldest are lost.
+   */
+  callback: (alert: Alert) => void;
+}
+
+/** Thresholds in commands: integers from 1 to 4294967295. With a critical one below the warning, no warning is raised. */
+export interface QueueDepthThresholds {
+  warningThreshold?: number | undefined;
+  criticalThreshold?: number | undefined;
+}
+
+/** Thresholds in milliseconds: above 0 and up to 4294967295. With a critical one below the warning, no warning is raised. */
+export interface LatencyThresholds {
+  warningThresholdMs?: number | undefined;
+  criticalThresholdMs?: number | undefined;
+}
+
+/** One alert about one lane. */
+export interface Alert {
+  /** `info` is raised by nothing so far. */
+  level: 'info' | 'warning' | 'critical';
+  laneId: string;
+  /** A sentence for people. */
+  message: string;
+  /** The depth in commands, or the latency in milliseconds. */
+  currentValue: number;
+  /** The threshold that was reached, in the same unit. */
+  threshold: number;
+  /** How many alerts right before this one were lost. */
+  missed: number;
 }
 
 /** A name of which there may be one command at a time. */

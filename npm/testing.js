@@ -5,7 +5,7 @@ const { AssertionError } = require('assert');
 const check = require('./lib/check.js');
 const { native, settled } = require('./lib/error.js');
 const { enqueue, enqueueMany, nativeOf, steered } = require('./lib/lane.js');
-const { submitOptions } = require('./lib/settings.js');
+const { laneOptionNames, submitOptions } = require('./lib/settings.js');
 const { NativeClock, NativeLog } = require('./native.js');
 
 function scriptText(script) {
@@ -101,7 +101,7 @@ const OWN = ['configs', 'clock', 'inline', 'submissionLog'];
 
 function createLane(options = {}) {
   const { configs, clock, inline, submissionLog, ...shared } = check.fields(
-    ...['options', options, [...OWN, 'dlqSize', 'maxConcurrency', 'limiters']],
+    ...['options', options, [...OWN, ...laneOptionNames]],
   );
   return steered(configs, shared, {
     clock: check.optional(instance(ManualClock), 'options.clock', clock),

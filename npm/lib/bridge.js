@@ -8,6 +8,7 @@
 const alive = require('./alive.js');
 const { Call, CommandContext, json } = require('./context.js');
 const { LaneError, messageOf, native, translated } = require('./error.js');
+const { around } = require('./middleware.js');
 const settings = require('./settings.js');
 const { Failure, Slot } = require('./slot.js');
 
@@ -41,6 +42,7 @@ const NOTHING = Buffer.from(new Float64Array(2).buffer);
 class Bridge {
   #native;
   #handlers = new Map();
+  #middleware = [];
   /** Lanes and types of commands, by lane and type. */
   #kinds = new Map();
   #slots = [];
@@ -83,6 +85,10 @@ class Bridge {
     native(() => this.#native.setHandled(commandType, false));
     if (before.close !== undefined) before.close();
     return true;
+  }
+
+  use(middleware) {
+    this.#middleware = [...this.#middleware, middleware];
   }
 
   handles(commandType) {
@@ -271,11 +277,12 @@ class Bridge {
   }
 
   #begin(number, attempt, slot) {
-    const handler = this.#handlers.get(slot.kind.commandType);
+    let handler = this.#handlers.get(slot.kind.commandType);
     const call = new Call(this, number, attempt, slot);
     this.#calls.set(number, call);
     if (handler === undefined) return this.#echo(call);
     this.#hold();
+    if (this.#middleware.length > 0) handler = around(this.#middleware, handler);
     let result;
     try {
       result = slot.runInAsyncScope(handler, undefined, slot.payload, new CommandContext(call));

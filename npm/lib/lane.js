@@ -1,6 +1,7 @@
 'use strict';
 
 const { NativeLane } = require('../native.js');
+const { alertsTo } = require('./alerts.js');
 const { Bridge } = require('./bridge.js');
 const check = require('./check.js');
 const { native, settled } = require('./error.js');
@@ -68,11 +69,12 @@ class Lane {
   #ending = false;
 
   constructor(options = {}) {
-    const { dlqSize, maxConcurrency, limiters } = settings.laneOptions('options', options);
-    const configs = options[CONFIGS];
+    const { alerts, ...totals } = settings.laneOptions('options', options);
+    if (alerts !== undefined) totals.alerts = alerts.thresholds;
     const { clock, inline, log } = options[HOOKS] || {};
-    const made = native(() => new NativeLane(configs, dlqSize, maxConcurrency, limiters, clock, inline, log));
+    const made = native(() => new NativeLane(options[CONFIGS], totals, clock, inline, log));
     natives.set(this, made);
+    if (alerts !== undefined) alertsTo(made, alerts.callback);
   }
 
   static withLanes(configs, options = {}) {
@@ -115,6 +117,10 @@ class Lane {
     check.string('commandType', commandType);
     const bridge = bridges.get(this);
     return bridge !== undefined && bridge.removeHandler(commandType);
+  }
+
+  use(middleware) {
+    this.#bridge().use(check.callback('middleware', middleware));
   }
 
   submit(laneId, commandType, payload, options) {
@@ -260,6 +266,11 @@ class Lane {
 
   stats() {
     return ask(this, (own) => own.stats());
+  }
+
+  metrics() {
+    const text = ask(this, (own) => own.metrics());
+    return text === null ? null : JSON.parse(text);
   }
 
   shutdown() {

@@ -4,7 +4,7 @@
 
 const { types } = require('util');
 
-const { array, boolean, fields, number, optional, record, refuse, string, strings } = require('./check.js');
+const { array, boolean, callback, fields, number, optional, record, refuse, string, strings } = require('./check.js');
 
 /** A check of an object with these fields, each with its own check; those of `optionals` may be left out. */
 function shape(required, optionals) {
@@ -83,7 +83,24 @@ function limiters(name, value) {
   );
 }
 
-const laneOptions = shape({}, { dlqSize: number, maxConcurrency: number, limiters });
+const depthThresholds = shape({}, { warningThreshold: number, criticalThreshold: number });
+const latencyThresholds = shape({}, { warningThresholdMs: number, criticalThresholdMs: number });
+const alertFields = shape({ callback }, { queueDepth: depthThresholds, latency: latencyThresholds });
+
+/** The thresholds, as the native half takes them, and the callback. */
+function alerts(name, value) {
+  const { callback: raise, queueDepth = {}, latency = {} } = alertFields(name, value);
+  const thresholds = {
+    depthWarning: queueDepth.warningThreshold,
+    depthCritical: queueDepth.criticalThreshold,
+    latencyWarningMs: latency.warningThresholdMs,
+    latencyCriticalMs: latency.criticalThresholdMs,
+  };
+  return { thresholds, callback: raise };
+}
+
+const OPTIONS = { dlqSize: number, maxConcurrency: number, limiters, metrics: boolean, alerts };
+const laneOptions = shape({}, OPTIONS);
 
 function date(name, value) {
   return types.isDate(value) ? value.getTime() : refuse(name, 'a Date', value);
@@ -165,6 +182,7 @@ module.exports = {
   laneConfig,
   laneConfigs: listOf(laneConfig),
   laneOptions,
+  laneOptionNames: Object.keys(OPTIONS),
   limiter,
   submission,
   submitOptions,

@@ -55,9 +55,10 @@ test('the generated loader knows each platform package', () => {
   assert.ok(!loader.includes(root), 'the loader names a folder of this machine');
 });
 
-const LIBRARY = ['alive', 'bridge', 'check', 'context', 'error', 'events', 'handle', 'json', 'lane', 'settings', 'slot', 'subscription', 'worker', 'workers'].map(
-  (name) => `${name}.js`,
-);
+const LIBRARY = [
+  ...['alerts', 'alive', 'bridge', 'check', 'context', 'error', 'events', 'handle', 'json', 'lane', 'middleware'],
+  ...['settings', 'slot', 'subscription', 'worker', 'workers'],
+].map((name) => `${name}.js`);
 
 test('the package holds its entry, its types and nothing else', () => {
   const modules = path.join(installed(), 'node_modules', '@a3s-lab');

@@ -45,7 +45,7 @@ test('createLane refuses wrong arguments', () => {
     [{ dlqSize: '1' }, 'options.dlqSize must be a number (got string)'],
     [
       { speed: 1 },
-      "options has no field 'speed'; its fields are configs, clock, inline, submissionLog, dlqSize, maxConcurrency, limiters",
+      "options has no field 'speed'; its fields are configs, clock, inline, submissionLog, dlqSize, maxConcurrency, limiters, metrics, alerts",
     ],
   ]) {
     assert.throws(() => createLane(options), { name: 'TypeError', message: text });

@@ -12,14 +12,14 @@ use crate::config::NativeLaneConfig;
 use crate::event::{NativeLaneStatus, NativeStats, number};
 use crate::fault::{Code, Fault, guard};
 use crate::handle::{NativeAnswer, NativeHandle};
-use crate::limit::NativeLimiter;
 use crate::options::NativeCommand;
 use crate::outcome::promise;
-use crate::queue::{Queue, Totals};
+use crate::queue::Queue;
 use crate::range::millis;
 use crate::runtime::runtime;
 use crate::subscription::NativeSubscription;
 use crate::testing::{Hooks, NativeClock, NativeLog};
+use crate::totals::NativeTotals;
 
 /// A set of lanes. The typed entry wraps it in `Lane`.
 #[napi]
@@ -33,25 +33,18 @@ impl NativeLane {
     #[napi(constructor)]
     pub fn new(
         configs: Option<Vec<NativeLaneConfig>>,
-        dlq_size: Option<f64>,
-        max_concurrency: Option<f64>,
-        limiters: Option<Vec<NativeLimiter>>,
+        totals: Option<NativeTotals>,
         clock: Option<&NativeClock>,
         inline: Option<bool>,
         log: Option<&NativeLog>,
     ) -> Result<Self, Code> {
         guard(|| {
-            let totals = Totals {
-                dlq_size,
-                max_concurrency,
-                limiters: limiters.as_deref().unwrap_or_default(),
-                hooks: Hooks {
-                    clock,
-                    inline: inline.unwrap_or_default(),
-                    log,
-                },
+            let hooks = Hooks {
+                clock,
+                inline: inline.unwrap_or_default(),
+                log,
             };
-            let queue = Queue::new(configs.as_deref(), &totals)?;
+            let queue = Queue::new(configs.as_deref(), &totals.unwrap_or_default(), &hooks)?;
             Ok(Self {
                 queue: Arc::new(queue),
             })

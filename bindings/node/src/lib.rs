@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod alerts;
 mod attempts;
 mod bridge;
 mod calls;
@@ -21,6 +22,7 @@ mod hosted;
 mod lane;
 mod lanes;
 mod limit;
+mod metrics;
 mod options;
 mod outcome;
 mod payload;
@@ -33,3 +35,4 @@ mod scripted;
 mod signal;
 mod subscription;
 mod testing;
+mod totals;

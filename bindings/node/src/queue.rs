@@ -17,12 +17,11 @@ use crate::bridge::Bridge;
 use crate::config::{LaneSettings, NativeLaneConfig};
 use crate::fault::Fault;
 use crate::lanes::Lanes;
-use crate::limit::NativeLimiter;
 use crate::options::Prepared;
-use crate::range::{MAX, whole};
 use crate::runtime::runtime;
 use crate::subscription::Subscriptions;
 use crate::testing::Hooks;
+use crate::totals::NativeTotals;
 
 /// Events that the queue buffers for a subscription whose task has not run yet. The subscription has a larger buffer.
 const EMITTER_CAPACITY: usize = 8_192;
@@ -41,19 +40,12 @@ pub(crate) struct Queue {
     bridge: OnceLock<Arc<Bridge>>,
 }
 
-/// What is not about one lane.
-pub(crate) struct Totals<'a> {
-    pub(crate) dlq_size: Option<f64>,
-    pub(crate) max_concurrency: Option<f64>,
-    pub(crate) limiters: &'a [NativeLimiter],
-    pub(crate) hooks: Hooks<'a>,
-}
-
 impl Queue {
     /// The lanes of `configs`, or the six default lanes.
     pub(crate) fn new(
         configs: Option<&[NativeLaneConfig]>,
-        totals: &Totals<'_>,
+        totals: &NativeTotals,
+        hooks: &Hooks<'_>,
     ) -> Result<Self, Fault> {
         let lanes = Lanes::default();
         let builder = QueueManagerBuilder::new(EventEmitter::new(EMITTER_CAPACITY));
@@ -66,24 +58,11 @@ impl Queue {
             }
             Some(configs) => add_lanes(builder, configs, &lanes)?,
         };
-        let count = |field, value: Option<f64>| {
-            let count = value.map(|value| whole(field, value, 1, MAX)).transpose();
-            count.map_err(LaneError::ConfigError)
-        };
-        if let Some(size) = count("dlqSize", totals.dlq_size)? {
-            builder = builder.with_dlq(size as usize);
-        }
-        if let Some(total) = count("maxConcurrency", totals.max_concurrency)? {
-            builder = builder.with_max_concurrency(total as usize);
-        }
-        for limiter in totals.limiters {
-            builder = builder.with_limiter(limiter.name.as_str(), limiter.resolve()?);
-        }
-        builder = totals.hooks.apply(builder);
+        builder = hooks.apply(totals.apply(builder)?);
         Ok(Self {
             manager: Some(runtime()?.block_on(builder.build())?),
             started: AtomicBool::new(false),
-            inline: totals.hooks.inline,
+            inline: hooks.inline,
             subscriptions: Subscriptions::default(),
             lanes,
             bridge: OnceLock::new(),

@@ -3,6 +3,8 @@
 
 import lanes, { Lane, LaneError } from '@a3s-lab/lane';
 import type {
+  Alert,
+  Alerts,
   BatchCommand,
   Chunk,
   CommandContext,
@@ -12,6 +14,7 @@ import type {
   EventCallback,
   Explanation,
   Handler,
+  HistogramStats,
   IteratedEvent,
   Jitter,
   LaneConfig,
@@ -21,9 +24,13 @@ import type {
   LaneSnapshot,
   LaneStatus,
   Leftover,
+  LatencyThresholds,
   Limiter,
+  MetricsSnapshot,
+  Middleware,
   Overflow,
   PriorityBoost,
+  QueueDepthThresholds,
   QueueStats,
   RateLimit,
   RetryPolicy,
@@ -66,6 +73,25 @@ new Lane({ limiters: { tokens: { maxCommands: 1 } } });
 new Lane({ dlqSize: '5' });
 // @ts-expect-error no such option
 new Lane({ dlqsize: 5 });
+const queueDepth: QueueDepthThresholds = { warningThreshold: 1, criticalThreshold: 2 };
+const latency: LatencyThresholds = { warningThresholdMs: 1.5, criticalThresholdMs: undefined };
+const alerts: Alerts = {
+  queueDepth,
+  latency,
+  callback: (alert) => {
+    same<Alert, typeof alert>(true);
+    same<'info' | 'warning' | 'critical', typeof alert.level>(true);
+    const figures: number[] = [alert.currentValue, alert.threshold, alert.missed];
+    return [alert.laneId.length, alert.message.length, ...figures];
+  },
+};
+new Lane({ metrics: true, alerts });
+// @ts-expect-error somebody must be told
+new Lane({ alerts: { queueDepth } });
+// @ts-expect-error thresholds are numbers
+new Lane({ alerts: { latency: { warningThresholdMs: '1' }, callback: () => {} } });
+// @ts-expect-error it is on or off
+new Lane({ metrics: 'local' });
 
 const least: LaneConfig = { laneId: 'a', priority: 0 };
 const retryPolicy: RetryPolicy = { maxRetries: 1 };
@@ -262,6 +288,16 @@ lane.handle('wrong', (_, ctx) => {
   // @ts-expect-error a cost is a number
   ctx.settleCost('5');
 });
+const middleware: Middleware = async (payload, ctx, next) => {
+  same<CommandContext, typeof ctx>(true);
+  same<Promise<any>, ReturnType<typeof next>>(true);
+  return [await next(), await next({ any: payload })];
+};
+same<void, ReturnType<typeof lane.use>>(true);
+lane.use(middleware);
+lane.use((_, __, next) => next());
+// @ts-expect-error a function is wanted
+lane.use('x');
 const threads: ThreadedHandler = { module: './x.js', export: 'x', threads: 2, graceMs: 5 };
 lane.handle('threads', threads);
 lane.handle('threads', { module: { href: 'file:///x.js' } });
@@ -333,6 +369,17 @@ const first: LaneStatus | undefined = statuses[0];
 const numbers: number[] = [totalPending, totalActive, deadLetterCount];
 if (first !== undefined) {
   numbers.push(first.pending, first.active, first.minConcurrency, first.maxConcurrency, first.laneId.length);
+}
+
+same<MetricsSnapshot | null, ReturnType<typeof lane.metrics>>(true);
+export function measured({ counters, gauges, histograms, ...rest }: MetricsSnapshot): unknown[] {
+  same<{}, typeof rest>(true);
+  same<Record<string, number>, typeof counters>(true);
+  const waits: HistogramStats | undefined = histograms['lane.command.wait_time_ms'];
+  if (waits === undefined) return [counters['lane.commands.submitted'], gauges['lane.queue.depth.query']];
+  const { p50, p90, p95, p99 } = waits.percentiles;
+  const figures: number[] = [waits.count, waits.sum, waits.min, waits.max, waits.mean, p50, p90, p95, p99];
+  return figures;
 }
 
 same<void, ReturnType<typeof lane.shutdown>>(true);
