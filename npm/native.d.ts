@@ -141,6 +141,11 @@ export declare class NativeLane {
   metrics(): string | null
   /** Submits a command whose attempts follow `script` (JSON text), without options. The promise is that of its result. */
   submitScripted(laneId: string, commandType: string, script: string): Promise<NativeOutcome>
+  /**
+   * Blocks until everything has run that can without time going on, or until this thread must run some of it. Returns
+   * whether it should look for that with `exchange`.
+   */
+  runReady(): boolean
   /** Runs everything that waits, and moves a manual clock on; a promise of how many commands are left, as text. */
   drainNow(): Promise<NativeOutcome>
 }

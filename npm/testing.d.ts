@@ -107,8 +107,9 @@ export interface TestLaneOptions extends LaneOptions {
   /** What the lane goes by instead of the time of day. */
   clock?: ManualClock | undefined;
   /**
-   * Once the lane has started, a submission blocks until its command has run, and everything else that could run without
-   * time going on. So does the event loop: what needs it cannot run then.
+   * Once the lane has started, a submission returns when everything has run that can without time going on. So a handler
+   * that is a plain function has ended by then; one that awaits has begun, and goes on when the event loop turns. What a
+   * handler submits runs when that handler has returned.
    */
   inline?: boolean | undefined;
   /** Remembers what the lane accepts. */

@@ -4,7 +4,7 @@ const { AssertionError } = require('assert');
 
 const check = require('./lib/check.js');
 const { native, settled } = require('./lib/error.js');
-const { enqueue, enqueueMany, nativeOf, steered } = require('./lib/lane.js');
+const { ask, enqueue, enqueueMany, steered, submitted } = require('./lib/lane.js');
 const { laneOptionNames, submitOptions } = require('./lib/settings.js');
 const { NativeClock, NativeLog } = require('./native.js');
 
@@ -25,7 +25,9 @@ async function submitScripted(lane, laneId, commandType, script) {
   check.string('laneId', laneId);
   check.string('commandType', commandType);
   const text = scriptText(script);
-  return JSON.parse(await settled(native(() => nativeOf(lane).submitScripted(laneId, commandType, text))));
+  const result = ask(lane, (own) => own.submitScripted(laneId, commandType, text));
+  submitted(lane);
+  return JSON.parse(await settled(result));
 }
 
 function enqueueScripted(lane, laneId, commandType, script, options) {
@@ -111,7 +113,7 @@ function createLane(options = {}) {
 }
 
 async function drainNow(lane) {
-  return Number(await settled(native(() => nativeOf(lane).drainNow())));
+  return Number(await settled(ask(lane, (own) => own.drainNow())));
 }
 
 module.exports = {

@@ -64,8 +64,12 @@ class Bridge {
   #started = false;
   #held = false;
 
-  constructor(lane) {
+  #acting = false;
+
+  constructor(lane, { hasManualClock }) {
     this.#native = lane;
+    /** For tests: the time is moved by hand. */
+    this.hasManualClock = hasManualClock;
     native(() => lane.host(waker(new WeakRef(this))));
   }
 
@@ -187,6 +191,16 @@ class Bridge {
     if (this.#batches <= BATCHES) RESOLVED.then(this.#flush);
   }
 
+  /** Runs what can run without time going on, as far as it needs no turn of the event loop. */
+  runReady() {
+    // A handler is not called inside of another one.
+    if (this.#acting) return;
+    do {
+      do this.#flush();
+      while (this.#scheduled);
+    } while (native(() => this.#native.runReady()));
+  }
+
   /** The end of one turn of the event loop. */
   #tick = () => {
     this.#ticking = false;
@@ -202,6 +216,7 @@ class Bridge {
     const count = this.#outbox[0];
     if (this.#outbox[1] !== 0) this.schedule();
     let failure;
+    this.#acting = true;
     for (let at = 2; at < 2 + count * RECORD; at += RECORD) {
       try {
         this.#act(at, texts);
@@ -210,6 +225,7 @@ class Bridge {
         failure = failure || { error };
       }
     }
+    this.#acting = false;
     if (failure !== undefined) throw failure.error;
   };
 

@@ -46,6 +46,14 @@ class Call {
     return this.facts;
   }
 
+  timeLeftMs() {
+    const { deadline } = this.known();
+    if (deadline === null) return null;
+    if (!this.bridge.hasManualClock) return Math.max(0, deadline - Date.now());
+    const facts = this.over ? null : this.bridge.ask((lane) => lane.facts(this.number));
+    return facts === null ? 0 : facts.timeLeftMs;
+  }
+
   stopReason() {
     if (this.reason === undefined && !this.over) {
       this.reason = REASONS[this.bridge.ask((lane) => lane.stopReason(this.number))];
@@ -118,8 +126,7 @@ class CommandContext {
   }
 
   get timeLeftMs() {
-    const { deadline } = this.#call.known();
-    return deadline === null ? null : Math.max(0, deadline - Date.now());
+    return this.#call.timeLeftMs();
   }
 
   get signal() {

@@ -25,6 +25,9 @@ const LONGEST_MS = 4294967295;
 const natives = new WeakMap();
 const bridges = new WeakMap();
 
+/** Lanes of tests that run what can run before a submission returns. */
+const inlines = new WeakSet();
+
 function nativeOf(lane) {
   const found = natives.get(lane);
   if (found === undefined) throw new TypeError('not a Lane');
@@ -44,22 +47,34 @@ function isHandled(lane, commandType) {
   return bridge !== undefined && bridge.handles(commandType);
 }
 
+/** What a lane does after each submission. */
+function submitted(lane) {
+  if (!inlines.has(lane)) return;
+  const bridge = bridges.get(lane);
+  if (bridge === undefined) native(() => nativeOf(lane).runReady());
+  else bridge.runReady();
+}
+
 /** Submits a command whose arguments were checked, and whose payload and result are text. */
 function enqueue(lane, laneId, command) {
   const handle = ask(lane, (own) => own.enqueue(laneId, command));
+  submitted(lane);
   return new CommandHandle(handle, bridges.get(lane));
 }
 
 /** Submits such commands. */
 function enqueueMany(lane, laneId, commands) {
   const answers = ask(lane, (own) => own.submitMany(laneId, commands));
+  submitted(lane);
   return answers.map((answer) => answered(answer, bridges.get(lane)));
 }
 
 /** Submits commands that handlers run. */
 function enqueueHandled(lane, laneId, commands) {
   const bridge = bridges.get(lane);
-  return bridge.enqueueMany(laneId, commands).map(({ answer, slot }) => answered(answer, bridge, slot));
+  const answers = bridge.enqueueMany(laneId, commands);
+  submitted(lane);
+  return answers.map(({ answer, slot }) => answered(answer, bridge, slot));
 }
 
 class Lane {
@@ -67,6 +82,8 @@ class Lane {
   #subscriptions = new Set();
   #started = false;
   #ending = false;
+  #hasManualClock;
+  #isInline;
 
   constructor(options = {}) {
     const { alerts, ...totals } = settings.laneOptions('options', options);
@@ -74,6 +91,9 @@ class Lane {
     const { clock, inline, log } = options[HOOKS] || {};
     const made = native(() => new NativeLane(options[CONFIGS], totals, clock, inline, log));
     natives.set(this, made);
+    this.#hasManualClock = clock !== undefined;
+    this.#isInline = inline === true;
+    if (this.#isInline) inlines.add(this);
     if (alerts !== undefined) alertsTo(made, alerts.callback);
   }
 
@@ -92,7 +112,7 @@ class Lane {
   #bridge() {
     let bridge = bridges.get(this);
     if (bridge === undefined) {
-      bridge = new Bridge(nativeOf(this));
+      bridge = new Bridge(nativeOf(this), { hasManualClock: this.#hasManualClock });
       bridges.set(this, bridge);
       if (this.#started) bridge.started();
     }
@@ -126,7 +146,9 @@ class Lane {
   submit(laneId, commandType, payload, options) {
     check.string('laneId', laneId);
     const command = settings.command(commandType, payload, options);
-    return ask(this, (own) => own.submit(laneId, command));
+    const result = ask(this, (own) => own.submit(laneId, command));
+    submitted(this);
+    return result;
   }
 
   submitAsync(laneId, commandType, payload, options) {
@@ -134,9 +156,12 @@ class Lane {
     try {
       const checked = settings.submission(laneId, commandType, options);
       const bridge = this.#bridge();
-      return checked === undefined
-        ? bridge.submit(laneId, commandType, payload)
-        : bridge.submitWith(laneId, commandType, payload, checked);
+      const result =
+        checked === undefined
+          ? bridge.submit(laneId, commandType, payload)
+          : bridge.submitWith(laneId, commandType, payload, checked);
+      if (this.#isInline) submitted(this);
+      return result;
     } catch (error) {
       return Promise.reject(error);
     }
@@ -150,6 +175,7 @@ class Lane {
     const checked = settings.submission(laneId, commandType, options);
     const bridge = bridges.get(this);
     const { handle, slot } = bridge.enqueue(laneId, commandType, payload, checked);
+    submitted(this);
     return new CommandHandle(handle, bridge, slot);
   }
 
@@ -242,7 +268,7 @@ class Lane {
 
   events(options = {}) {
     const { keys } = settings.eventOptions('options', options);
-    const events = new Events((wake) => nativeOf(this).subscribe(wake, keys));
+    const events = new Events((wake) => ask(this, (own) => own.subscribe(wake, keys)));
     // Weakly: one that nobody reads any more must not be kept.
     this.#remember(new WeakRef(events), events);
     return events;
@@ -250,7 +276,7 @@ class Lane {
 
   #subscribe(callback, keys) {
     check.callback('callback', callback);
-    const subscription = new Subscription((wake) => nativeOf(this).subscribe(wake, keys), callback);
+    const subscription = new Subscription((wake) => ask(this, (own) => own.subscribe(wake, keys)), callback);
     this.#remember({ deref: () => subscription }, subscription);
     return subscription;
   }
@@ -328,4 +354,4 @@ function steered(configs, options, hooks) {
   return new Lane({ ...options, [CONFIGS]: checked, [HOOKS]: hooks });
 }
 
-module.exports = { Lane, enqueue, enqueueMany, nativeOf, steered };
+module.exports = { Lane, ask, enqueue, enqueueMany, steered, submitted };

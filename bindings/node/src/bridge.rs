@@ -230,6 +230,11 @@ impl Bridge {
         });
     }
 
+    /// Waits until the JavaScript thread is asked to look. May have happened before.
+    pub(crate) async fn asked(&self) {
+        self.signal.asked().await;
+    }
+
     /// The JavaScript thread is gone, or nobody there holds the lane any more.
     pub(crate) fn close(&self) {
         self.event_loop.close();

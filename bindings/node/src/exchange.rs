@@ -156,15 +156,10 @@ impl Queue {
             return Err(LaneError::QueueError("an unknown kind".into()).into());
         };
         let command = |kind| HostedCommand::new(bridge, kind, Payload::Token(token));
-        let submitted = if self.inline {
-            // It would wait for the result, which only this thread can bring.
-            Poll::Pending
-        } else {
-            let submitting = self
-                .manager()?
-                .submit(&kind.lane_id, command(Arc::clone(&kind)));
-            pin!(submitting).poll(&mut Context::from_waker(Waker::noop()))
-        };
+        let submitting = self
+            .manager()?
+            .submit(&kind.lane_id, command(Arc::clone(&kind)));
+        let submitted = pin!(submitting).poll(&mut Context::from_waker(Waker::noop()));
         match submitted {
             Poll::Ready(Ok(receiver)) => bridge.await_receiver(token, receiver),
             Poll::Ready(Err(error)) => bridge.push(Message::settled(token, Err(error.into()))),

@@ -1,12 +1,15 @@
 //! A queue manager and what the bindings must know besides it.
 
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 
 use a3s_lane::{
     Command, EventEmitter, LaneError, Overflow, QueueManager, QueueManagerBuilder, lane_ids,
-    priorities,
+    priorities, testing,
 };
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -32,7 +35,7 @@ pub(crate) struct Queue {
     /// `None` only while it is being dropped.
     manager: Option<QueueManager>,
     pub(crate) started: AtomicBool,
-    /// For tests: a submission blocks until its command has run.
+    /// For tests: a submission also waits for room.
     pub(crate) inline: bool,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) lanes: Lanes,
@@ -70,12 +73,33 @@ impl Queue {
     }
 
     /// Whether this thread must run something before commands of these types can have run.
-    pub(crate) fn needs_this_thread<'a>(&self, types: impl IntoIterator<Item = &'a str>) -> bool {
+    fn needs_this_thread<'a>(&self, types: impl IntoIterator<Item = &'a str>) -> bool {
         self.hosted().is_some_and(|bridge| {
             bridge.calls.count() > 0
                 || bridge.kinds.is_busy(None)
                 || types.into_iter().any(|name| bridge.kinds.is_handled(name))
         })
+    }
+
+    /// Blocks until everything has run that can without time going on, or until this thread must run some of it. Returns
+    /// whether it should look for that.
+    pub(crate) fn run_ready(&self) -> Result<bool, Fault> {
+        let manager = self.manager()?;
+        let mut rest = pin!(testing::run_ready(manager));
+        let Some(bridge) = self.hosted() else {
+            runtime()?.block_on(rest);
+            return Ok(false);
+        };
+        if bridge.calls.count() > 0 {
+            return Ok(false);
+        }
+        let mut asked = pin!(bridge.asked());
+        Ok(runtime()?.block_on(poll_fn(|cx| {
+            if asked.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            rest.as_mut().poll(cx).map(|()| false)
+        })))
     }
 
     pub(crate) fn set_bridge(&self, bridge: Arc<Bridge>) -> Result<(), Fault> {
@@ -185,8 +209,7 @@ impl Queue {
         lane_id: &str,
         commands: Vec<Result<Prepared, Fault>>,
     ) -> Result<Vec<Result<Ticket, Fault>>, Fault> {
-        let types = commands.iter().flatten().map(|it| it.body.command_type());
-        if self.lanes.waits(lane_id) || (self.inline && self.needs_this_thread(types)) {
+        if self.lanes.waits(lane_id) {
             // Each waits by itself, and has its handle meanwhile.
             let answers = commands.into_iter();
             return Ok(answers

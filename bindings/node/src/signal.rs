@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use napi::bindgen_prelude::Function;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use tokio::sync::Notify;
 
 use crate::fault::Fault;
 
@@ -17,6 +18,8 @@ pub(crate) struct Signal {
     asked: AtomicBool,
     /// The thread is inside a call that looks before it returns.
     looking: AtomicBool,
+    /// For the thread itself, where it blocks in a call.
+    woken: Notify,
 }
 
 impl Signal {
@@ -36,14 +39,25 @@ impl Signal {
             wake: Box::new(wake),
             asked: AtomicBool::new(false),
             looking: AtomicBool::new(false),
+            woken: Notify::new(),
         }
     }
 
     /// Has the thread look. Neither waits nor calls JavaScript.
     pub(crate) fn ask(&self) {
         if !self.asked.swap(true, Ordering::SeqCst) && !self.looking.load(Ordering::SeqCst) {
-            (self.wake)();
+            self.wake();
         }
+    }
+
+    /// Waits until the thread is asked to look. May have happened before.
+    pub(crate) async fn asked(&self) {
+        self.woken.notified().await;
+    }
+
+    fn wake(&self) {
+        (self.wake)();
+        self.woken.notify_one();
     }
 
     /// The thread begins to look: what is asked for from now on is seen by [`again`](Self::again).
@@ -63,7 +77,7 @@ impl Signal {
         let asked = self.asked.load(Ordering::SeqCst);
         if asked || more {
             self.asked.store(true, Ordering::SeqCst);
-            (self.wake)();
+            self.wake();
         }
     }
 }

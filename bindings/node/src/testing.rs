@@ -103,13 +103,13 @@ impl NativeLog {
 #[derive(Default)]
 pub(crate) struct Hooks<'a> {
     pub(crate) clock: Option<&'a NativeClock>,
+    /// Heeded by [`Queue`](crate::queue::Queue): the queue itself would wait for handlers that only its caller can run.
     pub(crate) inline: bool,
     pub(crate) log: Option<&'a NativeLog>,
 }
 
 impl Hooks<'_> {
-    pub(crate) fn apply(&self, builder: QueueManagerBuilder) -> QueueManagerBuilder {
-        let mut builder = builder.with_inline(self.inline);
+    pub(crate) fn apply(&self, mut builder: QueueManagerBuilder) -> QueueManagerBuilder {
         if let Some(it) = self.clock {
             builder = builder.with_clock(it.clock.clone());
         }
@@ -122,6 +122,17 @@ impl Hooks<'_> {
 
 #[napi]
 impl NativeLane {
+    /// Blocks until everything has run that can without time going on, or until this thread must run some of it. Returns
+    /// whether it should look for that with `exchange`.
+    #[napi]
+    pub fn run_ready(&self) -> Result<bool, Code> {
+        guard(|| {
+            let again = self.queue.run_ready()?;
+            self.queue.subscriptions.collect();
+            Ok(again)
+        })
+    }
+
     /// Runs everything that waits, and moves a manual clock on; a promise of how many commands are left, as text.
     #[napi(ts_return_type = "Promise<NativeOutcome>")]
     pub fn drain_now<'env>(&self, env: &'env Env) -> Result<Object<'env>, Code> {

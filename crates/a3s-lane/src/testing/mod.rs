@@ -19,7 +19,7 @@ use crate::error::{LaneError, Result};
 use crate::submission::SubmitOptions;
 
 pub use clock::ManualClock;
-pub use drain::drain_now;
+pub use drain::{drain_now, run_ready};
 pub use log::{SubmissionLog, Submitted};
 pub use storage::{StorageLevel, storage_conformance};
 
