@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const test = require('node:test');
 
 const { Lane, LaneError } = require('@a3s-lab/lane');
-const { submitScripted } = require('@a3s-lab/lane/testing');
+const { ManualClock, createLane, submitScripted } = require('@a3s-lab/lane/testing');
 const { eventually, record } = require('./support.js');
 
 function started(options = {}) {
@@ -56,7 +56,9 @@ test('a full lane that says wait lets commands wait', async () => {
 });
 
 test('options are heeded: delay, expiry, priority, id', async () => {
-  const lane = started({ maxConcurrency: 1 });
+  const clock = new ManualClock();
+  const lane = createLane({ clock, configs: [{ laneId: 'work', priority: 1, maxConcurrency: 1 }] });
+  lane.start();
   const order = [];
   lane.handle('x', (name) => void order.push(name));
   lane.pauseLane('work');
@@ -67,11 +69,13 @@ test('options are heeded: delay, expiry, priority, id', async () => {
     lane.submitAsync('work', 'x', 'delayed', { delayMs: 50, priority: -9 }),
   ];
   const expires = codeOf(lane.submitAsync('work', 'x', 'never', { ttlMs: 1 }));
+  clock.advance(1);
   assert.equal(await expires, 'EXPIRED');
   const named = lane.submitAsync('work', 'x', 'named', { id: 'n', priority: 9 });
   assert.equal(await codeOf(lane.submitAsync('work', 'x', 'twin', { id: 'n' })), 'DUPLICATE');
   const delayed = lane.snapshot().commands.filter(({ status }) => status === 'delayed');
   assert.equal(delayed.length, 1);
+  clock.advance(49);
   await eventually(() => lane.snapshot().commands.every(({ status }) => status === 'pending'));
   lane.resumeLane('work');
   await Promise.all([...all, named]);

@@ -7,17 +7,16 @@ const { AsyncLocalStorage, createHook } = require('async_hooks');
 const test = require('node:test');
 
 const { Lane, LaneError } = require('@a3s-lab/lane');
+const { ManualClock, createLane } = require('@a3s-lab/lane/testing');
 const { eventually, record } = require('./support.js');
 
 /** A started lane `work`, and a `single` one that runs one command at a time. */
 function started(options = {}, totals = {}) {
-  const lane = Lane.withLanes(
-    [
-      { laneId: 'work', priority: 1, minConcurrency: 0, maxConcurrency: 50, ...options },
-      { laneId: 'single', priority: 2, minConcurrency: 0, maxConcurrency: 1, ...options },
-    ],
-    totals,
-  );
+  const configs = [
+    { laneId: 'work', priority: 1, minConcurrency: 0, maxConcurrency: 50, ...options },
+    { laneId: 'single', priority: 2, minConcurrency: 0, maxConcurrency: 1, ...options },
+  ];
+  const lane = createLane({ configs, ...totals });
   lane.start();
   return lane;
 }
@@ -220,14 +219,17 @@ test('a cancel fires the signal', async () => {
 });
 
 test('a time limit fires the signal, and the slot is free whatever the handler does', async () => {
-  const lane = started({ timeoutSecs: 0.02 });
+  const clock = new ManualClock();
+  const lane = started({ timeoutSecs: 20 }, { clock });
   const signals = [];
   lane.handle('hang', (_, { signal }) => {
     signals.push(signal);
     return new Promise(() => {});
   });
-  const error = await rejection(lane.submitAsync('single', 'hang'));
-  assert.equal(error.code, 'TIMEOUT');
+  const result = lane.submitAsync('single', 'hang');
+  await eventually(() => signals.length === 1);
+  clock.advance(20_000);
+  assert.equal((await rejection(result)).code, 'TIMEOUT');
   assert.ok(signals[0].aborted);
   assert.equal(signals[0].reason.code, 'TIMEOUT');
   lane.handle('quick', () => 'done');
@@ -235,10 +237,13 @@ test('a time limit fires the signal, and the slot is free whatever the handler d
 });
 
 test('a result that comes too late is ignored', async () => {
-  const lane = started({ retryPolicy: { maxRetries: 1, initialDelayMs: 0 } });
+  const clock = new ManualClock();
+  const lane = started({ retryPolicy: { maxRetries: 1, initialDelayMs: 0 } }, { clock });
   const finish = [];
   lane.handle('x', () => new Promise((resolve, reject) => finish.push({ resolve, reject })));
   const result = lane.submitAsync('single', 'x', null, { timeoutMs: 20, id: 'late' });
+  await eventually(() => finish.length === 1);
+  clock.advance(20);
   await eventually(() => finish.length === 2);
   finish[0].resolve('of the first attempt');
   // The first attempt's result is out before the second one's.
@@ -483,8 +488,10 @@ test('what watches asynchronous resources sees each command begin and end', asyn
     destroy: (id) => open.delete(id),
   }).enable();
   try {
-    const text = lane.enqueue('work', 'late', '1', { delayMs: 20 });
+    lane.pauseLane('single');
+    const text = lane.enqueue('single', 'late', '1');
     lane.handle('late', () => 1);
+    lane.resumeLane('single');
     await Promise.all([lane.submitAsync('work', 'x'), lane.enqueue('work', 'x'), text]);
     await rejection(lane.submitAsync('nowhere', 'x'));
     await rejection(lane.submitAsync('nowhere', 'x', null, { priority: 1 }));
