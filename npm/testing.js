@@ -48,13 +48,25 @@ function instance(type) {
   return (name, value) => natives.get(value instanceof type ? value : {}) || check.refuse(name, `a ${type.name}`, value);
 }
 
+/** The lanes that go by each native clock. */
+const clocked = new WeakMap();
+
 class ManualClock {
   constructor() {
-    natives.set(this, new NativeClock());
+    const own = new NativeClock();
+    natives.set(this, own);
+    clocked.set(own, new Set());
   }
 
   advance(ms) {
     check.number('ms', ms);
+    // What was submitted before is there before.
+    const lanes = clocked.get(natives.get(this));
+    for (const reference of lanes) {
+      const lane = reference.deref();
+      if (lane === undefined) lanes.delete(reference);
+      else ask(lane, () => {});
+    }
     native(() => natives.get(this).advance(ms));
   }
 
@@ -105,11 +117,14 @@ function createLane(options = {}) {
   const { configs, clock, inline, submissionLog, ...shared } = check.fields(
     ...['options', options, [...OWN, ...laneOptionNames]],
   );
-  return steered(configs, shared, {
-    clock: check.optional(instance(ManualClock), 'options.clock', clock),
+  const time = check.optional(instance(ManualClock), 'options.clock', clock);
+  const lane = steered(configs, shared, {
+    clock: time,
     inline: check.optional(check.boolean, 'options.inline', inline),
     log: check.optional(instance(SubmissionLog), 'options.submissionLog', submissionLog),
   });
+  if (time !== undefined) clocked.get(time).add(new WeakRef(lane));
+  return lane;
 }
 
 async function drainNow(lane) {

@@ -294,3 +294,13 @@ test('drainNow counts what was submitted right before', async () => {
   assert.equal(await drainNow(lane), 1);
   lane.shutdownWithin(0);
 });
+
+test('what was submitted before the clock is moved was submitted before', async () => {
+  const clock = new ManualClock();
+  const lane = createLane({ clock });
+  lane.handle('x', () => 1);
+  lane.submitAsync('query', 'x').catch(() => {});
+  clock.advance(5);
+  assert.deepEqual(lane.snapshot().commands.map(({ ageMs }) => ageMs), [5]);
+  await lane.shutdownWithin(0);
+});
