@@ -76,6 +76,13 @@ export declare class NativeLane {
   heartbeat(call: number): void
   /** Corrects what an attempt was charged. */
   settleCost(call: number, cost: number): void
+  /**
+   * Submits commands without options in their order. Their payloads stay in JavaScript, which tells for each the token and
+   * the number of its kind. Left out when it would have to wait for room: then each needs a handle of its own.
+   */
+  submitTokens(laneId: string, records: Uint32Array): NativeSubmittedBatch | null
+  /** The handle of a command that was submitted with `submitTokens`; left out once JavaScript was told that it has settled. */
+  handleOf(token: number): NativeHandle | null
   /** Cancels the command with this id; false when there is none to cancel. */
   cancel(id: string): boolean
   /** Cancels every command of a lane; returns how many. */
@@ -349,6 +356,16 @@ export interface NativeRateLimit {
   windowMs: number
 }
 
+/** A command that was refused. */
+export interface NativeRefused {
+  /** Its place among those that were submitted together. */
+  index: number
+  /** The error's kind. */
+  code: string
+  /** The error's text. */
+  message: string
+}
+
 /** Retries of a lane or of one command. */
 export interface NativeRetryPolicy {
   /** Retries after the first attempt. */
@@ -415,6 +432,14 @@ export interface NativeSubmitted {
   commandType: string
   /** JSON text: its payload, or its script. */
   payload: string
+}
+
+/** What became of commands that were submitted together. */
+export interface NativeSubmittedBatch {
+  /** The ids of all, one after the other, 36 characters each; spaces where a command was refused. */
+  ids: string
+  /** Those that were refused. */
+  refused: Array<NativeRefused>
 }
 
 /** From when on alerts are raised: types are checked, ranges are not. */

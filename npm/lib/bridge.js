@@ -8,6 +8,7 @@
 const alive = require('./alive.js');
 const { Call, CommandContext, json } = require('./context.js');
 const { LaneError, messageOf, native, translated } = require('./error.js');
+const { CommandHandle } = require('./handle.js');
 const { around } = require('./middleware.js');
 const settings = require('./settings.js');
 const { Failure, Slot } = require('./slot.js');
@@ -19,6 +20,7 @@ const SUBMIT = 1;
 const FINISH = 2;
 const ECHO = 3;
 // What it is told.
+const NONE = 0;
 const CALL = 1;
 const CALL_JSON = 2;
 const STOP = 3;
@@ -27,6 +29,8 @@ const COMPLETED = 5;
 const COMPLETED_JSON = 6;
 const FAILED = 7;
 
+/** The length of an id that a command is given. */
+const ID = 36;
 /** Records that are taken at once. */
 const BATCH = 256;
 /** What is submitted in one go is said in parts of this size. */
@@ -64,7 +68,10 @@ class Bridge {
   #started = false;
   #held = false;
 
+  /** Records are acted upon; those from this place on were not yet. */
   #acting = false;
+  #at = 2;
+  #texts;
 
   constructor(lane, { hasManualClock }) {
     this.#native = lane;
@@ -150,6 +157,62 @@ class Bridge {
     });
   }
 
+  /**
+   * Submits commands without options; each answer is a handle, or the error of a refused one. It costs far less than a native
+   * object for each. Undefined when that cannot be: the lane may let them wait for room, or has too many kinds of commands.
+   */
+  enqueuePlain(laneId, commands) {
+    this.push();
+    const slots = commands.map(({ commandType, payload }) => this.#open(this.#kind(laneId, commandType), payload));
+    const records = new Uint32Array(slots.length * 2);
+    let isKnown = true;
+    slots.forEach(({ token, kind }, index) => {
+      records[index * 2] = token;
+      records[index * 2 + 1] = kind.number;
+      if (kind.number === -1) isKnown = false;
+    });
+    let batch;
+    try {
+      batch = isKnown ? native(() => this.#native.submitTokens(laneId, records)) : null;
+    } catch (error) {
+      for (const slot of slots) this.#close(slot);
+      throw error;
+    }
+    if (batch === null) {
+      for (const slot of slots) this.#close(slot);
+      return undefined;
+    }
+    this.schedule();
+    const { ids, refused } = batch;
+    const answers = slots.map((slot, index) => {
+      slot.handle = new CommandHandle(undefined, this, slot, ids.slice(index * ID, (index + 1) * ID));
+      return slot.handle;
+    });
+    for (const { index, code, message } of refused) {
+      this.#close(slots[index]);
+      answers[index] = new LaneError(message, code);
+    }
+    return answers;
+  }
+
+  /** The native handle of such a command; undefined when it has settled. */
+  handleOf(slot) {
+    this.push();
+    const handle = native(() => this.#native.handleOf(slot.token));
+    if (handle !== null) return handle;
+    // What became of it was told, but not acted upon yet: now is the time.
+    const record = this.#outbox;
+    for (let at = this.#at; at < 2 + record[0] * RECORD; at += RECORD) {
+      if (record[at] >= COMPLETED && record[at + 1] === slot.token) {
+        const kind = record[at];
+        record[at] = NONE;
+        this.#act(kind, at, this.#texts);
+        break;
+      }
+    }
+    return undefined;
+  }
+
   submitChild(call, laneId, commandType, payload, options) {
     const checked = settings.submission(laneId, commandType, options);
     this.push();
@@ -217,15 +280,18 @@ class Bridge {
     if (this.#outbox[1] !== 0) this.schedule();
     let failure;
     this.#acting = true;
+    this.#texts = texts;
     for (let at = 2; at < 2 + count * RECORD; at += RECORD) {
+      this.#at = at + RECORD;
       try {
-        this.#act(at, texts);
+        this.#act(this.#outbox[at], at, texts);
       } catch (error) {
         // A defect of this package. What follows must not be lost with it.
         failure = failure || { error };
       }
     }
     this.#acting = false;
+    this.#texts = undefined;
     if (failure !== undefined) throw failure.error;
   };
 
@@ -255,10 +321,10 @@ class Bridge {
   }
 
   /** Acts on the record at `at`. */
-  #act(at, texts) {
+  #act(kind, at, texts) {
     const record = this.#outbox;
     const first = record[at + 1];
-    switch (record[at]) {
+    switch (kind) {
       case CALL:
         return this.#begin(first, record[at + 3], this.#slots[record[at + 2]]);
       case CALL_JSON:
@@ -275,7 +341,7 @@ class Bridge {
         return this.#settle(first).complete(JSON.parse(texts[record[at + 2]]));
       case FAILED: {
         const text = record[at + 2];
-        return this.#settle(first).fail(texts[text], texts[text + 1]);
+        return this.#settle(first).fail(texts[text], texts[text + 1], record[at + 3]);
       }
     }
   }

@@ -87,6 +87,12 @@ class Call {
   tell(say) {
     if (!this.over) this.bridge.ask(say);
   }
+
+  /** Tells what a handle keeps. */
+  report(say) {
+    if (this.slot.handle !== undefined) this.slot.handle._keep();
+    this.tell(say);
+  }
 }
 
 /** JSON text of what a handler tells; `undefined` is told as null. */
@@ -140,13 +146,13 @@ class CommandContext {
   progress(value) {
     const { number } = this.#call;
     const text = json(value);
-    this.#call.tell((lane) => lane.reportProgress(number, text));
+    this.#call.report((lane) => lane.reportProgress(number, text));
   }
 
   emit(chunk) {
     const { number } = this.#call;
     const text = json(chunk);
-    this.#call.tell((lane) => lane.emitChunk(number, text));
+    this.#call.report((lane) => lane.emitChunk(number, text));
   }
 
   heartbeat() {

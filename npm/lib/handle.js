@@ -41,34 +41,50 @@ class Reports {
   }
 }
 
+/** As in bindings/node/src/batch.rs. */
+const FAILED = ['failed', 'timed_out', 'cancelled', 'expired'];
+
+/** The reports of a command that has settled without any. */
+const NOTHING = { next: async () => ({}), close() {} };
+
 /** One submitted command. */
 class CommandHandle {
   #native;
   #slot;
   /** Whoever holds a handle keeps what runs its command. */
   #bridge;
+  #id;
+  #status = 'completed';
 
-  /** `slot` is where the result of a command is that a handler runs; the result of others is JSON text. */
-  constructor(handle, bridge, slot) {
+  /**
+   * `slot` is where the result of a command is that a handler runs; the result of others is JSON text. Such a command may have
+   * an `id` instead of a native handle, which costs far more: it is made when somebody asks for what only it knows.
+   */
+  constructor(handle, bridge, slot, id) {
     this.#native = handle;
     this.#bridge = bridge;
     this.#slot = slot;
+    this.#id = id;
   }
 
   get id() {
-    return this.#ask((handle) => handle.id());
+    return this.#id === undefined ? this.#ask((handle) => handle.id()) : this.#id;
   }
 
   get laneId() {
-    return this.#ask((handle) => handle.laneId());
+    return this.#id === undefined ? this.#ask((handle) => handle.laneId()) : this.#slot.kind.laneId;
   }
 
   get status() {
-    return this.#ask((handle) => handle.status());
+    return this.#ask((handle) => handle.status(), () => this.#status);
   }
 
-  async result() {
-    return this.#slot === undefined ? settled(this.#ask((handle) => handle.result())) : this.#slot.result();
+  result() {
+    return this.#slot === undefined ? this.#text() : this.#slot.result();
+  }
+
+  async #text() {
+    return settled(this.#ask((handle) => handle.result()));
   }
 
   /** Makes `await handle` the same as `await handle.result()`. */
@@ -77,31 +93,45 @@ class CommandHandle {
   }
 
   cancel() {
-    return this.#ask((handle) => handle.cancel());
+    return this.#ask((handle) => handle.cancel(), () => false);
   }
 
   explain() {
-    return parse(this.#ask((handle) => handle.explain()));
+    return parse(this.#ask((handle) => handle.explain(), () => null));
   }
 
   progress() {
     const read = this.#slot === undefined ? (text) => text : JSON.parse;
-    return new Reports(this.#ask((handle) => handle.progress()), read);
+    return new Reports(this.#ask((handle) => handle.progress(), () => NOTHING), read);
   }
 
   chunks() {
-    return new Reports(this.#ask((handle) => handle.chunks()), JSON.parse);
+    return new Reports(this.#chunks(), JSON.parse);
   }
 
   /** The partial results alone, as values. */
   [Symbol.asyncIterator]() {
-    return new Reports(this.#ask((handle) => handle.chunks()), (text) => JSON.parse(JSON.parse(text).value));
+    return new Reports(this.#chunks(), (text) => JSON.parse(JSON.parse(text).value));
   }
 
-  /** Asks the native half, which learns first of what was submitted before. */
-  #ask(work) {
+  #chunks() {
+    return this.#ask((handle) => handle.chunks(), () => NOTHING);
+  }
+
+  /** Makes the native handle, unless the command has settled. */
+  _keep() {
+    if (this.#native === undefined && !this.#slot.isSettled) this.#native = this.#bridge.handleOf(this.#slot);
+  }
+
+  _failed(status) {
+    this.#status = FAILED[status];
+  }
+
+  /** Asks the native half, which learns first of what was submitted before; `otherwise` when it has forgotten the command. */
+  #ask(work, otherwise) {
     if (this.#bridge !== undefined) this.#bridge.push();
-    return native(() => work(this.#native));
+    this._keep();
+    return this.#native === undefined ? otherwise() : native(() => work(this.#native));
   }
 
   [inspect.custom](depth, options) {

@@ -69,12 +69,19 @@ function enqueueMany(lane, laneId, commands) {
   return answers.map((answer) => answered(answer, bridges.get(lane)));
 }
 
+function enqueueTexts(lane, laneId, commands) {
+  return enqueueMany(lane, laneId, commands.map(({ handled: _, ...command }) => command));
+}
+
 /** Submits commands that handlers run. */
 function enqueueHandled(lane, laneId, commands) {
   const bridge = bridges.get(lane);
-  const answers = bridge.enqueueMany(laneId, commands);
+  const isPlain = commands.every(({ options }) => options === undefined);
+  const answers =
+    (isPlain && bridge.enqueuePlain(laneId, commands)) ||
+    bridge.enqueueMany(laneId, commands).map(({ answer, slot }) => answered(answer, bridge, slot));
   submitted(lane);
-  return answers.map(({ answer, slot }) => answered(answer, bridge, slot));
+  return answers;
 }
 
 class Lane {
@@ -181,14 +188,16 @@ class Lane {
 
   submitMany(laneId, commands) {
     check.string('laneId', laneId);
-    const checked = settings.commands('commands', commands, (commandType) => isHandled(this, commandType));
+    const bridge = bridges.get(this);
+    const isHandled = (commandType) => bridge !== undefined && bridge.handles(commandType);
+    const checked = settings.commands('commands', commands, isHandled);
     const answers = [];
     for (let from = 0, to; from < checked.length; from = to) {
       const { handled } = checked[from];
       to = from + 1;
       while (to < checked.length && checked[to].handled === handled) to += 1;
-      const alike = checked.slice(from, to).map(({ handled: _, ...command }) => command);
-      answers.push(...(handled ? enqueueHandled : enqueueMany)(this, laneId, alike));
+      const alike = to - from === checked.length ? checked : checked.slice(from, to);
+      for (const answer of (handled ? enqueueHandled : enqueueTexts)(this, laneId, alike)) answers.push(answer);
     }
     return answers;
   }

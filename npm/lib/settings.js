@@ -166,12 +166,20 @@ function submission(laneId, commandType, options) {
 const textEntry = shape({ commandType: string }, { payload: string, options: submitOptions });
 const entry = shape({ commandType: string }, { payload: (_, payload) => payload, options: submitOptions });
 
+/** Has nothing but what every command has. */
+function isPlain(each) {
+  for (const field in each) if (field !== 'commandType' && field !== 'payload') return false;
+  return true;
+}
+
 /** The commands of `submitMany`. Those that a handler runs have any payload, others have text. */
 function commands(name, value, isHandled) {
   return array(name, value).map((each, index) => {
     const handled = typeof each === 'object' && each !== null && isHandled(each.commandType);
-    const checked = (handled ? entry : textEntry)(`${name}[${index}]`, each);
-    return { ...checked, handled };
+    // Most have no options, and there may be very many.
+    if (handled && isPlain(each)) return { commandType: each.commandType, payload: each.payload, options: undefined, handled };
+    const { commandType, payload, options } = (handled ? entry : textEntry)(`${name}[${index}]`, each);
+    return { commandType, payload, options, handled };
   });
 }
 

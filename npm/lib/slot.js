@@ -40,6 +40,8 @@ class Slot extends AsyncResource {
     this.value = undefined;
     /** The number of that call. */
     this.call = 0;
+    /** The handle that somebody has, unless it is a native one. */
+    this.handle = undefined;
     this.promise = undefined;
     this.resolve = undefined;
     this.reject = undefined;
@@ -79,9 +81,11 @@ class Slot extends AsyncResource {
     if (this.resolve !== undefined) this.resolve(value);
   }
 
-  fail(code, message) {
+  /** `status` is the number of the native half for how it has failed. */
+  fail(code, message, status) {
     const own = this.value instanceof Failure && this.value.text === message;
     const error = own ? laneError(this.value.thrown, code, message) : new LaneError(message, code);
+    if (this.handle !== undefined) this.handle._failed(status);
     this.#settle(FAILED, error);
     if (this.reject !== undefined) this.reject(error);
   }
@@ -90,6 +94,11 @@ class Slot extends AsyncResource {
     this.state = state;
     this.value = value;
     this.payload = undefined;
+    this.handle = undefined;
+  }
+
+  get isSettled() {
+    return this.state !== PENDING;
   }
 }
 

@@ -5,12 +5,14 @@
 //! the same call that brings what it has to say itself.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
-use a3s_lane::{CommandContext, EventLoop, LaneError, StopReason};
+use a3s_lane::{
+    CommandContext, CommandHandle, CommandStatus, EventLoop, LaneError, ResultFuture, StopReason,
+};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -88,11 +90,42 @@ pub(crate) struct Bridge {
     messages: Mutex<VecDeque<Message>>,
     /// An empty list to take messages with: its memory is used again.
     spare: Mutex<VecDeque<Message>>,
-    /// Receivers of commands by their token.
-    waiting: Mutex<Vec<Option<Receiver>>>,
+    /// What brings the results of commands, by their token.
+    waiting: Mutex<Vec<Option<Awaited>>>,
+}
+
+/// A command of which JavaScript was not told yet that it has settled.
+struct Awaited {
+    source: Source,
+    waker: Waker,
+}
+
+impl Awaited {
+    fn poll(&mut self) -> Poll<Result<Outcome, Fault>> {
+        self.source.poll(&mut Context::from_waker(&self.waker))
+    }
+}
+
+/// What brings the result of a command.
+enum Source {
+    Reply(Receiver),
+    Handle(CommandHandle, ResultFuture),
 }
 
 type Receiver = oneshot::Receiver<a3s_lane::Result<Value>>;
+
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Fault>> {
+        let result = match self {
+            Self::Reply(receiver) => {
+                let received = Pin::new(receiver).poll(cx);
+                received.map(|result| result.unwrap_or_else(|_| Err(ended_early())))
+            }
+            Self::Handle(_, result) => Pin::new(result).poll(cx),
+        };
+        result.map(outcome)
+    }
+}
 
 impl Bridge {
     pub(crate) fn new(signal: Signal) -> Arc<Self> {
@@ -181,37 +214,60 @@ impl Bridge {
     }
 
     /// Has JavaScript told when the receiver of a command is resolved.
-    pub(crate) fn await_receiver(self: &Arc<Self>, token: u32, mut receiver: Receiver) {
+    pub(crate) fn await_receiver(self: &Arc<Self>, token: u32, receiver: Receiver) {
+        self.await_source(token, Source::Reply(receiver));
+    }
+
+    /// Has JavaScript told when a command has settled, whose handle it may ask for until then.
+    pub(crate) fn await_handle(self: &Arc<Self>, token: u32, handle: CommandHandle) {
+        let result = handle.clone().into_future();
+        self.await_source(token, Source::Handle(handle, result));
+    }
+
+    fn await_source(self: &Arc<Self>, token: u32, source: Source) {
         let waker = Waker::from(Arc::new(Settling {
             bridge: Arc::downgrade(self),
             token,
         }));
         // The place is there before the waker can be called.
         let mut waiting = lock(&self.waiting);
-        match Pin::new(&mut receiver).poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(result) => {
-                drop(waiting);
-                let result = result.unwrap_or_else(|_| Err(ended_early()));
-                self.push(Message::settled(token, outcome(result)));
-            }
-            Poll::Pending => {
-                let index = token as usize;
-                if waiting.len() <= index {
-                    waiting.resize_with(index + 1, || None);
-                }
-                waiting[index] = Some(receiver);
-            }
+        let mut awaited = Awaited { source, waker };
+        let polled = awaited.poll();
+        let index = token as usize;
+        if waiting.len() <= index {
+            waiting.resize_with(index + 1, || None);
+        }
+        // Also when it has settled: JavaScript may ask for the handle until it is told.
+        waiting[index] = Some(awaited);
+        if let Poll::Ready(result) = polled {
+            drop(waiting);
+            self.push(Message::settled(token, result));
+        }
+    }
+
+    /// The handle of a command.
+    pub(crate) fn handle(&self, token: u32) -> Option<CommandHandle> {
+        match &lock(&self.waiting).get(token as usize)?.as_ref()?.source {
+            Source::Reply(_) => None,
+            Source::Handle(handle, _) => Some(handle.clone()),
         }
     }
 
     /// The result of a command whose waker was called.
     pub(crate) fn received(&self, token: u32) -> Option<Result<Outcome, Fault>> {
-        let receiver = lock(&self.waiting).get_mut(token as usize)?.take();
-        let mut receiver = receiver?;
-        match receiver.try_recv() {
-            Ok(result) => Some(outcome(result)),
-            Err(oneshot::error::TryRecvError::Empty) => None,
-            Err(oneshot::error::TryRecvError::Closed) => Some(outcome(Err(ended_early()))),
+        let mut waiting = lock(&self.waiting);
+        match waiting.get_mut(token as usize)?.as_mut()?.poll() {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        }
+    }
+
+    /// JavaScript is told what became of a command. Returns how it settled, where there was a handle of it.
+    pub(crate) fn told(&self, token: u32) -> Option<CommandStatus> {
+        let awaited = lock(&self.waiting).get_mut(token as usize)?.take()?;
+        match awaited.source {
+            Source::Reply(_) => None,
+            Source::Handle(handle, _) => Some(handle.status()),
         }
     }
 

@@ -9,12 +9,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use a3s_lane::{LaneError, StopReason};
+use a3s_lane::{CommandStatus, LaneError, StopReason};
 use napi::Result;
 use napi::bindgen_prelude::{BufferSlice, Function};
 use napi_derive::napi;
 use serde_json::Value;
 
+use crate::batch::number_of as status_number;
 use crate::bridge::{Bridge, Message, Outcome};
 use crate::calls::Subject;
 use crate::fault::{Code, Fault, guard};
@@ -53,7 +54,7 @@ mod told {
     pub(super) const COMPLETED: f64 = 5.0;
     /// A command has completed with a result that is a text: token, text.
     pub(super) const COMPLETED_JSON: f64 = 6.0;
-    /// A command has failed: token, text (code, message).
+    /// A command has failed: token, text (code, message), status.
     pub(super) const FAILED: f64 = 7.0;
 }
 
@@ -238,8 +239,11 @@ impl<'a> Writer<'a> {
                 let text = self.texts([id, lane]);
                 [told::OVER, call as f64, number(reason), text, 0.0]
             }
-            Message::Ready(token) => self.settled(token, bridge.received(token)?),
-            Message::Settled(token, result) => self.settled(token, *result),
+            Message::Ready(token) => {
+                let result = bridge.received(token)?;
+                self.settled(token, result, bridge.told(token))
+            }
+            Message::Settled(token, result) => self.settled(token, *result, bridge.told(token)),
         })
     }
 
@@ -247,6 +251,7 @@ impl<'a> Writer<'a> {
         &mut self,
         token: u32,
         result: std::result::Result<Outcome, Fault>,
+        status: Option<CommandStatus>,
     ) -> [f64; RECORD] {
         let token = f64::from(token);
         match result {
@@ -255,7 +260,8 @@ impl<'a> Writer<'a> {
             Ok(Outcome::Json(text)) => [told::COMPLETED_JSON, token, self.texts([text]), 0.0, 0.0],
             Err(fault) => {
                 let text = self.texts([fault.code.to_owned(), fault.message]);
-                [told::FAILED, token, text, 0.0, 0.0]
+                let status = status.map_or(0.0, status_number);
+                [told::FAILED, token, text, status, 0.0]
             }
         }
     }

@@ -10,6 +10,7 @@
 mod admission;
 mod alerts;
 mod attempts;
+mod batch;
 mod bridge;
 mod calls;
 mod config;
