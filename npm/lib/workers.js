@@ -2,6 +2,7 @@
 
 // Handlers in worker threads: a module that a pool of threads loads. To the lane such a handler is a function like any other.
 
+const fs = require('fs');
 const os = require('os');
 const path = require('path');
 const { Worker } = require('worker_threads');
@@ -26,6 +27,10 @@ function threaded(name, value) {
   const graceMs = check.optional(check.number, `${name}.graceMs`, value.graceMs);
   within(`${name}.threads`, threads, 1, 1024, Number.isInteger);
   within(`${name}.graceMs`, graceMs, 0, LONGEST_MS, Number.isFinite);
+  if (!fs.existsSync(ENTRY)) {
+    const text = `${name}: worker threads need the file ${ENTRY}: have the bundler leave '@a3s-lab/lane' out (external)`;
+    throw new LaneError(text, 'CONFIG_ERROR');
+  }
   const pool = new Pool({
     module: module instanceof URL ? module.href : path.resolve(module),
     name: check.optional(check.string, `${name}.export`, value.export),

@@ -32,17 +32,50 @@ pub(super) fn types(house: &House) -> Result<()> {
         .run()
 }
 
-/// The tarballs, installed where nothing else is, run the quick start as CommonJS and as an ES module.
+/// Programs that the tarballs must run where nothing else is installed, as CommonJS and as ES modules.
+const SMOKE: [&str; 3] = ["quick_start.cjs", "quick_start.mjs", "handlers.mjs"];
+
+/// The tarballs, installed where nothing else is, run the quick start and the recipes on every Node.js, and programs on other
+/// runtimes.
 pub(super) fn pack(house: &House) -> Result<()> {
     let dir = install_tarballs(house)?;
-    for node in nodes::oldest_and_newest(house)? {
-        for name in ["quick_start.cjs", "quick_start.mjs"] {
-            // A program finds packages from where it stands.
-            std::fs::copy(house.root.join("xtask/smoke").join(name), dir.join(name))?;
+    for name in SMOKE {
+        // A program finds packages from where it stands.
+        std::fs::copy(house.root.join("xtask/smoke").join(name), dir.join(name))?;
+    }
+    for node in nodes::all(house)? {
+        println!("Node.js {}", node.version);
+        for name in SMOKE {
             Run::new(&node.path).arg(name).dir(&dir).run()?;
+        }
+        Run::new(&node.path)
+            .arg("npm/tests/snippets.js")
+            .arg(&dir)
+            .arg("docs/node-recipes.md")
+            .dir(&house.root)
+            .run()?;
+    }
+    for (runtime, path) in nodes::others(house) {
+        let args: &[&str] = match runtime {
+            "deno" => &["run", "--allow-all"],
+            _ => &["run"],
+        };
+        for name in SMOKE {
+            Run::new(&path).args(args).arg(name).dir(&dir).run()?;
         }
     }
     Ok(())
+}
+
+/// What the recipes need besides our package, in the version that the tests in the tree have.
+fn express(house: &House) -> Result<String> {
+    let manifest = std::fs::read_to_string(house.root.join("package.json"))?;
+    let version = manifest
+        .split_once("\"express\": \"")
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map(|(version, _)| version)
+        .context("package.json names no version of express")?;
+    Ok(format!("express@{version}"))
 }
 
 fn install_tarballs(house: &House) -> Result<PathBuf> {
@@ -72,6 +105,7 @@ fn install_tarballs(house: &House) -> Result<PathBuf> {
             "--omit=optional",
         ])
         .args(&files)
+        .arg(express(house)?)
         .dir(&dir)
         .run()?;
     Ok(dir)
