@@ -10,7 +10,7 @@ use pyo3::types::{PyAny, PyString, PyType};
 use crate::guarded;
 
 /// The codes that keep their meaning when a handler raises them; the others are failures of the command.
-const CODES: [&str; 21] = [
+const CODES: [&str; 22] = [
     "LANE_NOT_FOUND",
     "QUEUE_ERROR",
     "CONFIG_ERROR",

@@ -265,7 +265,7 @@ fn i8_durable_ack() {
         let life = Duration::from_micros((random >> 33) % 30_000);
         kill_one(directory.path(), "queue", life, round % 5 == 0, &mut said);
         // Several kills in a row: the next process is killed while it restores what this one has left.
-        if random % 3 == 0 || round + 1 == rounds {
+        if random.is_multiple_of(3) || round + 1 == rounds {
             runtime.block_on(restart(directory.path(), &said));
             acknowledged += said.acknowledged.len();
             settled += said.settled.len();
