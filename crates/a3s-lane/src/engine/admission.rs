@@ -383,7 +383,7 @@ impl Engine {
     }
 
     /// As [`place_admitted`](Self::place_admitted), for commands of one lane in their order: its storage takes down all of
-    /// them at once, or none.
+    /// them at once, or none. One whose id it has already is refused.
     pub(super) async fn place_all(
         self: &Arc<Self>,
         admitted: Vec<Admitted>,
@@ -396,31 +396,85 @@ impl Engine {
             engine: self,
             admitted,
         };
-        if let Err(error) = self.store(&admission, &info).await {
-            let refused = std::mem::take(&mut admission.admitted).into_iter();
-            let refuse = |admitted: Admitted| {
-                self.give_place_back(&info, &admitted.incoming);
-                Err(Refusal {
-                    error: error.duplicate(),
-                    incoming: admitted.incoming,
-                })
-            };
-            return refused.map(refuse).collect();
+        let (duplicates, stored) = match self.turn_duplicates_away(&mut admission, &info).await {
+            Ok(duplicates) => (duplicates, self.store(&admission, &info).await),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        let mut answers = match stored {
+            Ok(()) => self.enter_stored(&mut admission, &info, key).await,
+            Err(error) => {
+                let refused = std::mem::take(&mut admission.admitted).into_iter();
+                let refuse = |admitted| Err(self.refuse(&info, admitted, error.duplicate()));
+                refused.map(refuse).collect()
+            }
+        };
+        for (place, refusal) in duplicates {
+            answers.insert(place, Err(refusal));
         }
-        let placed = self.enter_admitted(&mut admission, &info);
+        answers
+    }
+
+    fn refuse(&self, info: &LaneInfo, admitted: Admitted, error: LaneError) -> Refusal {
+        self.give_place_back(info, &admitted.incoming);
+        Refusal {
+            error,
+            incoming: admitted.incoming,
+        }
+    }
+
+    /// Refuses the commands whose ids belong to stored ones that have not entered, such as those of an earlier process before the
+    /// start: they would take the place of what was acknowledged. Returns them with their places, in order.
+    async fn turn_duplicates_away(
+        &self,
+        admission: &mut Admission<'_>,
+        info: &LaneInfo,
+    ) -> Result<Vec<(usize, Refusal)>> {
+        let mut stored = Vec::new();
+        if let Some(storage) = &info.storage {
+            for (place, admitted) in admission.admitted.iter().enumerate() {
+                let extras = admitted.incoming.reply.extras();
+                if let Some(id) = extras.and_then(|extras| extras.id.as_ref())
+                    && storage.has_command(id).await?
+                {
+                    let text =
+                        format!("id {id:?} belongs to a stored command that has not settled");
+                    stored.push((place, LaneError::Duplicate(text)));
+                }
+            }
+        }
+        let mut refused: Vec<_> = stored
+            .into_iter()
+            .rev()
+            .map(|(place, error)| {
+                let admitted = admission.admitted.remove(place);
+                (place, self.refuse(info, admitted, error))
+            })
+            .collect();
+        refused.reverse();
+        Ok(refused)
+    }
+
+    /// Puts commands into their lane that its storage has.
+    async fn enter_stored(
+        self: &Arc<Self>,
+        admission: &mut Admission<'_>,
+        info: &Arc<LaneInfo>,
+        key: LaneKey,
+    ) -> Vec<std::result::Result<(), Refusal>> {
+        let placed = self.enter_admitted(admission, info);
         let mut answers = Vec::with_capacity(placed.len());
         for (name, placed) in placed {
             answers.push(match placed {
                 Ok(entered) => {
                     self.entered(&info.id, entered);
-                    self.record_awaited(&info, key, Sample::Submitted).await;
+                    self.record_awaited(info, key, Sample::Submitted).await;
                     Ok(())
                 }
                 Err(refusal) => {
                     let extras = refusal.incoming.reply.extras();
                     // A dead letter that is one no more would be lost: its command runs after the next start.
                     if extras.is_none_or(|extras| extras.revives.is_none()) {
-                        self.forget_refused(&info, &name).await;
+                        self.forget_refused(info, &name).await;
                     }
                     Err(refusal)
                 }

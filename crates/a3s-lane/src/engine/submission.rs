@@ -124,7 +124,7 @@ impl State {
             return request.refuse(error);
         }
         if let Some(id) = &request.options.id
-            && self.ids.contains_key(id.as_str())
+            && (self.ids.contains_key(id.as_str()) || self.kept.has_departed(id))
         {
             let text = format!("id {id:?} belongs to a command that has not settled");
             return request.refuse(LaneError::Duplicate(text));

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::error::{LaneError, Result};
 use engine::{Change, Engine, Settings};
+use index::Row;
 
 pub use inspect::{Inspection, LaneInspection};
 
@@ -283,6 +284,15 @@ impl Storage for LocalStorage {
     async fn load_command(&self, id: &str) -> Result<Option<CommandRecord>> {
         let id = id.to_owned();
         self.ask(move |store| store.command(&id)).await
+    }
+
+    /// Looks into memory; only one id in billions needs the file.
+    async fn has_command(&self, id: &str) -> Result<bool> {
+        if self.engine.running().rows().find(id) == Row::None {
+            return Ok(false);
+        }
+        let id = id.to_owned();
+        self.ask(move |store| store.has_command(&id)).await
     }
 
     /// Costs one write of 32 bytes to the cache of the operating system, and waits for nobody.

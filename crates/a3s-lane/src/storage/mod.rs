@@ -177,6 +177,17 @@ pub trait Storage: Send + Sync {
         Ok(command.map(CommandRecord::from))
     }
 
+    /// Whether a command with this id is kept.
+    ///
+    /// Default: asks [`load_command`](Self::load_command).
+    ///
+    /// # Errors
+    ///
+    /// As [`load_commands`](Self::load_commands).
+    async fn has_command(&self, id: &str) -> Result<bool> {
+        Ok(self.load_command(id).await?.is_some())
+    }
+
     /// Notes that an attempt of a kept command begins, before it does: should the process end during it, the attempt counts as
     /// one of the command's [`crashes`](CommandRecord::crashes) and in its `retry_count`.
     ///

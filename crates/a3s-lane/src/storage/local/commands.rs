@@ -35,6 +35,13 @@ impl Store {
         }
     }
 
+    pub(super) fn has_command(&self, id: &str) -> Outcome<bool> {
+        let found = self.find(id);
+        found
+            .map(|row| row.is_some())
+            .map_err(|error| self.failed("read", &error))
+    }
+
     pub(super) fn save_command(&mut self, record: &CommandRecord) -> rusqlite::Result<()> {
         let command = &record.command;
         let known = self.find(&command.id)?;

@@ -68,6 +68,13 @@ impl<F: AsyncFn(String) -> Arc<dyn Storage>> Suite<F> {
             missing.is_none(),
             "load_command should find nothing for an id that was not saved",
         );
+        for (id, expected) in [("command-0", true), ("another", false)] {
+            let found = rule.ok("has_command", storage.has_command(id).await);
+            rule.is(
+                found == expected,
+                "has_command should find what was saved, and nothing else",
+            );
+        }
     }
 
     pub(super) async fn saving_replaces_and_removing_forgets(&self) {

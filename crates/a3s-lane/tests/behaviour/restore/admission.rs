@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use a3s_lane::{
-    Command, CommandQueue, EventEmitter, Lane, LaneConfig, LaneError, LaneOptions, OnConflict,
-    Overflow, QueueManager, SubmitOptions, Unique,
+    Command, CommandHandle, CommandQueue, EventEmitter, JsonCommand, Lane, LaneConfig, LaneError,
+    LaneOptions, OnConflict, Overflow, QueueManager, Refused, SubmitOptions, Unique,
 };
+use serde_json::json;
 
 use super::{builder_on, drained, job, running, waiting_on, writes};
 use crate::support::vault::Vault;
@@ -38,6 +39,47 @@ async fn a_batch_is_stored_in_one_call_and_in_its_order() {
         .collect();
     assert_eq!(saves, ["save 5"]);
     assert_eq!(log.entries(), ["0", "1", "2", "3", "4"]);
+}
+
+/// The stored command was acknowledged: another with its id must not take its place, before the start or where it has no
+/// handler.
+#[tokio::test]
+async fn the_id_of_a_stored_command_is_taken() {
+    let vault = Vault::new();
+    let log = Log::default();
+    let before = waiting_on(vault.clone()).await;
+    submit_with(
+        &before,
+        "only",
+        job("old"),
+        SubmitOptions::new().with_id("a"),
+    )
+    .await;
+    let other = Box::new(JsonCommand::new("other", json!("unclaimed")));
+    submit_with(&before, "only", other, SubmitOptions::new().with_id("b")).await;
+    drop(before);
+    let built = builder_on(vault.after_crash()).with_handler("job", writes(&log));
+    let manager = built.build().await.expect("the settings are right");
+    let with_id = |payload: &str, id: &str| -> (Box<dyn Command>, _) {
+        (job(payload), SubmitOptions::new().with_id(id))
+    };
+    let batch = || vec![with_id("a", "a"), with_id("new", "c"), with_id("b", "b")];
+    let codes = |answers: Vec<Result<_, Refused>>| -> Vec<&'static str> {
+        let code = |answer: Result<CommandHandle, Refused>| {
+            answer.map_or_else(|refused| refused.error().code(), |_| "accepted")
+        };
+        answers.into_iter().map(code).collect()
+    };
+    let answers = manager.submit_many("only", batch()).await;
+    assert_eq!(codes(answers), ["DUPLICATE", "accepted", "DUPLICATE"]);
+    manager.start().await.expect("the storage can be read");
+    drained(&manager).await;
+    assert_eq!(log.entries(), [r#""old""#, r#""new""#]);
+    // The first two have settled; the third is stored still.
+    let answers = manager.submit_many("only", batch()).await;
+    assert_eq!(codes(answers), ["accepted", "accepted", "DUPLICATE"]);
+    let unclaimed = manager.unclaimed().await.expect("the storage can be read");
+    assert_eq!(unclaimed.len(), 1);
 }
 
 #[tokio::test]
