@@ -17,7 +17,7 @@ use crate::config::Overflow;
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
 use crate::handle::{self, CommandStatus};
-use crate::scheduler::{LaneKey, Terms};
+use crate::scheduler::{CommandKey, LaneKey, Terms};
 
 /// The lane that a command goes to.
 #[derive(Clone, Copy)]
@@ -118,13 +118,19 @@ impl State {
         known.or_else(|| self.names.get(target.id).copied())
     }
 
-    /// Whether a lane takes one more command now; the error says why it does not.
+    /// Whether a lane takes one more command now, which takes the place of `replaced`; the error says why it does not.
     pub(super) fn has_room(
         &self,
         lane: LaneKey,
         has_waited: bool,
+        replaced: Option<CommandKey>,
     ) -> std::result::Result<(), Crowded> {
-        let view = self.scheduler.lane(lane);
+        let mut view = self.scheduler.lane(lane);
+        let replaced = replaced.and_then(|key| self.scheduler.command(key));
+        if let Some(replaced) = replaced.filter(|it| it.lane == lane && !it.holds_slot) {
+            view.counts.pending -= 1;
+            view.can_drop = view.can_drop.saturating_sub(usize::from(!replaced.delayed));
+        }
         let Some((max, overflow)) = view.max_pending else {
             return Ok(());
         };
@@ -134,7 +140,7 @@ impl State {
         let crowded = pending >= max || (wait && !has_waited && info.room.has_waiters());
         match overflow {
             _ if !crowded => Ok(()),
-            Overflow::DropOldest if view.can_drop => Ok(()),
+            Overflow::DropOldest if view.can_drop > 0 => Ok(()),
             Overflow::Wait => Err(Crowded::Wait),
             Overflow::DropOldest | Overflow::Reject => Err(Crowded::Refused(full(&info.id, max))),
         }
@@ -330,7 +336,7 @@ impl Engine {
             Ok(lane) => lane,
             Err(error) => return Err(Refusal { error, incoming }),
         };
-        match state.has_room(lane, has_waited) {
+        match state.has_room(lane, has_waited, None) {
             Ok(()) => {}
             Err(Crowded::Wait) => return Ok(Placed::Full(Box::new(incoming))),
             Err(Crowded::Refused(error)) => return Err(Refusal { error, incoming }),

@@ -35,7 +35,7 @@ enum Answer {
     /// Another command holds the unique key, and its result is shared.
     Joined(CommandHandle),
     Full(Request),
-    Refused(Refused),
+    Refused(Refused, Replaced),
 }
 
 /// The command whose unique key a new one has taken over.
@@ -47,7 +47,7 @@ struct Replaced {
 
 impl Request {
     fn refuse(self, error: LaneError) -> Answer {
-        Answer::Refused(Refused::new(error, self.command))
+        Answer::Refused(Refused::new(error, self.command), Replaced::default())
     }
 
     /// The terms that the scheduler goes by.
@@ -148,7 +148,9 @@ impl State {
                 }
             }
         }
-        match self.has_room(lane, has_waited) {
+        let leaves = replaced.as_ref();
+        let leaves = leaves.and_then(|holder| self.tracked.get(&holder.handle.serial()));
+        match self.has_room(lane, has_waited, leaves.copied()) {
             Ok(()) => {}
             // The room may only come when its parent ends.
             Err(Crowded::Wait) if request.parent.is_some() => {}
@@ -172,11 +174,11 @@ impl State {
                 Answer::Entered(CommandHandle::new(handle), entered, replaced)
             }
             Ok(Placed::Admitted(admitted)) => Answer::Admitted(handle, admitted, replaced),
-            Ok(Placed::Full(incoming)) => unreachable_full(*incoming),
+            Ok(Placed::Full(incoming)) => unreachable_full(*incoming, replaced),
             Err(Refusal { error, incoming }) => {
                 self.forget_id(incoming.reply.extras());
                 incoming.reply.forget();
-                Answer::Refused(Refused::new(error, incoming.command))
+                Answer::Refused(Refused::new(error, incoming.command), replaced)
             }
         }
     }
@@ -265,10 +267,10 @@ fn accepted(
     }
 }
 
-fn unreachable_full(incoming: Incoming) -> Answer {
+fn unreachable_full(incoming: Incoming, replaced: Replaced) -> Answer {
     debug_assert!(false, "room was looked for before");
     let error = LaneError::QueueError("internal error: a full lane was found late".to_owned());
-    Answer::Refused(Refused::new(error, incoming.command))
+    Answer::Refused(Refused::new(error, incoming.command), replaced)
 }
 
 impl Engine {
@@ -352,7 +354,10 @@ impl Engine {
                     Ok(handle)
                 }
                 Answer::Joined(handle) => Ok(handle),
-                Answer::Refused(refused) => Err(refused),
+                Answer::Refused(refused, replaced) => {
+                    self.settle_replaced(replaced);
+                    Err(refused)
+                }
                 Answer::Placed(shared) => {
                     let placed = placed.next().expect("one answer for one admission");
                     accepted(shared, placed)
@@ -396,7 +401,7 @@ impl Engine {
         let mut admitted = false;
         for request in requests {
             answers.push(match request {
-                Err(refused) => Answer::Refused(refused),
+                Err(refused) => Answer::Refused(refused, Replaced::default()),
                 Ok(request) if behind => Answer::Full(request),
                 Ok(request) => state.answer(self, target, request, false, now),
             });
@@ -444,7 +449,10 @@ impl Engine {
                     return self.finish_admission(shared, admitted).await;
                 }
                 Answer::Joined(handle) => return Ok(handle),
-                Answer::Refused(refused) => return Err(refused),
+                Answer::Refused(refused, replaced) => {
+                    self.settle_replaced(replaced);
+                    return Err(refused);
+                }
                 Answer::Placed(_) => unreachable!("only batches are placed together"),
                 Answer::Full(back) => request = back,
             }

@@ -129,9 +129,9 @@ impl LaneState {
         self.policy.max.saturating_sub(self.active)
     }
 
-    /// Whether a ready command waits for its turn, not before the others.
-    pub(super) fn has_unfavoured(&self) -> bool {
-        self.ready > self.ahead.len()
+    /// Ready commands that wait for their turn, not before the others.
+    pub(super) fn unfavoured(&self) -> usize {
+        self.ready - self.ahead.len()
     }
 
     /// The command that goes first, by its place.

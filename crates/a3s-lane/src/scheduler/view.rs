@@ -32,8 +32,8 @@ pub(crate) struct LaneView {
     pub(crate) removed: bool,
     /// How many commands it may hold, and what happens to one more.
     pub(crate) max_pending: Option<(usize, Overflow)>,
-    /// It has a command to give up for a new one.
-    pub(crate) can_drop: bool,
+    /// How many commands it could give up for new ones.
+    pub(crate) can_drop: usize,
 }
 
 /// The counts of one lane.
@@ -106,7 +106,7 @@ impl<T> Scheduler<T> {
             paused: state.paused,
             removed: state.removed,
             max_pending: policy.max_pending.map(|max| (max, policy.overflow)),
-            can_drop: state.has_unfavoured(),
+            can_drop: state.unfavoured(),
         }
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a3s_lane::{
-    CommandStatus, LaneConfig, LaneOptions, OnConflict, QueueManager, Result, SubmitOptions, Unique,
+    CommandStatus, LaneConfig, LaneOptions, OnConflict, Overflow, QueueManager, Result,
+    SubmitOptions, Unique,
 };
 use serde_json::{Value, json};
 use tokio::time::{advance, sleep};
@@ -158,4 +159,69 @@ async fn a_window_that_ends_while_the_command_leaves_its_storage_ends() {
     let _: Result<Value> = settled(&first).await;
     let_others_run().await;
     assert_eq!(refusal(&manager).await, None, "nobody holds the key");
+}
+
+/// A lane that holds more than it may since its bound was lowered, and one command that it could give up: the one to be
+/// replaced.
+#[tokio::test(start_paused = true)]
+async fn a_replacement_that_finds_no_room_leaves_the_other_alone() {
+    let manager = started_with(LaneOptions::new()).await;
+    let gate = Gate::new();
+    let running = submit_with(
+        &manager,
+        "only",
+        gate.command("running"),
+        SubmitOptions::new(),
+    )
+    .await;
+    reaches(&running, CommandStatus::Running).await;
+    let later = SubmitOptions::new().with_delay(Duration::from_secs(60));
+    for _ in 0..2 {
+        submit_with(&manager, "only", nothing("later"), later.clone()).await;
+    }
+    let held = submit_with(&manager, "only", returns(1), with(unique())).await;
+    for overflow in [Overflow::DropOldest, Overflow::Reject] {
+        let options = LaneOptions::new()
+            .with_max_pending(2)
+            .with_overflow(overflow);
+        manager
+            .set_lane("only", LaneConfig::new(0, 1), options, 0)
+            .expect("the settings are right");
+        let replace = with(unique().on_conflict(OnConflict::Replace));
+        let answer = manager.submit_with("only", returns(2), replace).await;
+        let refused = answer.expect_err("there is no room without the other");
+        assert_eq!(refused.error().code(), "LANE_FULL");
+        assert_eq!(held.status(), CommandStatus::Pending);
+    }
+    gate.open();
+    assert_eq!(settled(&held).await.expect("it runs"), 1);
+    manager
+        .drain(Duration::from_secs(120))
+        .await
+        .expect("nothing is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_takes_the_room_of_the_other() {
+    let options = LaneOptions::new().with_max_pending(1);
+    let manager = started_with(options).await;
+    let gate = Gate::new();
+    let running = submit_with(
+        &manager,
+        "only",
+        gate.command("running"),
+        SubmitOptions::new(),
+    )
+    .await;
+    reaches(&running, CommandStatus::Running).await;
+    let held = submit_with(&manager, "only", returns(1), with(unique())).await;
+    assert_eq!(refusal(&manager).await, Some("DUPLICATE"));
+    let replace = with(unique().on_conflict(OnConflict::Replace));
+    let newer = submit_with(&manager, "only", returns(2), replace).await;
+    gate.open();
+    assert_eq!(
+        settled(&held).await.expect_err("replaced").code(),
+        "CANCELLED"
+    );
+    assert_eq!(settled(&newer).await.expect("it runs"), 2);
 }

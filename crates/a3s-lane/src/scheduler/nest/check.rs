@@ -139,7 +139,7 @@ impl<T> Scheduler<T> {
         let ready = ready.count();
         let droppable = state.policy.is_aged() && state.oldest_of_all().is_some();
         ensure(
-            !state.policy.is_aged() || droppable == state.has_unfavoured(),
+            !state.policy.is_aged() || droppable == (state.unfavoured() > 0),
             || format!("{lane:?}: something can be dropped: {droppable}"),
         )?;
         ensure(state.active == owners && state.ready == ready, || {
