@@ -172,6 +172,8 @@ export declare class NativeReports {
    * then.
    */
   next(): Promise<NativeOutcome>
+  /** As `next`, for a thread that hosts the queue: the report is told by `exchange`, under this number. */
+  nextHosted(number: number): void
   /** Ends the reports, those that are waited for included. The command goes on. */
   close(): void
 }

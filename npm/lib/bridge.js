@@ -28,6 +28,7 @@ const OVER = 4;
 const COMPLETED = 5;
 const COMPLETED_JSON = 6;
 const FAILED = 7;
+const REPORT = 8;
 
 /** The length of an id that a command is given. */
 const ID = 36;
@@ -52,6 +53,9 @@ class Bridge {
   #slots = [];
   #free = [];
   #calls = new Map();
+  /** Who waits for the next report of a command, by a number. */
+  #reports = new Map();
+  #lastReport = 0;
 
   #inbox = new Float64Array(1 + PART * RECORD);
   #said = 0;
@@ -203,7 +207,7 @@ class Bridge {
     // What became of it was told, but not acted upon yet: now is the time.
     const record = this.#outbox;
     for (let at = this.#at; at < 2 + record[0] * RECORD; at += RECORD) {
-      if (record[at] >= COMPLETED && record[at + 1] === slot.token) {
+      if (record[at] >= COMPLETED && record[at] <= FAILED && record[at + 1] === slot.token) {
         const kind = record[at];
         record[at] = NONE;
         this.#act(kind, at, this.#texts);
@@ -225,6 +229,23 @@ class Bridge {
     }
     this.schedule();
     return slot.result();
+  }
+
+  /** The next report of a command. */
+  report(reports) {
+    this.push();
+    this.#lastReport = (this.#lastReport + 1) >>> 0;
+    // It is told later, at the earliest when this has returned.
+    native(() => reports.nextHosted(this.#lastReport));
+    this.#hold();
+    this.schedule();
+    return new Promise((resolve) => this.#reports.set(this.#lastReport, resolve));
+  }
+
+  #reported(number, report) {
+    const resolve = this.#reports.get(number);
+    this.#reports.delete(number);
+    resolve(report);
   }
 
   // The native half.
@@ -343,6 +364,8 @@ class Bridge {
         const text = record[at + 2];
         return this.#settle(first).fail(texts[text], texts[text + 1], record[at + 3]);
       }
+      case REPORT:
+        return this.#reported(first, record[at + 2] === 0 ? undefined : texts[record[at + 3]]);
     }
   }
 
@@ -497,7 +520,7 @@ class Bridge {
 
   /** Looked at once per turn of the event loop: a program that waits for one command after the other changes nothing. */
   #holdWhileNeeded() {
-    if (!this.#held || this.#calls.size > 0 || (this.#started && this.#awaited > 0)) return;
+    if (!this.#held || this.#calls.size > 0 || this.#reports.size > 0 || (this.#started && this.#awaited > 0)) return;
     this.#held = false;
     alive.release(this);
   }

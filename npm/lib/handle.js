@@ -11,12 +11,15 @@ const END = { value: undefined, done: true };
 class Reports {
   #native;
   #read;
+  #bridge;
   /** Settles with the last call of `next`: reports are handed out in the order of the calls. */
   #last = Promise.resolve();
 
-  constructor(reports, read) {
+  /** With a bridge, reports come in its batches. */
+  constructor(reports, read, bridge) {
     this.#native = reports;
     this.#read = read;
+    this.#bridge = bridge;
   }
 
   next() {
@@ -26,7 +29,9 @@ class Reports {
   }
 
   async #next() {
-    const text = await settled(native(() => this.#native.next()));
+    const text = await (this.#bridge === undefined
+      ? settled(native(() => this.#native.next()))
+      : this.#bridge.report(this.#native));
     return text === undefined ? END : { value: this.#read(text), done: false };
   }
 
@@ -45,7 +50,9 @@ class Reports {
 const FAILED = ['failed', 'timed_out', 'cancelled', 'expired'];
 
 /** The reports of a command that has settled without any. */
-const NOTHING = { next: async () => ({}), close() {} };
+function noReports() {
+  return new Reports({ next: async () => ({}), close() {} });
+}
 
 /** One submitted command. */
 class CommandHandle {
@@ -102,20 +109,20 @@ class CommandHandle {
 
   progress() {
     const read = this.#slot === undefined ? (text) => text : JSON.parse;
-    return new Reports(this.#ask((handle) => handle.progress(), () => NOTHING), read);
+    return this.#reports((handle) => handle.progress(), read);
   }
 
   chunks() {
-    return new Reports(this.#chunks(), JSON.parse);
+    return this.#reports((handle) => handle.chunks(), JSON.parse);
   }
 
   /** The partial results alone, as values. */
   [Symbol.asyncIterator]() {
-    return new Reports(this.#chunks(), (text) => JSON.parse(JSON.parse(text).value));
+    return this.#reports((handle) => handle.chunks(), (text) => JSON.parse(JSON.parse(text).value));
   }
 
-  #chunks() {
-    return this.#ask((handle) => handle.chunks(), () => NOTHING);
+  #reports(open, read) {
+    return this.#ask((handle) => new Reports(open(handle), read, this.#bridge), noReports);
   }
 
   /** Makes the native handle, unless the command has settled. */

@@ -7,7 +7,7 @@ const test = require('node:test');
 
 const { Lane, LaneError } = require('@a3s-lab/lane');
 const { ManualClock, createLane, submitScripted } = require('@a3s-lab/lane/testing');
-const { eventually, record } = require('./support.js');
+const { eventually, program, record } = require('./support.js');
 
 function started(options = {}) {
   const lane = Lane.withLanes([
@@ -236,6 +236,44 @@ test('a lane can be disposed of', { skip: Symbol.asyncDispose === undefined }, a
   const left = codeOf(unstarted.submitAsync('query', 'x'));
   await unstarted[Symbol.asyncDispose]();
   assert.equal(await left, 'QUEUE_ERROR');
+});
+
+/** Whether this version has the syntax. */
+function hasUsing() {
+  try {
+    new Function('async () => { await using x = null; }');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+test('await using waits for what was accepted', { skip: !hasUsing() && 'Node.js has no await using before 24' }, async () => {
+  const { status, stdout, stderr } = await program(`
+    const { Lane } = require('@a3s-lab/lane');
+    (async () => {
+      {
+        await using lane = new Lane();
+        lane.handle('x', async () => {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          console.log('ended');
+        });
+        lane.start();
+        lane.enqueue('query', 'x');
+      }
+      console.log('left');
+    })();`);
+  assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: 'ended\nleft\n', stderr: '' });
+});
+
+test('a subscription that comes after a submit does not see it', async () => {
+  const lane = started();
+  lane.handle('x', () => 1);
+  const before = lane.submitAsync('work', 'x');
+  const events = lane.events({ keys: ['queue.command.submitted', 'queue.command.completed'] });
+  await before;
+  assert.equal((await events.next()).value.key, 'queue.command.completed');
+  await events.return();
 });
 
 test('l9_a_handler_that_blocks_its_thread_holds_up_only_handlers_of_that_thread', async () => {

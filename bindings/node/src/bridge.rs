@@ -37,6 +37,8 @@ pub(crate) enum Message {
     Over(u64, StopReason, Box<(String, String)>),
     /// A command may have settled; its receiver knows.
     Ready(u32),
+    /// The next report of a command, asked for under this number; none at the end.
+    Report(u32, Option<String>),
     /// A command has settled. Boxed, as all that few messages need.
     Settled(u32, Box<Result<Outcome, Fault>>),
 }

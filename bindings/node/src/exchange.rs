@@ -56,6 +56,8 @@ mod told {
     pub(super) const COMPLETED_JSON: f64 = 6.0;
     /// A command has failed: token, text (code, message), status.
     pub(super) const FAILED: f64 = 7.0;
+    /// The next report of a command: number, whether there is one, text.
+    pub(super) const REPORT: f64 = 8.0;
 }
 
 #[napi]
@@ -238,6 +240,11 @@ impl<'a> Writer<'a> {
                 let (id, lane) = *names;
                 let text = self.texts([id, lane]);
                 [told::OVER, call as f64, number(reason), text, 0.0]
+            }
+            Message::Report(number, None) => [told::REPORT, f64::from(number), 0.0, 0.0, 0.0],
+            Message::Report(number, Some(report)) => {
+                let text = self.texts([report]);
+                [told::REPORT, f64::from(number), 1.0, text, 0.0]
             }
             Message::Ready(token) => {
                 let result = bridge.received(token)?;

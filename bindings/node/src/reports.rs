@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::{Mutex, watch};
 
 use crate::admission::Ticket;
+use crate::bridge::Message;
 use crate::fault::{Code, guard};
 use crate::outcome::promise;
 use crate::queue::Queue;
@@ -107,6 +108,27 @@ impl NativeReports {
                 // The queue lives at least as long as the command.
                 drop(queue);
                 Ok(report)
+            })
+        })
+    }
+
+    /// As `next`, for a thread that hosts the queue: the report is told by `exchange`, under this number.
+    #[napi]
+    pub fn next_hosted(&self, number: u32) -> Result<(), Code> {
+        guard(|| {
+            let bridge = self.queue.bridge()?;
+            let (source, closed) = (Arc::clone(&self.source), Arc::clone(&self.closed));
+            let teller = Arc::downgrade(bridge);
+            let next = async move {
+                let report = unless_closed(&closed, async { source.lock().await.next().await });
+                let report = report.await;
+                if let Some(bridge) = teller.upgrade() {
+                    bridge.push(Message::Report(number, report));
+                }
+            };
+            self.queue.inside(|_| {
+                bridge.event_loop.spawn(next);
+                Ok(())
             })
         })
     }
