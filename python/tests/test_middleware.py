@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import dataclasses
 import gc
 import operator
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from a3s_lane import CommandCancelledError, CommandContext, CommandError, Lane, LaneConfig, RetryPolicy
+from a3s_lane import CommandCancelledError, CommandContext, CommandError, Lane, LaneConfig, RetryPolicy, _a3s_lane
 from conftest import LIMIT_SECS, wait_until
 
 Next = Callable[[Any], Any]
@@ -197,6 +198,31 @@ def test_a_cancel_reaches_middleware_that_waits() -> None:
         with pytest.raises(CommandCancelledError):
             handle_of.result(LIMIT_SECS)
         wait_until(lambda: stopped == ["cancel"])
+
+
+def test_a_cancel_takes_back_what_no_process_has_begun() -> None:
+    lane = Lane()
+    future: concurrent.futures.Future[None] = concurrent.futures.Future()
+    asked = threading.Event()
+
+    def start(payload: object) -> concurrent.futures.Future[None]:
+        asked.set()
+        return future
+
+    # As `executor="process"` does, with a pool in which it is never its turn.
+    _a3s_lane._register(lane, "p", start, False, "process")
+
+    @lane.middleware
+    def around(payload: Any, ctx: CommandContext, next: Next) -> Any:
+        return next(payload)
+
+    with lane:
+        handle = lane.enqueue("query", "p")
+        assert asked.wait(LIMIT_SECS)
+        handle.cancel()
+        with pytest.raises(CommandCancelledError):
+            handle.result(LIMIT_SECS)
+        wait_until(future.cancelled)
 
 
 def test_a_replaced_or_removed_handler_keeps_the_middleware_out() -> None:

@@ -88,7 +88,7 @@ impl<T: Send + 'static> Outbox<T> {
         if started.is_err() {
             // The system has no more threads: the next item tries again.
             self.lock().busy = false;
-            BUSY.fetch_sub(1, Ordering::AcqRel);
+            rest();
         }
     }
 
@@ -106,7 +106,7 @@ impl<T: Send + 'static> Outbox<T> {
             state.waiting.clear();
             state.busy = false;
         }
-        BUSY.fetch_sub(1, Ordering::AcqRel);
+        rest();
     }
 
     fn next(&self) -> Option<Parcel<T>> {
@@ -121,6 +121,14 @@ impl<T: Send + 'static> Outbox<T> {
         }
         next.map(Parcel::Item)
     }
+}
+
+/// One outbox less is being emptied.
+fn rest() {
+    // Not below zero: a delivery that forked comes back to a child that counts anew.
+    let _ = BUSY.fetch_update(Ordering::AcqRel, Ordering::Acquire, |busy| {
+        busy.checked_sub(1)
+    });
 }
 
 /// Delivers what was put so far, and nothing after that: called when the interpreter is about to end.

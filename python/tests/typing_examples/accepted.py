@@ -1,4 +1,6 @@
-"""Never run: mypy checks that these uses have these types."""
+"""Never run: mypy and pyright check that these uses have these types."""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Never run: mypy must refuse each of these lines; an ignore that is not needed is an error under --strict."""
+"""Never run: mypy and pyright must refuse each of these lines; an ignore that is not needed is an error under --strict."""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
 
