@@ -71,7 +71,8 @@ class Lane:
     ``None`` keeps none. ``max_concurrency`` is how many commands run at once over all lanes, of which each lane's
     ``min_concurrency`` is kept for it; ``None`` is no limit. ``limiters`` are the limiters that lanes use by name.
     ``handler_threads`` is how many ``def`` handlers run at once, 64 by default. With ``metrics`` it counts and times what it does
-    for :meth:`metrics`. ``alerts`` is an :class:`AlertManager`.
+    for :meth:`metrics`. ``alerts`` is an :class:`AlertManager`. ``event_capacity`` is how many events an :class:`EventStream` may
+    fall behind, 1 to 1000000, 100 by default.
 
     As a context manager a ``Lane`` starts on entry, as an async one on the event loop that runs. On normal exit it shuts down and
     waits until the work is done, at most one hour; on an exception it shuts down without waiting. All methods may be called
@@ -87,6 +88,7 @@ class Lane:
         handler_threads: int | None = None,
         metrics: bool = False,
         alerts: AlertManager | None = None,
+        event_capacity: int | None = None,
     ) -> Self: ...
     @classmethod
     def with_lanes(
@@ -99,6 +101,7 @@ class Lane:
         handler_threads: int | None = None,
         metrics: bool = False,
         alerts: AlertManager | None = None,
+        event_capacity: int | None = None,
     ) -> Lane:
         """A ``Lane`` with the given lanes instead of the default ones.
 
@@ -885,7 +888,7 @@ class LaneEvent:
 class EventStream(Iterator[LaneEvent]):
     """The events of a :class:`Lane`, in order, from the moment of subscription.
 
-    A stream that falls behind by more than 100 events loses the oldest ones and then delivers one
+    A stream that falls behind by more than the ``event_capacity`` of its ``Lane`` loses the oldest ones and then delivers one
     ``queue.events.lagged`` event with ``{"missed": n}``. It ends after ``queue.shutdown.complete``. Iterate over it, or
     call :meth:`recv`. Any number of threads may read one stream: each event goes to one of them.
     """
@@ -1105,6 +1108,7 @@ def create_lane(
     handler_threads: int | None = None,
     metrics: bool = False,
     alerts: AlertManager | None = None,
+    event_capacity: int | None = None,
 ) -> Lane:
     """A ``Lane`` that tests can steer: the lanes of ``configs``, or the six of ``Lane()``.
 

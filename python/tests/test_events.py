@@ -200,3 +200,19 @@ def test_recv_times_out(lane: Lane) -> None:
     stream = lane.subscribe()
     assert stream.recv(timeout_ms=1.5) is None
     assert not stream.ended
+
+
+@pytest.mark.parametrize(("capacity", "missed"), [(None, 300), (1, 300), (512, 0)])
+def test_event_capacity_is_how_far_a_reader_may_fall_behind(capacity: int | None, missed: int) -> None:
+    lane = Lane(event_capacity=capacity)
+    stream = lane.subscribe()
+    for _ in range(500):
+        lane.enqueue("query", "t")
+    stream.recv(timeout_ms=0)
+    assert (stream.missed >= missed) if missed else (stream.missed == 0)
+
+
+@pytest.mark.parametrize("wrong", [0, 1_000_001])
+def test_event_capacity_is_checked(wrong: int) -> None:
+    with pytest.raises(ValueError, match="event_capacity must be an int from 1 to 1000000"):
+        Lane(event_capacity=wrong)

@@ -20,6 +20,7 @@ import pytest
 
 import a3s_lane
 import test_alerts
+import test_events
 import test_handlers
 import test_metrics
 from a3s_lane import (
@@ -315,6 +316,7 @@ NO_OPTIONS = {"self", "lane_id", "command_type", "payload"}
 OF_PYTHON = {
     "handler_threads": test_handlers.test_handler_threads_limits_what_runs_at_once,
     "metrics": test_metrics.test_counts_and_times,
+    "event_capacity": test_events.test_event_capacity_is_how_far_a_reader_may_fall_behind,
     "alerts": test_alerts.test_a_depth_is_told_when_its_level_rises,
 }
 

@@ -16,8 +16,11 @@ use crate::limiter;
 use crate::queue::LanePlace;
 use crate::threads::DEFAULT_LIMIT;
 
-/// How many events a slow reader may lag behind.
+/// How many events a slow reader may lag behind, if nothing else is said.
 const EVENT_CAPACITY: usize = 100;
+
+/// A ring of that many slots is made at once.
+const EVENT_CAPACITIES: RangeInclusive<u32> = 1..=1_000_000;
 
 const FROM_ONE: RangeInclusive<u32> = 1..=u32::MAX;
 
@@ -32,8 +35,18 @@ pub(crate) struct Plan {
 impl Plan {
     /// The settings of `callee` that concern all lanes together.
     fn new(callee: &str, settings: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        // The builder begins with it.
+        let capacity = match settings {
+            None => None,
+            Some(settings) => settings.get_item("event_capacity")?,
+        };
+        let capacity = capacity
+            .filter(|capacity| !capacity.is_none())
+            .map(|capacity| argument::count("event_capacity", &capacity, EVENT_CAPACITIES))
+            .transpose()?;
+        let emitter = EventEmitter::new(capacity.unwrap_or(EVENT_CAPACITY));
         let mut plan = Self {
-            builder: QueueManagerBuilder::new(EventEmitter::new(EVENT_CAPACITY)),
+            builder: QueueManagerBuilder::new(emitter),
             lanes: Vec::new(),
             handler_threads: DEFAULT_LIMIT,
             alerts: None,
@@ -78,6 +91,7 @@ impl Plan {
                 self.builder = self.builder.with_alerts(known.get().core(value.py())?);
                 self.alerts = Some(known.clone().unbind());
             }
+            ("event_capacity", _) => {}
             ("dlq_size" | "max_concurrency" | "limiters" | "handler_threads" | "alerts", None) => {}
             _ => return Ok(None),
         }

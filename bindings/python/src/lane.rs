@@ -36,7 +36,8 @@ const EXIT_DRAIN: Duration = Duration::from_secs(3600);
 /// ``None`` keeps none. ``max_concurrency`` is how many commands run at once over all lanes, of which each lane's
 /// ``min_concurrency`` is kept for it; ``None`` is no limit. ``limiters`` are the limiters that lanes use by name.
 /// ``handler_threads`` is how many ``def`` handlers run at once, 64 by default. With ``metrics`` it counts and times what it does
-/// for :meth:`metrics`. ``alerts`` is an :class:`AlertManager`.
+/// for :meth:`metrics`. ``alerts`` is an :class:`AlertManager`. ``event_capacity`` is how many events an :class:`EventStream` may
+/// fall behind, 1 to 1000000, 100 by default.
 ///
 /// As a context manager a ``Lane`` starts on entry, as an async one on the event loop that runs. On normal exit it shuts down and
 /// waits until the work is done, at most one hour; on an exception it shuts down without waiting. All methods may be called
@@ -85,7 +86,7 @@ impl Lane {
     #[new]
     #[pyo3(
         signature = (**settings),
-        text_signature = "(*, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None)"
+        text_signature = "(*, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None, event_capacity=None)"
     )]
     fn new(py: Python<'_>, settings: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         Self::build(py, builder::default_lanes("Lane()", settings)?)
@@ -98,7 +99,7 @@ impl Lane {
     #[classmethod]
     #[pyo3(
         signature = (configs, **settings),
-        text_signature = "($cls, configs, *, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None)"
+        text_signature = "($cls, configs, *, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None, event_capacity=None)"
     )]
     fn with_lanes(
         _cls: &Bound<'_, PyType>,

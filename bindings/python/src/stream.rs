@@ -21,7 +21,7 @@ use crate::process::ProcessLocal;
 
 /// The events of a :class:`Lane`, in order, from the moment of subscription.
 ///
-/// A stream that falls behind by more than 100 events loses the oldest ones and then delivers one
+/// A stream that falls behind by more than the ``event_capacity`` of its ``Lane`` loses the oldest ones and then delivers one
 /// ``queue.events.lagged`` event with ``{"missed": n}``. It ends after ``queue.shutdown.complete``. Iterate over it, or
 /// call :meth:`recv`. Any number of threads may read one stream: each event goes to one of them.
 #[pyclass(frozen, module = "a3s_lane")]
