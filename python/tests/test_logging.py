@@ -11,19 +11,28 @@ from a3s_lane import Lane, _logging
 from conftest import run_python, wait_until
 
 
+# So many commands wait in the lanes of these tests: what other tests have left is collected at any time.
+LEFT = 137
+
+
 def end_with_work_left() -> None:
     lane = Lane()
-    lane.enqueue("query", "t")
+    for _ in range(LEFT):
+        lane.enqueue("query", "t")
     del lane
     gc.collect()
 
 
+def is_ours(record: logging.LogRecord) -> bool:
+    return f"pending={LEFT} " in record.getMessage()
+
+
 def test_a_warning_of_the_core_is_a_warning_of_the_logger(caplog: pytest.LogCaptureFixture) -> None:
     end_with_work_left()
-    wait_until(lambda: len(caplog.records) == 1)
-    (record,) = caplog.records
+    wait_until(lambda: any(map(is_ours, caplog.records)))
+    (record,) = filter(is_ours, caplog.records)
     assert (record.name, record.levelno) == ("a3s_lane", logging.WARNING)
-    assert record.getMessage() == "queue ended with work left pending=1 running=0 reason=\"the queue was dropped\""
+    assert record.getMessage() == f'queue ended with work left pending={LEFT} running=0 reason="the queue was dropped"'
     assert record.filename == "lifecycle.rs" and record.lineno > 0
     assert abs(record.created - record.msecs / 1000 - int(record.created)) < 1
 
@@ -37,7 +46,7 @@ def test_the_level_of_the_logger_counts(caplog: pytest.LogCaptureFixture) -> Non
             _logging.write(level, "text", "file.rs", 7, 1.25)
     finally:
         logger.setLevel(logging.NOTSET)
-    (record,) = caplog.records
+    (record,) = (record for record in caplog.records if record.filename == "file.rs")
     assert (record.levelno, record.getMessage(), record.lineno) == (logging.ERROR, "text", 7)
     assert (record.created, record.msecs) == (1.25, 250)
 
@@ -49,6 +58,8 @@ def test_a_logging_handler_may_use_lanes() -> None:
 
     class Looks(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            if not is_ours(record):
+                return
             lane.enqueue("query", "t")
             counts.append(lane.stats().total_pending)
 
