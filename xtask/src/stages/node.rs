@@ -29,6 +29,10 @@ pub(super) fn types(house: &House) -> Result<()> {
     Run::npm()
         .args(["run", "--silent", "platforms", "--", "--check"])
         .dir(&house.root)
+        .run()?;
+    Run::npm()
+        .args(["run", "--silent", "reference", "--", "--check"])
+        .dir(&house.root)
         .run()
 }
 

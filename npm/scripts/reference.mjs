@@ -1,5 +1,5 @@
-// Writes docs/node-api.md from the doc comments and types of the package:
-//   node npm/scripts/api-reference.mjs [--check]
+// Writes docs/node-reference.md from the doc comments and types of the package:
+//   node npm/scripts/reference.mjs [--check]
 // With --check it writes nothing and fails if the page is not what it would write.
 
 import fs from 'fs';
@@ -10,14 +10,12 @@ import { fileURLToPath } from 'url';
 import { Application } from 'typedoc';
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..', '..');
-const PAGE = path.join(root, 'docs', 'node-api.md');
+const PAGE = path.join(root, 'docs', 'node-reference.md');
 
-const HEAD = `# Node API
+const HEAD = `# API reference for Node
 
-Every public name of \`@a3s-lab/lane\` and \`@a3s-lab/lane/testing\`, from their types and doc comments. How they go together:
-[Node](node.md), [recipes](node-recipes.md).
-
-This page is generated: \`npm run api-reference\`.
+Made from the types and doc comments by \`npm run reference\`; the tests compare. The guides are [a3s-lane for Node](node.md) and
+[recipes](node-recipes.md).
 `;
 
 const MODULES = [
@@ -26,10 +24,10 @@ const MODULES = [
 ];
 
 async function page() {
-  const out = fs.mkdtempSync(path.join(os.tmpdir(), 'api-reference-'));
+  const out = fs.mkdtempSync(path.join(os.tmpdir(), 'reference-'));
   const app = await Application.bootstrapWithPlugins({
     entryPoints: MODULES.map(([name]) => path.join(root, 'npm', `${name}.d.ts`)),
-    tsconfig: path.join(root, 'npm', 'scripts', 'api-reference.tsconfig.json'),
+    tsconfig: path.join(root, 'npm', 'scripts', 'reference.tsconfig.json'),
     plugin: ['typedoc-plugin-markdown'],
     readme: 'none',
     outputs: [{ name: 'markdown', path: out }],
@@ -61,6 +59,6 @@ const text = await page();
 if (!process.argv.includes('--check')) {
   fs.writeFileSync(PAGE, text);
 } else if (!fs.existsSync(PAGE) || fs.readFileSync(PAGE, 'utf8') !== text) {
-  console.error('docs/node-api.md is not what the types say: npm run api-reference');
+  console.error('docs/node-reference.md is not what the types say: npm run reference');
   process.exit(1);
 }
