@@ -10,6 +10,7 @@ const GRACE_MS = 200;
 
 /** Commands that follow their scripts by themselves. */
 const scripted = {
+  async settled() {},
   /** Results and progress are JSON text. */
   read: JSON.parse,
   echo: (lane, laneId, type, payload) => JSON.parse(lane.submit(laneId, type, JSON.stringify(payload))),
@@ -91,6 +92,12 @@ function register(lane, name, script) {
 
 /** Commands whose payload is the script, which the handler of their type plays. */
 const handled = {
+  /** In an inline lane a submission returns when its handler has begun: what it awaits needs turns of the event loop. */
+  async settled(handles) {
+    for (const handle of handles) {
+      if (handle.status === 'running' || handle.status === 'pending') await handle.result().catch(() => {});
+    }
+  },
   read: (value) => value,
   echo: (lane, laneId, type, payload) => lane.submitAsync(laneId, type, payload),
   async submit(lane, laneId, name, script) {

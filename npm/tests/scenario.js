@@ -82,6 +82,10 @@ function keep({ submitted, ids, bodies }, { as, options, joins }, handle) {
   submitted.set(as, { handle, result: () => handle.result().then(bodies.read) });
 }
 
+function handlesOf({ submitted }) {
+  return [...submitted.values()].map(({ handle }) => handle).filter((handle) => handle !== undefined);
+}
+
 function handleOf({ submitted }, as) {
   const { handle } = submitted.get(as) || {};
   assert.ok(handle, `no command was submitted with options as ${as}`);
@@ -304,6 +308,7 @@ async function play(scenario, { drain, bodies = scripted, patienceMs }) {
     assert.ok(kind in STEPS && more.length === 0, `unknown step ${JSON.stringify(step)}`);
     try {
       await STEPS[kind](state, fields);
+      if (scenario.inline) await bodies.settled(handlesOf(state));
     } catch (error) {
       error.message = `step ${index + 1} ${JSON.stringify(step)}: ${error.message}`;
       throw error;
