@@ -8,15 +8,14 @@ use tokio::sync::oneshot;
 use super::job::{Extras, Job, Reply};
 use super::leave::{Departure, Leaving};
 use super::observer::Sample;
-use super::record;
 use super::sync::MutexGuard;
 use super::trace::{self, SubmitSpan};
 use super::{Engine, LaneInfo, State};
 use crate::command::Command;
 use crate::config::Overflow;
 use crate::error::{LaneError, Result};
-use crate::event::{CommandName, What};
-use crate::handle::{self, CommandStatus};
+use crate::event::What;
+use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, LaneKey, Terms};
 
 /// The lane that a command goes to.
@@ -59,15 +58,15 @@ enum Unplaced {
 
 /// A command that was accepted and is on its way into its lane.
 pub(super) struct Admitted {
-    info: Arc<LaneInfo>,
-    key: LaneKey,
-    serial: u64,
-    incoming: Incoming,
+    pub(super) info: Arc<LaneInfo>,
+    pub(super) key: LaneKey,
+    pub(super) serial: u64,
+    pub(super) incoming: Incoming,
 }
 
 impl Admitted {
     /// Whether the command comes from the dead letters.
-    fn revives(&self) -> bool {
+    pub(super) fn revives(&self) -> bool {
         let extras = self.incoming.reply.extras();
         extras.is_some_and(|extras| extras.revives.is_some())
     }
@@ -80,21 +79,6 @@ pub(super) struct Entered {
     evicted: Option<Box<Leaving>>,
     /// A lane whose depth is watched, and its depth.
     watched: Option<(Arc<LaneInfo>, usize)>,
-}
-
-/// Accepted submits that have not entered their lane. Dropping it gives up their places.
-struct Admission<'a> {
-    engine: &'a Arc<Engine>,
-    admitted: Vec<Admitted>,
-}
-
-impl Drop for Admission<'_> {
-    fn drop(&mut self) {
-        for admitted in self.admitted.drain(..) {
-            self.engine
-                .give_place_back(&admitted.info, &admitted.incoming);
-        }
-    }
 }
 
 impl State {
@@ -179,7 +163,7 @@ impl State {
 
     /// Puts an admitted command into its lane.
     #[inline]
-    fn enter(
+    pub(super) fn enter(
         &mut self,
         engine: &Engine,
         lane: LaneKey,
@@ -376,223 +360,6 @@ impl Engine {
                 }
                 Placed::Full(back) => incoming = *back,
             }
-        }
-    }
-
-    /// Puts an admitted command into a lane that has somebody to wait for.
-    pub(super) async fn place_admitted(
-        self: &Arc<Self>,
-        admitted: Box<Admitted>,
-    ) -> std::result::Result<(), Refusal> {
-        let mut placed = self.place_all(vec![*admitted]).await;
-        placed.pop().expect("one answer for one admission")
-    }
-
-    /// As [`place_admitted`](Self::place_admitted), for commands of one lane in their order: its storage takes down all of
-    /// them at once, or none. One whose id it has already is refused.
-    pub(super) async fn place_all(
-        self: &Arc<Self>,
-        admitted: Vec<Admitted>,
-    ) -> Vec<std::result::Result<(), Refusal>> {
-        let Some(first) = admitted.first() else {
-            return Vec::new();
-        };
-        let (info, key) = (Arc::clone(&first.info), first.key);
-        let mut admission = Admission {
-            engine: self,
-            admitted,
-        };
-        let (duplicates, stored) = match self.turn_duplicates_away(&mut admission, &info).await {
-            Ok(duplicates) => (duplicates, self.store(&admission, &info).await),
-            Err(error) => (Vec::new(), Err(error)),
-        };
-        let mut answers = match stored {
-            Ok(()) => self.enter_stored(&mut admission, &info, key).await,
-            Err(error) => {
-                let refused = std::mem::take(&mut admission.admitted).into_iter();
-                let refuse = |admitted| Err(self.refuse(&info, admitted, error.duplicate()));
-                refused.map(refuse).collect()
-            }
-        };
-        for (place, refusal) in duplicates {
-            answers.insert(place, Err(refusal));
-        }
-        answers
-    }
-
-    fn refuse(&self, info: &LaneInfo, admitted: Admitted, error: LaneError) -> Refusal {
-        self.give_place_back(info, &admitted.incoming);
-        Refusal {
-            error,
-            incoming: admitted.incoming,
-        }
-    }
-
-    /// Refuses the commands whose ids belong to stored ones that have not entered, such as those of an earlier process before the
-    /// start: they would take the place of what was acknowledged. Returns them with their places, in order.
-    async fn turn_duplicates_away(
-        &self,
-        admission: &mut Admission<'_>,
-        info: &LaneInfo,
-    ) -> Result<Vec<(usize, Refusal)>> {
-        let mut stored = Vec::new();
-        if let Some(storage) = &info.storage {
-            for (place, admitted) in admission.admitted.iter().enumerate() {
-                let extras = admitted.incoming.reply.extras();
-                if let Some(id) = extras.and_then(|extras| extras.id.as_ref())
-                    && storage.has_command(id).await?
-                {
-                    let text =
-                        format!("id {id:?} belongs to a stored command that has not settled");
-                    stored.push((place, LaneError::Duplicate(text)));
-                }
-            }
-        }
-        let mut refused: Vec<_> = stored
-            .into_iter()
-            .rev()
-            .map(|(place, error)| {
-                let admitted = admission.admitted.remove(place);
-                (place, self.refuse(info, admitted, error))
-            })
-            .collect();
-        refused.reverse();
-        Ok(refused)
-    }
-
-    /// Puts commands into their lane that its storage has.
-    async fn enter_stored(
-        self: &Arc<Self>,
-        admission: &mut Admission<'_>,
-        info: &Arc<LaneInfo>,
-        key: LaneKey,
-    ) -> Vec<std::result::Result<(), Refusal>> {
-        let placed = self.enter_admitted(admission, info);
-        let mut answers = Vec::with_capacity(placed.len());
-        for (name, placed) in placed {
-            answers.push(match placed {
-                Ok(entered) => {
-                    self.entered(&info.id, entered);
-                    self.record_awaited(info, key, Sample::Submitted).await;
-                    Ok(())
-                }
-                Err(refusal) => {
-                    let extras = refusal.incoming.reply.extras();
-                    // A dead letter that is one no more would be lost: its command runs after the next start.
-                    if extras.is_none_or(|extras| extras.revives.is_none()) {
-                        self.forget_refused(info, &name).await;
-                    }
-                    Err(refusal)
-                }
-            });
-        }
-        answers
-    }
-
-    /// Has the lane's storage take the commands down.
-    async fn store(&self, admission: &Admission<'_>, info: &LaneInfo) -> Result<()> {
-        let Some(storage) = &info.storage else {
-            return Ok(());
-        };
-        let calendar = self.calendar();
-        let mut records = admission.admitted.iter().map(|admitted| {
-            let incoming = &admitted.incoming;
-            let name = self.incoming_name(admitted);
-            let extras = incoming.reply.extras().map(|extras| &**extras);
-            record::of_command(
-                &info.id,
-                &name,
-                &*incoming.command,
-                incoming.terms.as_deref(),
-                extras,
-                self.next_date(),
-                &calendar,
-            )
-        });
-        if admission.admitted.iter().any(|admitted| admitted.revives())
-            && let Some(record) = records.next()
-        {
-            // Retries come one by one.
-            return storage.revive_dead_letter(record).await;
-        }
-        storage.save_commands(records.collect()).await
-    }
-
-    fn incoming_name(&self, admitted: &Admitted) -> CommandName {
-        let extras = admitted.incoming.reply.extras();
-        match extras.and_then(|extras| extras.id.as_ref()) {
-            Some(id) => CommandName::Given(Arc::clone(id)),
-            None => CommandName::new(self.id_space, admitted.serial),
-        }
-    }
-
-    /// Takes the command of a dead letter, which has entered its lane, out of the dead letters.
-    fn revived(&self, lane: &LaneInfo, handle: &handle::Shared, kind: &Arc<str>) {
-        if let Some(dlq) = &self.dlq {
-            dlq.remove_now(&[handle.id().to_owned()]);
-        }
-        self.emitter.report(|| {
-            let name = CommandName::Given(handle.id().into());
-            What::LetterRetried(Arc::clone(&lane.id), name, Arc::clone(kind))
-        });
-    }
-
-    fn give_place_back(&self, info: &LaneInfo, incoming: &Incoming) {
-        let mut state = self.lock();
-        state.admitting -= 1;
-        state.forget_id(incoming.reply.extras());
-        drop(state);
-        info.room.keep_promise();
-        info.room.freed();
-        self.check_quiet();
-    }
-
-    fn enter_admitted(
-        self: &Arc<Self>,
-        admission: &mut Admission<'_>,
-        info: &LaneInfo,
-    ) -> Vec<(CommandName, std::result::Result<Entered, Refusal>)> {
-        let now = self.now();
-        let mut state = self.lock();
-        let mut refused = false;
-        let mut placed = Vec::with_capacity(admission.admitted.len());
-        for admitted in admission.admitted.drain(..) {
-            let name = self.incoming_name(&admitted);
-            let Admitted {
-                key,
-                serial,
-                incoming,
-                ..
-            } = admitted;
-            state.admitting -= 1;
-            info.room.keep_promise();
-            let entered = match state.closed {
-                Some(reason) => Err(Refusal {
-                    error: LaneError::QueueError(reason.to_owned()),
-                    incoming,
-                }),
-                None => state.enter(self, key, serial, incoming, now),
-            };
-            if let Err(refusal) = &entered {
-                state.forget_id(refusal.incoming.reply.extras());
-                refused = true;
-            }
-            placed.push((name, entered));
-        }
-        self.release_lock(state);
-        if refused {
-            info.room.freed();
-            self.check_quiet();
-        }
-        placed
-    }
-
-    /// A command that was stored and refused in the end must not run after a restart.
-    async fn forget_refused(&self, info: &LaneInfo, name: &CommandName) {
-        if let Some(storage) = &info.storage
-            && let Err(error) = storage.remove_command(&name.to_string()).await
-        {
-            tracing::error!(command_id = %name, %error, "failed to remove a refused command from storage");
         }
     }
 

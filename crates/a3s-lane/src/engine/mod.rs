@@ -26,6 +26,7 @@ mod lifecycle;
 #[cfg(feature = "distributed")]
 mod limiters;
 mod observer;
+mod placing;
 mod record;
 mod restore;
 mod restored;
