@@ -15,6 +15,7 @@ from a3s_lane._a3s_lane import (
     ChunkStream,
     CommandContext,
     CommandHandle,
+    DeadLetters,
     EventStream,
     Lane,
     LaneConfig,
@@ -26,6 +27,7 @@ from a3s_lane._a3s_lane import (
     ProgressStream,
     QueueStats,
     RateLimit,
+    Retention,
     RetryPolicy,
     ShutdownReport,
     Unique,
@@ -61,9 +63,11 @@ from a3s_lane.errors import (
 from a3s_lane import _alerts as _alerts, _logging as _logging
 from a3s_lane._handler_function import HandlerFunction
 from a3s_lane._metrics import HistogramPercentiles, HistogramStats, MetricsSnapshot
-from a3s_lane.options import SubmitOptions
+from a3s_lane._stored import UNSET, DeadLetter, FailedAttempt, Unclaimed, Unset
+from a3s_lane.options import DeadLetterFilter, SubmitOptions
 
 __all__ = [
+    "UNSET",
     "Alert",
     "AlertManager",
     "Chunk",
@@ -75,9 +79,13 @@ __all__ = [
     "CommandNotFoundError",
     "ConfigError",
     "CrashedError",
+    "DeadLetter",
+    "DeadLetterFilter",
+    "DeadLetters",
     "DuplicateError",
     "EventStream",
     "ExpiredError",
+    "FailedAttempt",
     "HandlerFunction",
     "HistogramPercentiles",
     "HistogramStats",
@@ -104,15 +112,18 @@ __all__ = [
     "QueueError",
     "QueueStats",
     "RateLimit",
+    "Retention",
     "RetryPolicy",
     "ShutdownInProgressError",
     "ShutdownReport",
     "StalledError",
     "StorageError",
     "SubmitOptions",
+    "Unclaimed",
     "Unique",
     "Unrecoverable",
     "UnrecoverableError",
+    "Unset",
     "WouldBlockError",
     "__version__",
 ]

@@ -115,18 +115,36 @@ async def shutdown_within(lane: _a3s_lane.Lane, secs: float) -> _a3s_lane.Shutdo
     return report
 
 
+async def call(
+    begin: collections.abc.Callable[..., typing.Any], /, *arguments: object, **keywords: object
+) -> typing.Any:
+    """What `begin` begins."""
+    return await _ended(begin(*arguments, **keywords))
+
+
 async def enter(lane: _a3s_lane.Lane) -> _a3s_lane.Lane:
-    _a3s_lane._enter(lane)
+    await _ended(_a3s_lane._begin_enter(lane))
     return lane
 
 
-async def exit(lane: _a3s_lane.Lane, is_foreign: bool, exc_type: object, limit_secs: float) -> None:
+async def exit(
+    lane: _a3s_lane.Lane, is_foreign: bool, is_stored: bool, exc_type: object, limit_secs: float
+) -> None:
     # A child of fork leaves the block of its parent; the lanes are not its to end.
     if is_foreign:
         return
     lane.shutdown()
-    if exc_type is None:
-        await drain(lane, limit_secs)
+    try:
+        if exc_type is None:
+            await drain(lane, limit_secs)
+            return
+    except BaseException:
+        if is_stored:
+            await shutdown_within(lane, 0)
+        raise
+    if is_stored:
+        # Else what runs when the process ends would count as crashed.
+        await shutdown_within(lane, 0)
 
 
 def await_result(handle: _a3s_lane.CommandHandle) -> typing.Any:

@@ -8,7 +8,7 @@ import typing
 
 from a3s_lane._a3s_lane import RetryPolicy, Unique
 
-__all__ = ["SubmitOptions"]
+__all__ = ["DeadLetterFilter", "SubmitOptions"]
 
 
 class SubmitOptions(typing.TypedDict, total=False):
@@ -29,3 +29,15 @@ class SubmitOptions(typing.TypedDict, total=False):
     cost: int
     metadata: collections.abc.Mapping[str, object] | None
     preemptible: bool
+
+
+class DeadLetterFilter(typing.TypedDict, total=False):
+    """The keyword arguments of the methods of :class:`DeadLetters` that say which letters are meant."""
+
+    ids: collections.abc.Iterable[str] | None
+    lane_id: str | None
+    command_type: str | None
+    code: str | None
+    since: datetime.datetime | None
+    until: datetime.datetime | None
+    limit: int | None

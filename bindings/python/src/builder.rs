@@ -14,6 +14,7 @@ use crate::argument;
 use crate::lane_config::LaneConfig;
 use crate::limiter;
 use crate::queue::LanePlace;
+use crate::storage::StorageArguments;
 use crate::threads::DEFAULT_LIMIT;
 
 /// How many events a slow reader may lag behind, if nothing else is said.
@@ -30,6 +31,7 @@ pub(crate) struct Plan {
     pub(crate) lanes: Vec<LanePlace>,
     pub(crate) handler_threads: usize,
     pub(crate) alerts: Option<Py<AlertManager>>,
+    pub(crate) storage: StorageArguments,
 }
 
 impl Plan {
@@ -50,6 +52,7 @@ impl Plan {
             lanes: Vec::new(),
             handler_threads: DEFAULT_LIMIT,
             alerts: None,
+            storage: StorageArguments::default(),
         };
         for (name, value) in settings.into_iter().flatten() {
             let name = argument::text("the name of a setting", &name)?;
@@ -57,6 +60,7 @@ impl Plan {
                 .set(&name, &value)?
                 .ok_or_else(|| argument::unexpected(callee, &name))?;
         }
+        plan.storage.check()?;
         Ok(plan)
     }
 
@@ -93,6 +97,7 @@ impl Plan {
             }
             ("event_capacity", _) => {}
             ("dlq_size" | "max_concurrency" | "limiters" | "handler_threads" | "alerts", None) => {}
+            _ if self.storage.set(name, value)? => {}
             _ => return Ok(None),
         }
         Ok(Some(self))

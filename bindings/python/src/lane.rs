@@ -1,7 +1,6 @@
 //! The lanes of one queue: the class that users hold.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
@@ -11,12 +10,13 @@ use pyo3::types::{PyAny, PyDict, PyList, PyType};
 use serde_json::Value;
 
 use crate::batch::{self, wrap};
-use crate::builder::{self, Plan};
+use crate::builder;
 use crate::calls::{blocking, check, now, try_blocking, try_now};
 use crate::command::{PyCommand, new_command};
-use crate::error::raise;
+use crate::dead_letters::DeadLetters;
 use crate::from_json::from_json;
 use crate::handle::CommandHandle;
+use crate::lane_life::EXIT_DRAIN;
 use crate::process::ProcessLocal;
 use crate::queue::{self, Queue};
 use crate::report::{self, ShutdownReport};
@@ -24,10 +24,7 @@ use crate::stats::QueueStats;
 use crate::stream::EventStream;
 use crate::to_json::to_json;
 use crate::wait::try_wait;
-use crate::{argument, limiter, metrics, submit_options};
-
-/// The longest wait at the end of a `with` block.
-const EXIT_DRAIN: Duration = Duration::from_secs(3600);
+use crate::{argument, limiter, metrics, stored, submit_options};
 
 /// A set of lanes: named queues with a priority and a concurrency limit each.
 ///
@@ -39,46 +36,18 @@ const EXIT_DRAIN: Duration = Duration::from_secs(3600);
 /// for :meth:`metrics`. ``alerts`` is an :class:`AlertManager`. ``event_capacity`` is how many events an :class:`EventStream` may
 /// fall behind, 1 to 1000000, 100 by default.
 ///
+/// ``storage`` is a directory where commands outlive the process; making the ``Lane`` opens it, and raises :class:`StorageError`. With
+/// ``durability`` ``"full"`` what was accepted survives a power cut, with ``"relaxed"`` a crash of the process. ``results`` and
+/// ``history`` say, as a :class:`Retention`, how much of them is kept; by default nothing is. A command during whose attempts the process
+/// ended ``max_crashes`` times becomes a dead letter, of which ``max_dead_letters`` are kept.
+///
 /// As a context manager a ``Lane`` starts on entry, as an async one on the event loop that runs. On normal exit it shuts down and
-/// waits until the work is done, at most one hour; on an exception it shuts down without waiting. All methods may be called
+/// waits until the work is done, at most one hour; on an exception it shuts down without waiting, and with a ``storage`` what runs is
+/// stopped and stays stored. All methods may be called
 /// from any thread.
 #[pyclass(frozen, module = "a3s_lane")]
 pub(crate) struct Lane {
-    queue: ProcessLocal<Queue>,
-}
-
-impl Lane {
-    pub(crate) fn build(py: Python<'_>, plan: Plan) -> PyResult<Self> {
-        let manager = try_wait(py, plan.builder.build())?;
-        Ok(Self {
-            queue: ProcessLocal::new(Queue::new(
-                manager,
-                plan.lanes,
-                plan.handler_threads,
-                plan.alerts,
-            )),
-        })
-    }
-
-    pub(crate) fn queue(&self, py: Python<'_>) -> PyResult<&Queue> {
-        self.queue.get("Lane").map_err(|error| raise(py, &error))
-    }
-
-    fn drain_for(&self, py: Python<'_>, limit: Duration) -> PyResult<()> {
-        let queue = self.queue(py)?;
-        let drained = queue.manager.drain(limit);
-        try_blocking(py, &queue.places, "`await lane.drain_async()`", drained)?;
-        self.end_of_work(py)
-    }
-
-    /// Nothing is left to do; when nothing can come either, the handlers' threads and loop end.
-    pub(crate) fn end_of_work(&self, py: Python<'_>) -> PyResult<()> {
-        let queue = self.queue(py)?;
-        if queue.manager.is_shutting_down() {
-            queue.close_handlers(py);
-        }
-        Ok(())
-    }
+    pub(crate) queue: ProcessLocal<Queue>,
 }
 
 #[pymethods]
@@ -86,7 +55,7 @@ impl Lane {
     #[new]
     #[pyo3(
         signature = (**settings),
-        text_signature = "(*, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None, event_capacity=None)"
+        text_signature = "(*, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None, event_capacity=None, storage=None, durability='full', max_crashes=3, results=None, history=None, max_dead_letters=10000)"
     )]
     fn new(py: Python<'_>, settings: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         Self::build(py, builder::default_lanes("Lane()", settings)?)
@@ -99,7 +68,7 @@ impl Lane {
     #[classmethod]
     #[pyo3(
         signature = (configs, **settings),
-        text_signature = "($cls, configs, *, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None, event_capacity=None)"
+        text_signature = "($cls, configs, *, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None, event_capacity=None, storage=None, durability='full', max_crashes=3, results=None, history=None, max_dead_letters=10000)"
     )]
     fn with_lanes(
         _cls: &Bound<'_, PyType>,
@@ -113,10 +82,12 @@ impl Lane {
         )
     }
 
-    /// Starts to run commands. Commands that were handed in before run now. May be called again.
+    /// Starts to run commands. Commands that were handed in before run now, and before them those that earlier processes have left
+    /// in the ``storage``. May be called again.
+    ///
+    /// Raises :class:`StorageError` when the storage cannot be read or another ``Lane`` runs on it; nothing runs then.
     pub(crate) fn start(&self, py: Python<'_>) -> PyResult<()> {
-        let queue = self.queue(py)?;
-        try_blocking(py, &queue.places, "nothing", queue.manager.start())
+        self.start_now(py)
     }
 
     /// Runs a command in a lane and returns its result, which is the payload.
@@ -323,6 +294,38 @@ impl Lane {
             .transpose()
     }
 
+    /// A handle of the command with this id, of this process or an earlier one, or ``None``: it waits or runs, or it has ended and
+    /// ``results`` of the storage are kept. An error that was kept has its code and its text.
+    ///
+    /// ``None`` also for what is unclaimed. Raises :class:`StorageError`.
+    fn find(
+        &self,
+        py: Python<'_>,
+        command_id: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<CommandHandle>> {
+        let queue = self.queue(py)?;
+        let id = argument::text("command_id", command_id)?;
+        let found = queue.manager.find(&id);
+        let found = try_blocking(py, &queue.places, "`await lane.find_async()`", found)?;
+        Ok(found.map(|handle| wrap(handle, queue)))
+    }
+
+    /// The stored commands that cannot enter their lanes, oldest first: they wait for a handler of their type or for their lane,
+    /// and enter when it is registered. Empty without a storage. Raises :class:`StorageError`.
+    fn unclaimed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let queue = self.queue(py)?;
+        let unclaimed = queue.manager.unclaimed();
+        let instead = "`await lane.unclaimed_async()`";
+        let unclaimed = try_blocking(py, &queue.places, instead, unclaimed)?;
+        stored::unclaimed_list(py, &unclaimed)
+    }
+
+    /// The commands that failed for good.
+    #[getter]
+    fn dead_letters(slf: Bound<'_, Self>) -> DeadLetters {
+        DeadLetters::new(slf.unbind())
+    }
+
     /// The whole state as a new dict that ``json.dumps`` accepts, for people and tests: it costs a walk through all commands.
     ///
     /// It has ``taken_at``, ``started``, ``shutting_down``, ``total_limit``, ``pending``, ``active``, ``paused_keys``,
@@ -457,6 +460,27 @@ impl Lane {
         module.call_method1("shutdown_within", (slf, secs))
     }
 
+    /// As :meth:`find`, without blocking the event loop.
+    fn find_async<'py>(
+        slf: &Bound<'py, Self>,
+        command_id: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        stored::later(slf, "_begin_find", std::slice::from_ref(command_id), None)
+    }
+
+    /// As :meth:`unclaimed`, without blocking the event loop.
+    fn unclaimed_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        stored::later(slf, "_begin_unclaimed", &[], None)
+    }
+
+    fn _begin_find(&self, py: Python<'_>, command_id: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.begin_find(py, argument::text("command_id", command_id)?)
+    }
+
+    fn _begin_unclaimed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.begin_unclaimed(py)
+    }
+
     /// A decorator that makes a function the handler of a command type.
     ///
     /// The function takes ``(payload)`` or ``(payload, ctx)``, where ``ctx`` is a :class:`CommandContext`, and returns what is
@@ -528,7 +552,11 @@ impl Lane {
         let _ = (exc_value, traceback);
         let is_foreign = slf.get().queue.is_foreign();
         let module = slf.py().import("a3s_lane._asyncio")?;
-        module.call_method1("exit", (slf, is_foreign, exc_type, EXIT_DRAIN.as_secs()))
+        let is_stored = !is_foreign && slf.get().queue(slf.py())?.storage.is_some();
+        module.call_method1(
+            "exit",
+            (slf, is_foreign, is_stored, exc_type, EXIT_DRAIN.as_secs()),
+        )
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -572,10 +600,7 @@ impl Lane {
             return Ok(());
         }
         self.shutdown(py)?;
-        match exc_type {
-            None => self.drain_for(py, EXIT_DRAIN),
-            Some(_) => Ok(()),
-        }
+        self.leave(py, exc_type.is_some())
     }
 
     fn __repr__(&self) -> String {

@@ -143,9 +143,12 @@ pub(crate) fn end_of_work(py: Python<'_>, lane: &Bound<'_, Lane>) -> PyResult<()
     lane.get().end_of_work(py)
 }
 
-/// Makes the event loop of this thread the home of the handlers, if they have none, and starts.
-#[pyfunction(name = "_enter")]
-pub(crate) fn enter(py: Python<'_>, lane: &Bound<'_, Lane>) -> PyResult<()> {
-    lane.get().queue(py)?.running_place(py)?;
-    lane.get().start(py)
+/// Makes the event loop of this thread the home of the handlers, if they have none, and begins to start.
+#[pyfunction(name = "_begin_enter")]
+pub(crate) fn begin_enter(py: Python<'_>, lane: &Bound<'_, Lane>) -> PyResult<Py<PyAny>> {
+    let queue = lane.get().queue(py)?;
+    let place = queue.running_place(py)?;
+    let manager = Arc::clone(&queue.manager);
+    let started = async move { manager.start().await.map(|()| Value::Null) };
+    begin_timed(py, &place, json_result, started)
 }

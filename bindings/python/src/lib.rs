@@ -13,6 +13,7 @@ mod calls;
 mod command;
 mod context;
 mod coroutine;
+mod dead_letters;
 mod error;
 mod event;
 mod failure;
@@ -24,6 +25,7 @@ mod handlers;
 mod lane;
 mod lane_async;
 mod lane_config;
+mod lane_life;
 mod lane_options;
 mod limiter;
 mod log;
@@ -42,6 +44,8 @@ mod runtime;
 mod scripted;
 mod slot;
 mod stats;
+mod storage;
+mod stored;
 mod stream;
 mod submit_options;
 mod testing;
@@ -61,13 +65,14 @@ mod _a3s_lane {
         anchor::LoopAnchor,
         calls::Pending,
         context::HandlerContext,
+        dead_letters::DeadLetters,
         event::LaneEvent,
         feed::{Chunk, ChunkStream, ProgressStream},
         handle::CommandHandle,
         lane::Lane,
         lane_async::{
-            add_middleware, begin_drain, begin_enqueue, begin_shutdown, begin_submit, end_of_work,
-            enter, register,
+            add_middleware, begin_drain, begin_enqueue, begin_enter, begin_shutdown, begin_submit,
+            end_of_work, register,
         },
         lane_config::LaneConfig,
         limiter::Limiter,
@@ -78,6 +83,7 @@ mod _a3s_lane {
         retry_policy::RetryPolicy,
         scripted::{ScriptedResult, enqueue_scripted, submit_many_scripted, submit_scripted},
         stats::{LaneStatus, QueueStats},
+        storage::Retention,
         stream::EventStream,
         submit_options::Unique,
         testing::{ManualClock, SubmissionLog, Submitted, create_lane, drain_now},

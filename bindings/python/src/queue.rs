@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use a3s_lane::{Command, CommandHandle, LaneError, QueueManager, Refused, SubmitOptions};
+use a3s_lane::{
+    Command, CommandHandle, LaneError, LocalStorage, QueueManager, Refused, SubmitOptions,
+};
 use pyo3::prelude::*;
 use serde_json::Value;
 
@@ -22,6 +24,8 @@ pub(crate) struct Queue {
     /// Kept for the garbage collector: callbacks usually lead back to the lane.
     pub(crate) alerts: Option<Py<AlertManager>>,
     lanes: Mutex<Vec<LanePlace>>,
+    /// Where its commands outlive the process, if they do.
+    pub(crate) storage: Option<Arc<LocalStorage>>,
 }
 
 /// A lane and its priority, in the order in which lanes were added.
@@ -36,6 +40,7 @@ impl Queue {
         lanes: Vec<LanePlace>,
         handler_threads: usize,
         alerts: Option<Py<AlertManager>>,
+        storage: Option<Arc<LocalStorage>>,
     ) -> Self {
         let places = Places::new();
         Self {
@@ -44,6 +49,7 @@ impl Queue {
             places,
             alerts,
             lanes: Mutex::new(lanes),
+            storage,
         }
     }
 

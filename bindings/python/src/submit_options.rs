@@ -282,7 +282,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A `datetime` that knows its time zone.
-fn moment(field: &str, value: &Bound<'_, PyAny>) -> PyResult<DateTime<Utc>> {
+pub(crate) fn moment(field: &str, value: &Bound<'_, PyAny>) -> PyResult<DateTime<Utc>> {
     let class = value.py().import("datetime")?.getattr("datetime")?;
     if !value.is_instance(&class)? {
         return Err(argument::wrong_class(

@@ -197,7 +197,7 @@ impl Submitted {
 #[pyfunction]
 #[pyo3(
     signature = (configs = None, *, clock = None, inline = Given::No, submission_log = None, **settings),
-    text_signature = "(configs=None, *, clock=None, inline=False, submission_log=None, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None, event_capacity=None)"
+    text_signature = "(configs=None, *, clock=None, inline=False, submission_log=None, dlq_size=None, max_concurrency=None, limiters=None, handler_threads=None, metrics=False, alerts=None, event_capacity=None, storage=None, durability='full', max_crashes=3, results=None, history=None, max_dead_letters=10000)"
 )]
 pub(crate) fn create_lane(
     py: Python<'_>,

@@ -110,6 +110,7 @@ pub(super) fn failure(attempt: u32, error: &LaneError, run_ns: u64) -> FailedAtt
     ));
     FailedAttempt {
         started_at,
+        traceback: error.traceback().map(str::to_owned),
         ..FailedAttempt::new(attempt, error.code(), error.to_string(), failed_at)
     }
 }

@@ -421,3 +421,30 @@ async fn the_record_of_a_letter_is_a_pending_command_without_its_past() {
     );
     assert_eq!(handle.status(), CommandStatus::Failed);
 }
+
+#[tokio::test]
+async fn each_failure_keeps_where_a_handler_of_another_language_raised_it() {
+    for &place in PLACES {
+        let (builder, _directory) = place.configure(lanes()).await;
+        let raise = |_: Value, context: CommandContext| async move {
+            let traceback = format!("line {}", context.attempt());
+            Err(LaneError::raised_at(
+                "COMMAND_ERROR",
+                "bad",
+                Some(traceback),
+                (),
+            ))
+        };
+        let manager = started(builder.with_handler("raise", raise)).await;
+        let options = SubmitOptions::new().with_retry_policy(RetryPolicy::fixed(1, Duration::ZERO));
+        let handle = submit_with(&manager, "a", job("raise", json!(null)), options).await;
+        settled(&handle).await.expect_err("it fails");
+        let letters = all(&manager.dead_letters()).await;
+        let failures = letters[0].failures.iter();
+        let tracebacks: Vec<_> = failures
+            .map(|failure| failure.traceback.as_deref())
+            .collect();
+        assert_eq!(tracebacks, [Some("line 1"), Some("line 2")], "{place:?}");
+        assert_eq!(letters[0].traceback.as_deref(), Some("line 2"), "{place:?}");
+    }
+}

@@ -1,0 +1,108 @@
+"""What a storage keeps, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import typing
+
+__all__ = ["UNSET", "DeadLetter", "FailedAttempt", "Unclaimed", "Unset"]
+
+
+class Unset(enum.Enum):
+    """The class of ``UNSET``, which stands for a payload that is absent: ``None`` is a payload."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+Unset.__module__ = "a3s_lane"
+UNSET: typing.Final = Unset.UNSET
+
+
+@dataclasses.dataclass(frozen=True)
+class FailedAttempt:
+    """One attempt that failed. ``started_at`` is ``None`` where nobody could say, ``traceback`` where no handler raised it."""
+
+    __module__ = "a3s_lane"
+
+    attempt: int
+    error: str
+    code: str
+    traceback: str | None
+    started_at: datetime.datetime | None
+    failed_at: datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class DeadLetter:
+    """A command that failed for good.
+
+    ``payload`` is ``UNSET`` when none was kept. ``options`` is what its submission set, as a dict of JSON. ``error``, ``code`` and
+    ``traceback`` are of its last attempt, ``failures`` are its failed attempts, oldest first.
+    """
+
+    __module__ = "a3s_lane"
+
+    command_id: str
+    command_type: str
+    lane_id: str
+    payload: typing.Any
+    options: dict[str, typing.Any]
+    error: str
+    code: str
+    traceback: str | None
+    attempts: int
+    failures: list[FailedAttempt]
+    failed_at: datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class Unclaimed:
+    """A stored command that cannot enter its lane.
+
+    ``reason`` is ``"no_handler"``, ``"no_lane"`` or ``"unreadable"``, and ``detail`` a text for people. ``attempts`` have ended,
+    ``crashes`` of them with their process. ``due_at`` is when the next may begin, ``None`` for at once.
+    """
+
+    __module__ = "a3s_lane"
+
+    command_id: str
+    command_type: str
+    lane_id: str
+    reason: typing.Literal["no_handler", "no_lane", "unreadable"]
+    detail: str
+    options: dict[str, typing.Any]
+    attempts: int
+    crashes: int
+    submitted_at: datetime.datetime
+    due_at: datetime.datetime | None
+
+
+_Fields = dict[str, typing.Any]
+
+
+def _read_times(fields: _Fields, *names: str) -> _Fields:
+    for name in names:
+        if fields[name] is not None:
+            fields[name] = datetime.datetime.fromisoformat(fields[name])
+    return fields
+
+
+# The compiled half calls these.
+
+
+def dead_letter(fields: _Fields) -> DeadLetter:
+    fields.setdefault("payload", UNSET)
+    failures = [FailedAttempt(**_read_times(each, "started_at", "failed_at")) for each in fields["failures"]]
+    return DeadLetter(**_read_times({**fields, "failures": failures}, "failed_at"))
+
+
+def unclaimed(fields: _Fields) -> Unclaimed:
+    return Unclaimed(**_read_times(fields, "submitted_at", "due_at"))
