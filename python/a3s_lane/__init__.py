@@ -63,7 +63,7 @@ from a3s_lane.errors import (
 from a3s_lane import _alerts as _alerts, _logging as _logging
 from a3s_lane._handler_function import HandlerFunction
 from a3s_lane._metrics import HistogramPercentiles, HistogramStats, MetricsSnapshot
-from a3s_lane._stored import UNSET, DeadLetter, FailedAttempt, Unclaimed, Unset
+from a3s_lane._stored import UNSET, DeadLetter, FailedAttempt, HistoryEntry, Unclaimed, Unset
 from a3s_lane.options import DeadLetterFilter, SubmitOptions
 
 __all__ = [
@@ -89,6 +89,7 @@ __all__ = [
     "HandlerFunction",
     "HistogramPercentiles",
     "HistogramStats",
+    "HistoryEntry",
     "JobLeaseConflictError",
     "JobNotFoundError",
     "JobStateConflictError",

@@ -1,6 +1,8 @@
+import builtins
 from asyncio import AbstractEventLoop, Future
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from os import PathLike
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Literal, TypeVar, final
 
@@ -8,6 +10,7 @@ from typing_extensions import ParamSpec, Self, Unpack
 
 from a3s_lane._handler_function import HandlerFunction
 from a3s_lane._metrics import MetricsSnapshot
+from a3s_lane._stored import DeadLetter, HistoryEntry, Unclaimed
 from a3s_lane.errors import LaneError
 from a3s_lane.options import SubmitOptions
 
@@ -18,6 +21,7 @@ __all__ = [
     "ChunkStream",
     "CommandContext",
     "CommandHandle",
+    "DeadLetters",
     "EventStream",
     "Lane",
     "LaneConfig",
@@ -30,6 +34,7 @@ __all__ = [
     "ProgressStream",
     "QueueStats",
     "RateLimit",
+    "Retention",
     "RetryPolicy",
     "ScriptedResult",
     "ShutdownReport",
@@ -47,11 +52,11 @@ __all__ = [
     "_add_middleware",
     "_begin_drain",
     "_begin_enqueue",
+    "_begin_enter",
     "_begin_shutdown",
     "_begin_submit",
     "_empty_outboxes",
     "_end_of_work",
-    "_enter",
     "_register",
 ]
 
@@ -74,8 +79,14 @@ class Lane:
     for :meth:`metrics`. ``alerts`` is an :class:`AlertManager`. ``event_capacity`` is how many events an :class:`EventStream` may
     fall behind, 1 to 1000000, 100 by default.
 
+    ``storage`` is a directory where commands outlive the process; making the ``Lane`` opens it, and raises :class:`StorageError`. With
+    ``durability`` ``"full"`` what was accepted survives a power cut, with ``"relaxed"`` a crash of the process. ``results`` and
+    ``history`` say, as a :class:`Retention`, how much of them is kept; by default nothing is. A command during whose attempts the process
+    ended ``max_crashes`` times becomes a dead letter, of which ``max_dead_letters`` are kept.
+
     As a context manager a ``Lane`` starts on entry, as an async one on the event loop that runs. On normal exit it shuts down and
-    waits until the work is done, at most one hour; on an exception it shuts down without waiting. All methods may be called
+    waits until the work is done, at most one hour; on an exception it shuts down without waiting, and with a ``storage`` what runs is
+    stopped and stays stored. All methods may be called
     from any thread.
     """
 
@@ -89,6 +100,12 @@ class Lane:
         metrics: bool = False,
         alerts: AlertManager | None = None,
         event_capacity: int | None = None,
+        storage: str | PathLike[str] | None = None,
+        durability: Literal["full", "relaxed"] = "full",
+        max_crashes: int = 3,
+        results: Retention | None = None,
+        history: Retention | None = None,
+        max_dead_letters: int = 10000,
     ) -> Self: ...
     @classmethod
     def with_lanes(
@@ -102,6 +119,12 @@ class Lane:
         metrics: bool = False,
         alerts: AlertManager | None = None,
         event_capacity: int | None = None,
+        storage: str | PathLike[str] | None = None,
+        durability: Literal["full", "relaxed"] = "full",
+        max_crashes: int = 3,
+        results: Retention | None = None,
+        history: Retention | None = None,
+        max_dead_letters: int = 10000,
     ) -> Lane:
         """A ``Lane`` with the given lanes instead of the default ones.
 
@@ -109,7 +132,11 @@ class Lane:
         contradict each other. The other arguments are those of ``Lane``.
         """
     def start(self) -> None:
-        """Starts to run commands. Commands that were handed in before run now. May be called again."""
+        """Starts to run commands. Commands that were handed in before run now, and before them those that earlier processes have left
+        in the ``storage``. May be called again.
+
+        Raises :class:`StorageError` when the storage cannot be read or another ``Lane`` runs on it; nothing runs then.
+        """
     # `Any` out because the result has the shape of the payload, which only the caller knows.
     def submit(
         self,
@@ -229,6 +256,33 @@ class Lane:
         ``not_started``, ``lane_paused``, ``key_paused``, ``delayed``, ``expired``, ``behind``, ``lane_full``, ``key_busy``,
         ``total_reached``, ``reserved`` and ``rate_limited``. A command that runs, or starts right now, has none.
         """
+    def find(self, command_id: str) -> CommandHandle | None:
+        """A handle of the command with this id, of this process or an earlier one, or ``None``: it waits or runs, or it has ended and
+        ``results`` of the storage are kept. An error that was kept has its code and its text.
+
+        ``None`` also for what is unclaimed. Raises :class:`StorageError`.
+        """
+    def unclaimed(self) -> list[Unclaimed]:
+        """The stored commands that cannot enter their lanes, oldest first: they wait for a handler of their type or for their lane,
+        and enter when it is registered. Empty without a storage. Raises :class:`StorageError`.
+        """
+    def load_history(
+        self,
+        *,
+        command_id: str | None = None,
+        lane_id: str | None = None,
+        since: datetime | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+    ) -> list[HistoryEntry]:
+        """What has happened to stored commands, oldest first, as far as ``history`` keeps it. The arguments say of which, together:
+        of one command, of one lane, at the time ``since`` or later, with a higher number than ``after``, and at most ``limit``.
+
+        Raises :class:`ConfigError` without a storage, and :class:`StorageError`.
+        """
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The commands that failed for good."""
     def snapshot(self) -> dict[str, Any]:
         """The whole state as a new dict that ``json.dumps`` accepts, for people and tests: it costs a walk through all commands.
 
@@ -317,6 +371,20 @@ class Lane:
         """Waits until nothing is waiting or running, as :meth:`drain` does, without blocking the event loop."""
     def shutdown_within_async(self, secs: float) -> Coroutine[Any, Any, ShutdownReport]:
         """Ends the lanes, as :meth:`shutdown_within` does, without blocking the event loop."""
+    def find_async(self, command_id: str) -> Coroutine[Any, Any, CommandHandle | None]:
+        """As :meth:`find`, without blocking the event loop."""
+    def unclaimed_async(self) -> Coroutine[Any, Any, list[Unclaimed]]:
+        """As :meth:`unclaimed`, without blocking the event loop."""
+    def load_history_async(
+        self,
+        *,
+        command_id: str | None = None,
+        lane_id: str | None = None,
+        since: datetime | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+    ) -> Coroutine[Any, Any, list[HistoryEntry]]:
+        """As :meth:`load_history`, without blocking the event loop."""
     def handler(
         self, command_type: str, *, executor: Literal["thread", "process"] | None = None
     ) -> Callable[[Callable[_P, _R]], HandlerFunction[_P, _R]]:
@@ -565,6 +633,154 @@ class CommandHandle:
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
+
+@final
+class DeadLetters:
+    """The dead letters of a :class:`Lane`: in its storage or, without one, the last ``dlq_size`` in memory. Oldest first.
+
+    Filters say which letters are meant, and together mean those to which all apply: ``ids``, ``lane_id``, ``command_type``,
+    ``code`` of the last error, ``since`` (failed then or later) and ``until`` (failed before then), each a ``datetime`` with a time
+    zone, and ``limit``, so many of the oldest. Without any all letters are meant.
+
+    All methods raise :class:`ConfigError` for a ``Lane`` with neither ``storage`` nor ``dlq_size``, and :class:`StorageError`. Each
+    has a twin, such as :meth:`list_async`, that does not block the event loop.
+    """
+
+    def list(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        lane_id: str | None = None,
+        command_type: str | None = None,
+        code: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> builtins.list[DeadLetter]:
+        """The letters that the filter means."""
+    def retry(self, command_id: str, payload: Any = ...) -> CommandHandle:
+        """Puts the command of a letter back into its lane, with its old id and options, from its first attempt on, and returns its
+        handle. Its delay and its time to live are over. ``payload`` takes the place of the old one.
+
+        The letter is gone when the command is in, and stays after an error. Raises :class:`CommandNotFoundError`,
+        :class:`DuplicateError` when another call has the letter in hand or another command its id or ``unique`` name,
+        :class:`ConfigError` when it has no payload or its type no handler, and what :meth:`Lane.enqueue` raises.
+        """
+    def retry_all(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        lane_id: str | None = None,
+        command_type: str | None = None,
+        code: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> builtins.list[tuple[str, CommandHandle | LaneError]]:
+        """Retries every letter that the filter means. One that cannot be retried keeps no other back: for each there is the
+        command's id, and its handle or the error.
+        """
+    def discard(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        lane_id: str | None = None,
+        command_type: str | None = None,
+        code: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> int:
+        """Throws away the letters that the filter means, and with each the other letters of its command; returns how many."""
+    def export(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        lane_id: str | None = None,
+        command_type: str | None = None,
+        code: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> str:
+        """The letters that the filter means as text, one JSON object a line. They stay."""
+    def import_(self, lines: str) -> int:
+        """Keeps letters that :meth:`export` has written, behind those that are there; returns how many are new.
+
+        Raises :class:`ConfigError` with the number of a line that is no dead letter; then nothing was imported.
+        """
+    def list_async(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        lane_id: str | None = None,
+        command_type: str | None = None,
+        code: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> Coroutine[Any, Any, builtins.list[DeadLetter]]:
+        """As :meth:`list`, without blocking the event loop."""
+    def retry_async(self, command_id: str, payload: Any = ...) -> Coroutine[Any, Any, CommandHandle]:
+        """As :meth:`retry`, without blocking the event loop."""
+    def retry_all_async(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        lane_id: str | None = None,
+        command_type: str | None = None,
+        code: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> Coroutine[Any, Any, builtins.list[tuple[str, CommandHandle | LaneError]]]:
+        """As :meth:`retry_all`, without blocking the event loop."""
+    def discard_async(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        lane_id: str | None = None,
+        command_type: str | None = None,
+        code: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> Coroutine[Any, Any, int]:
+        """As :meth:`discard`, without blocking the event loop."""
+    def export_async(
+        self,
+        *,
+        ids: Iterable[str] | None = None,
+        lane_id: str | None = None,
+        command_type: str | None = None,
+        code: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> Coroutine[Any, Any, str]:
+        """As :meth:`export`, without blocking the event loop."""
+    def import_async(self, lines: str) -> Coroutine[Any, Any, int]:
+        """As :meth:`import_`, without blocking the event loop."""
+
+@final
+class Retention:
+    """How much a storage keeps of what is over: results, or history.
+
+    What is older than ``max_age_secs``, seven days by default, is not read any more; ``None`` is no limit. Of the rest the newest
+    ``max_count`` are kept, 100,000 by default; 0 keeps none.
+    """
+
+    def __new__(cls, *, max_age_secs: float | None = 604800, max_count: int = 100000) -> Self: ...
+    @property
+    def max_age_secs(self) -> float | None:
+        """The age in seconds up to which something is kept; ``None`` is no limit."""
+    @property
+    def max_count(self) -> int:
+        """How many are kept."""
+    def __getnewargs_ex__(self) -> tuple[Any, ...]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
 
 @final
 class ProgressStream(Iterator[Any]):
@@ -1109,6 +1325,12 @@ def create_lane(
     metrics: bool = False,
     alerts: AlertManager | None = None,
     event_capacity: int | None = None,
+    storage: str | PathLike[str] | None = None,
+    durability: Literal["full", "relaxed"] = "full",
+    max_crashes: int = 3,
+    results: Retention | None = None,
+    history: Retention | None = None,
+    max_dead_letters: int = 10000,
 ) -> Lane:
     """A ``Lane`` that tests can steer: the lanes of ``configs``, or the six of ``Lane()``.
 
@@ -1155,4 +1377,4 @@ def _begin_enqueue(
 def _begin_drain(lane: Lane, timeout_secs: float) -> Any: ...
 def _begin_shutdown(lane: Lane, secs: float) -> Any: ...
 def _end_of_work(lane: Lane) -> None: ...
-def _enter(lane: Lane) -> None: ...
+def _begin_enter(lane: Lane) -> Any: ...

@@ -7,7 +7,7 @@ import datetime
 import enum
 import typing
 
-__all__ = ["UNSET", "DeadLetter", "FailedAttempt", "Unclaimed", "Unset"]
+__all__ = ["UNSET", "DeadLetter", "FailedAttempt", "HistoryEntry", "Unclaimed", "Unset"]
 
 
 class Unset(enum.Enum):
@@ -85,6 +85,23 @@ class Unclaimed:
     due_at: datetime.datetime | None
 
 
+@dataclasses.dataclass(frozen=True)
+class HistoryEntry:
+    """Something that happened to a stored command. ``number`` counts from 1; ``attempt`` is the one that ended, if any."""
+
+    __module__ = "a3s_lane"
+
+    number: int
+    at: datetime.datetime
+    event: typing.Literal["submitted", "retried", "requeued", "crashed", "completed", "failed", "revived"]
+    lane_id: str
+    command_id: str
+    command_type: str
+    attempt: int | None
+    code: str | None
+    error: str | None
+
+
 _Fields = dict[str, typing.Any]
 
 
@@ -106,3 +123,7 @@ def dead_letter(fields: _Fields) -> DeadLetter:
 
 def unclaimed(fields: _Fields) -> Unclaimed:
     return Unclaimed(**_read_times(fields, "submitted_at", "due_at"))
+
+
+def history_entry(fields: _Fields) -> HistoryEntry:
+    return HistoryEntry(**_read_times(fields, "at"))

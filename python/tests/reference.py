@@ -22,7 +22,7 @@ Made from the docstrings by `python python/tests/reference.py`; the tests compar
 """
 
 # Where definitions are, and the words before each part of the page.
-SOURCES = ["_a3s_lane.pyi", "_handler_function.pyi", "_metrics.py", "options.py", "errors.py", "pytest_plugin.py"]
+SOURCES = ["_a3s_lane.pyi", "_handler_function.pyi", "_metrics.py", "_stored.py", "options.py", "errors.py", "pytest_plugin.py"]
 PARTS = {
     "__init__.py": "## `a3s_lane`\n\n",
     "testing.py": "## `a3s_lane.testing`\n\n",
@@ -61,8 +61,10 @@ def markdown(text: str | None) -> str:
     return re.sub(r"``([^`]+)``", r"`\1`", text).replace("::\n", ":\n") + "\n\n"
 
 
-def options() -> set[str]:
-    return {name for name, _ in fields(DEFINITIONS["SubmitOptions"])}
+def table_of(keywords: set[str]) -> str | None:
+    """The class that names these keywords, where there is one."""
+    tables = ("SubmitOptions", "DeadLetterFilter")
+    return next((name for name in tables if keywords == {field for field, _ in fields(DEFINITIONS[name])}), None)
 
 
 def fields(node: Definition) -> Iterator[tuple[str, str]]:
@@ -78,17 +80,18 @@ def signature(name: str, node: ast.FunctionDef, bound: bool) -> str:
     pairs = list(zip(positional, [*defaults, *arguments.defaults]))[1 if bound else 0 :]
     shown = [shown_argument(argument, default) for argument, default in pairs]
     keywords = dict(zip(arguments.kwonlyargs, arguments.kw_defaults))
+    known = table_of({argument.arg for argument in keywords})
     if arguments.vararg is not None:
         shown.append("*" + shown_argument(arguments.vararg, None))
-    elif keywords and {argument.arg for argument in keywords} != options():
+    elif keywords and known is None:
         shown.append("*")
-    if {argument.arg for argument in keywords} == options():
-        shown.append("**options: Unpack[SubmitOptions]")
+    if known is not None:
+        shown.append(f"**{'options' if known == 'SubmitOptions' else 'filter'}: Unpack[{known}]")
     else:
         shown += [shown_argument(argument, default) for argument, default in keywords.items()]
     if arguments.kwarg is not None:
         shown.append("**" + shown_argument(arguments.kwarg, None))
-    answer = f" -> {ast.unparse(node.returns)}" if node.returns and not node.name.startswith("__") else ""
+    answer = f" -> {ast.unparse(node.returns).replace('builtins.', '')}" if node.returns and not node.name.startswith("__") else ""
     line = f"{name}({', '.join(shown)}){answer}"
     if len(line) <= 100:
         return line

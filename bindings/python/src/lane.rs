@@ -320,6 +320,22 @@ impl Lane {
         stored::unclaimed_list(py, &unclaimed)
     }
 
+    /// What has happened to stored commands, oldest first, as far as ``history`` keeps it. The arguments say of which, together:
+    /// of one command, of one lane, at the time ``since`` or later, with a higher number than ``after``, and at most ``limit``.
+    ///
+    /// Raises :class:`ConfigError` without a storage, and :class:`StorageError`.
+    #[pyo3(
+        signature = (**filter),
+        text_signature = "($self, *, command_id=None, lane_id=None, since=None, after=None, limit=None)"
+    )]
+    fn load_history<'py>(
+        &self,
+        py: Python<'py>,
+        filter: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        self.read_history(py, filter)
+    }
+
     /// The commands that failed for good.
     #[getter]
     fn dead_letters(slf: Bound<'_, Self>) -> DeadLetters {
@@ -471,6 +487,27 @@ impl Lane {
     /// As :meth:`unclaimed`, without blocking the event loop.
     fn unclaimed_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         stored::later(slf, "_begin_unclaimed", &[], None)
+    }
+
+    /// As :meth:`load_history`, without blocking the event loop.
+    #[pyo3(
+        signature = (**filter),
+        text_signature = "($self, *, command_id=None, lane_id=None, since=None, after=None, limit=None)"
+    )]
+    fn load_history_async<'py>(
+        slf: &Bound<'py, Self>,
+        filter: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        stored::later(slf, "_begin_history", &[], filter)
+    }
+
+    #[pyo3(signature = (**filter))]
+    fn _begin_history(
+        &self,
+        py: Python<'_>,
+        filter: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        self.begin_history(py, filter)
     }
 
     fn _begin_find(&self, py: Python<'_>, command_id: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use a3s_lane::LaneError;
-use a3s_lane::storage::Unclaimed;
+use a3s_lane::storage::{HistoryEntry, HistoryFilter, Unclaimed};
+use a3s_lane::{LaneError, LocalStorage};
 use pyo3::prelude::*;
-use pyo3::types::PyAny;
+use pyo3::types::{PyAny, PyDict, PyList};
 
+use crate::argument;
 use crate::builder::Plan;
 use crate::calls::{begin, check, try_blocking};
 use crate::error::raise;
@@ -17,6 +18,7 @@ use crate::places::Places;
 use crate::process::ProcessLocal;
 use crate::queue::Queue;
 use crate::stored;
+use crate::submit_options::moment;
 use crate::wait::{try_wait, wait};
 
 /// The longest wait at the end of a `with` block.
@@ -103,6 +105,43 @@ impl Lane {
         begin(py, &place, convert, found)
     }
 
+    fn storage(&self, py: Python<'_>) -> PyResult<Arc<LocalStorage>> {
+        self.queue(py)?.storage.clone().ok_or_else(|| {
+            let text = "there is no history: make it with Lane(storage=..., history=Retention())";
+            raise(py, &LaneError::ConfigError(text.into()))
+        })
+    }
+
+    pub(crate) fn read_history<'py>(
+        &self,
+        py: Python<'py>,
+        filter: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let filter = history_filter("load_history()", filter)?;
+        let storage = self.storage(py)?;
+        let queue = self.queue(py)?;
+        let instead = "`await lane.load_history_async()`";
+        let entries = try_blocking(py, &queue.places, instead, storage.load_history(&filter))?;
+        stored::history_list(py, &entries)
+    }
+
+    /// Begins [`Lane::load_history_async`].
+    pub(crate) fn begin_history(
+        &self,
+        py: Python<'_>,
+        filter: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        let filter = history_filter("load_history_async()", filter)?;
+        let storage = self.storage(py)?;
+        let place = self.queue(py)?.running_place(py)?;
+        let convert = |py: Python<'_>, entries: Result<Vec<HistoryEntry>, LaneError>| {
+            let entries = entries.map_err(|error| raise(py, &error))?;
+            Ok(stored::history_list(py, &entries)?.into_any().unbind())
+        };
+        let loaded = async move { storage.load_history(&filter).await };
+        begin(py, &place, convert, loaded)
+    }
+
     /// Begins [`Lane::unclaimed_async`].
     pub(crate) fn begin_unclaimed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let queue = self.queue(py)?;
@@ -119,4 +158,30 @@ impl Lane {
             async move { manager.unclaimed().await },
         )
     }
+}
+
+fn history_filter(callee: &str, filter: Option<&Bound<'_, PyDict>>) -> PyResult<HistoryFilter> {
+    let mut read = HistoryFilter::all();
+    for (name, value) in filter.into_iter().flatten() {
+        let name = argument::text("the name of a filter", &name)?;
+        let value = argument::given(&value);
+        let text = |value: &Bound<'_, PyAny>| argument::text(&name, value);
+        match &*name {
+            "command_id" => read.command_id = value.map(text).transpose()?,
+            "lane_id" => read.lane_id = value.map(text).transpose()?,
+            "since" => {
+                read.since = value.map(|value| moment(&name, value)).transpose()?;
+            }
+            "after" => {
+                let after = |value: &Bound<'_, PyAny>| argument::amount(&name, value, 0);
+                read.after = value.map(after).transpose()?;
+            }
+            "limit" => {
+                let limit = |value: &Bound<'_, PyAny>| argument::count(&name, value, 0..=u32::MAX);
+                read.limit = value.map(limit).transpose()?;
+            }
+            _ => return Err(argument::unexpected(callee, &name)),
+        }
+    }
+    Ok(read)
 }

@@ -1,12 +1,14 @@
 //! What is stored, as Python sees it.
 
 use a3s_lane::storage::{
-    DeadLetterRecord, FailedAttempt, StoredOptions, Unclaimed, UnclaimedReason,
+    DeadLetterRecord, FailedAttempt, HistoryEntry, StoredOptions, Unclaimed, UnclaimedReason,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyList, PyString, PyTuple};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::from_json::from_json;
 use crate::guarded;
@@ -112,8 +114,32 @@ fn unclaimed<'py>(py: Python<'py>, unclaimed: &Unclaimed) -> PyResult<Bound<'py,
 }
 
 fn options<'py>(py: Python<'py>, options: &StoredOptions) -> PyResult<Bound<'py, PyAny>> {
-    let options = serde_json::to_value(options).map_err(|error| {
+    from_json(py, &to_value(options)?)
+}
+
+pub(crate) fn history_list<'py>(
+    py: Python<'py>,
+    entries: &[HistoryEntry],
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for entry in entries {
+        let fields = PyDict::new(py);
+        fields.set_item("number", entry.number)?;
+        fields.set_item("at", timestamp(entry.at))?;
+        fields.set_item("event", from_json(py, &to_value(&entry.event)?)?)?;
+        fields.set_item("lane_id", &entry.lane_id)?;
+        fields.set_item("command_id", &entry.command_id)?;
+        fields.set_item("command_type", &entry.command_type)?;
+        fields.set_item("attempt", entry.attempt)?;
+        fields.set_item("code", entry.code.as_deref())?;
+        fields.set_item("error", entry.error.as_deref())?;
+        list.append(made(py, "history_entry", fields)?)?;
+    }
+    Ok(list)
+}
+
+fn to_value(value: &impl Serialize) -> PyResult<Value> {
+    serde_json::to_value(value).map_err(|error| {
         PyRuntimeError::new_err(format!("internal error, please report it: {error}"))
-    })?;
-    from_json(py, &options)
+    })
 }
