@@ -23,6 +23,7 @@ import test_alerts
 import test_events
 import test_handlers
 import test_metrics
+import test_storage
 from a3s_lane import (
     CommandHandle,
     Lane,
@@ -318,6 +319,12 @@ OF_PYTHON = {
     "metrics": test_metrics.test_counts_and_times,
     "event_capacity": test_events.test_event_capacity_is_how_far_a_reader_may_fall_behind,
     "alerts": test_alerts.test_a_depth_is_told_when_its_level_rises,
+    "storage": test_storage.test_storage_brings_commands_of_an_earlier_process_back,
+    "durability": test_storage.test_durability,
+    "max_crashes": test_storage.test_max_crashes_a_handler_that_kills_its_process_becomes_a_dead_letter,
+    "results": test_storage.test_results_are_found_by_id,
+    "history": test_storage.test_history_tells_what_happened,
+    "max_dead_letters": test_storage.test_max_dead_letters,
 }
 
 

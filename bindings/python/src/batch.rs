@@ -6,7 +6,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyList, PyTuple};
 
 use crate::argument;
-use crate::calls::blocking;
 use crate::error::raise;
 use crate::handle;
 use crate::queue::Queue;
@@ -32,7 +31,10 @@ pub(crate) fn submit_many<'py>(
         .map(|(index, item)| read(index, &item?, make))
         .collect::<PyResult<Vec<_>>>()?;
     let submitted = queue.enqueue_many(lane_id, commands);
-    let answers = blocking(py, &queue.places, "`enqueue_async`", submitted)?;
+    let answers = queue
+        .handlers
+        .submitting
+        .wait(py, lane_id, "`enqueue_async`", submitted)?;
     let list = PyList::empty(py);
     for answer in answers {
         match answer {

@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) handler_threads: usize,
     pub(crate) alerts: Option<Py<AlertManager>>,
     pub(crate) storage: StorageArguments,
+    /// Submissions wait until their commands have run.
+    pub(crate) inline: bool,
 }
 
 impl Plan {
@@ -53,6 +55,7 @@ impl Plan {
             handler_threads: DEFAULT_LIMIT,
             alerts: None,
             storage: StorageArguments::default(),
+            inline: false,
         };
         for (name, value) in settings.into_iter().flatten() {
             let name = argument::text("the name of a setting", &name)?;
@@ -117,6 +120,7 @@ pub(crate) fn default_lanes(callee: &str, settings: Option<&Bound<'_, PyDict>>) 
     let place = |(id, priority): (&str, u8)| LanePlace {
         id: id.to_owned(),
         priority,
+        waits: false,
     };
     let plan = Plan::new(callee, settings)?;
     Ok(Plan {
@@ -140,6 +144,7 @@ pub(crate) fn lanes_of(
             .with_lane(config.lane_id.clone(), config.to_core(), config.priority)
             .with_lane_options(config.lane_id.clone(), config.to_core_options());
         plan.lanes.push(LanePlace {
+            waits: config.waits(),
             id: config.lane_id,
             priority: config.priority,
         });

@@ -257,7 +257,10 @@ impl HandlerContext {
             self.child(py, "enqueue_child()", command_type, payload, options)?;
         let places = &attempt.handlers.places;
         let submitted = attempt.context.submit_child(&lane_id, command, options);
-        let handle = crate::calls::blocking(py, places, "await", submitted)?
+        let handle = attempt
+            .handlers
+            .submitting
+            .wait(py, &lane_id, "await", submitted)?
             .map_err(|refused| raise(py, &refused.into()))?;
         Ok(CommandHandle::new(handle, places))
     }

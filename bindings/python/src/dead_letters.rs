@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyList};
 
 use crate::argument::{self, Given};
-use crate::calls::{begin, try_blocking};
+use crate::calls::{begin, check};
 use crate::error::raise;
 use crate::handle::CommandHandle;
 use crate::lane::Lane;
@@ -44,11 +44,20 @@ impl DeadLetters {
         self.lane.get().queue(py)
     }
 
+    /// A retry may wait for room in its lane.
+    fn check(&self, py: Python<'_>, instead: &str) -> PyResult<()> {
+        let queue = self.queue(py)?;
+        if queue.storage.is_none() {
+            return Ok(());
+        }
+        let instead = format!("`await lane.dead_letters.{instead}()`");
+        check(py, &queue.places, &instead)
+    }
+
     /// Waits for the answer of the core.
     fn ask<T, F>(
         &self,
         py: Python<'_>,
-        instead: &str,
         question: impl FnOnce(a3s_lane::DeadLetters) -> F,
     ) -> PyResult<T>
     where
@@ -57,8 +66,7 @@ impl DeadLetters {
     {
         let queue = self.queue(py)?;
         let asked = question(queue.manager.dead_letters());
-        let instead = format!("`await lane.dead_letters.{instead}()`");
-        try_blocking(py, &queue.places, &instead, asked)
+        queue.reading(py, asked)
     }
 
     /// Begins a question to the core on the event loop of this thread.
@@ -98,9 +106,7 @@ impl DeadLetters {
         filter: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyList>> {
         let filter = read_filter("list()", filter)?;
-        let letters = self.ask(py, "list_async", |letters| async move {
-            letters.list(&filter).await
-        })?;
+        let letters = self.ask(py, |letters| async move { letters.list(&filter).await })?;
         to_list(py, letters)
     }
 
@@ -121,7 +127,8 @@ impl DeadLetters {
         payload: Given<'_>,
     ) -> PyResult<CommandHandle> {
         let (id, payload) = read_retry(command_id, payload)?;
-        let handle = self.ask(py, "retry_async", |letters| retry(letters, id, payload))?;
+        self.check(py, "retry_async")?;
+        let handle = self.ask(py, |letters| retry(letters, id, payload))?;
         Ok(CommandHandle::new(handle, &self.queue(py)?.places))
     }
 
@@ -137,9 +144,11 @@ impl DeadLetters {
         filter: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyList>> {
         let filter = read_filter("retry_all()", filter)?;
-        let retried = self.ask(py, "retry_all_async", |letters| async move {
-            letters.retry_all(&filter).await
-        })?;
+        self.check(py, "retry_all_async")?;
+        let retried = self.ask(
+            py,
+            |letters| async move { letters.retry_all(&filter).await },
+        )?;
         retried_list(py, retried, &self.queue(py)?.places)
     }
 
@@ -150,9 +159,7 @@ impl DeadLetters {
     )]
     fn discard(&self, py: Python<'_>, filter: Option<&Bound<'_, PyDict>>) -> PyResult<usize> {
         let filter = read_filter("discard()", filter)?;
-        self.ask(py, "discard_async", |letters| async move {
-            letters.discard(&filter).await
-        })
+        self.ask(py, |letters| async move { letters.discard(&filter).await })
     }
 
     /// The letters that the filter means as text, one JSON object a line. They stay.
@@ -162,9 +169,7 @@ impl DeadLetters {
     )]
     fn export(&self, py: Python<'_>, filter: Option<&Bound<'_, PyDict>>) -> PyResult<String> {
         let filter = read_filter("export()", filter)?;
-        self.ask(py, "export_async", |letters| async move {
-            letters.export(&filter).await
-        })
+        self.ask(py, |letters| async move { letters.export(&filter).await })
     }
 
     /// Keeps letters that :meth:`export` has written, behind those that are there; returns how many are new.
@@ -172,9 +177,7 @@ impl DeadLetters {
     /// Raises :class:`ConfigError` with the number of a line that is no dead letter; then nothing was imported.
     fn import_(&self, py: Python<'_>, lines: &Bound<'_, PyAny>) -> PyResult<usize> {
         let lines = argument::text("lines", lines)?;
-        self.ask(py, "import_async", |letters| async move {
-            letters.import(&lines).await
-        })
+        self.ask(py, |letters| async move { letters.import(&lines).await })
     }
 
     /// As :meth:`list`, without blocking the event loop.

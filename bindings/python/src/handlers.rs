@@ -17,6 +17,7 @@ use crate::failure::failure;
 use crate::from_json::from_json;
 use crate::place::Place;
 use crate::places::Places;
+use crate::submitting::Submitting;
 use crate::threads::Threads;
 use crate::to_json::to_json;
 use crate::{coroutine, guarded, process_task};
@@ -178,15 +179,21 @@ pub(crate) struct Handlers {
     middleware: RwLock<Vec<Middleware>>,
     pub(crate) places: Arc<Places>,
     pub(crate) threads: Arc<Threads>,
+    pub(crate) submitting: Arc<Submitting>,
 }
 
 impl Handlers {
-    pub(crate) fn new(places: Arc<Places>, threads: Arc<Threads>) -> Arc<Self> {
+    pub(crate) fn new(
+        places: Arc<Places>,
+        threads: Arc<Threads>,
+        submitting: Arc<Submitting>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             table: RwLock::default(),
             middleware: RwLock::default(),
             places,
             threads,
+            submitting,
         })
     }
 

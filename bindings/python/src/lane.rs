@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::batch::{self, wrap};
 use crate::builder;
-use crate::calls::{blocking, check, now, try_blocking, try_now};
+use crate::calls::{blocking, check, now, try_now};
 use crate::command::{PyCommand, new_command};
 use crate::dead_letters::DeadLetters;
 use crate::from_json::from_json;
@@ -148,7 +148,7 @@ impl Lane {
         let command = new_command(py, &queue.handlers, command_type, payload)?;
         let options = submit_options::read("enqueue()", "", options)?.unwrap_or_default();
         let submitted = queue.enqueue(&lane_id, command, options);
-        let handle = try_blocking(py, &queue.places, "`await lane.enqueue_async()`", submitted)?;
+        let handle = queue.submitting(py, &lane_id, "`await lane.enqueue_async()`", submitted)?;
         Ok(wrap(handle, queue))
     }
 
@@ -306,7 +306,7 @@ impl Lane {
         let queue = self.queue(py)?;
         let id = argument::text("command_id", command_id)?;
         let found = queue.manager.find(&id);
-        let found = try_blocking(py, &queue.places, "`await lane.find_async()`", found)?;
+        let found = queue.reading(py, found)?;
         Ok(found.map(|handle| wrap(handle, queue)))
     }
 
@@ -315,8 +315,7 @@ impl Lane {
     fn unclaimed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let queue = self.queue(py)?;
         let unclaimed = queue.manager.unclaimed();
-        let instead = "`await lane.unclaimed_async()`";
-        let unclaimed = try_blocking(py, &queue.places, instead, unclaimed)?;
+        let unclaimed = queue.reading(py, unclaimed)?;
         stored::unclaimed_list(py, &unclaimed)
     }
 
@@ -381,7 +380,7 @@ impl Lane {
     /// What is waiting and running now.
     fn stats(&self, py: Python<'_>) -> PyResult<QueueStats> {
         let queue = self.queue(py)?;
-        let stats = try_blocking(py, &queue.places, "nothing", queue.manager.stats())?;
+        let stats = queue.reading(py, queue.manager.stats())?;
         Ok(QueueStats::new(&stats, &queue.order()))
     }
 

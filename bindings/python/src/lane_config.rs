@@ -33,6 +33,11 @@ pub(crate) struct LaneConfig {
 }
 
 impl LaneConfig {
+    /// Whether a submission to a full lane waits.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self.options.overflow, a3s_lane::Overflow::Wait)
+    }
+
     /// The settings that came after those of [`a3s_lane::LaneConfig`], as the core knows them.
     pub(crate) fn to_core_options(&self) -> a3s_lane::LaneOptions {
         self.options.to_core()

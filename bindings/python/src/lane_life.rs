@@ -35,6 +35,7 @@ impl Lane {
                 plan.handler_threads,
                 plan.alerts,
                 storage,
+                plan.inline,
             )),
         })
     }
@@ -45,12 +46,7 @@ impl Lane {
 
     pub(crate) fn start_now(&self, py: Python<'_>) -> PyResult<()> {
         let queue = self.queue(py)?;
-        let started = queue.manager.start();
-        if queue.storage.is_some() {
-            // It waits for the storage alone, so that it may do so on any thread.
-            return try_wait(py, started);
-        }
-        try_blocking(py, &queue.places, "nothing", started)
+        queue.reading(py, queue.manager.start())
     }
 
     pub(crate) fn drain_for(&self, py: Python<'_>, limit: Duration) -> PyResult<()> {
@@ -119,9 +115,7 @@ impl Lane {
     ) -> PyResult<Bound<'py, PyList>> {
         let filter = history_filter("load_history()", filter)?;
         let storage = self.storage(py)?;
-        let queue = self.queue(py)?;
-        let instead = "`await lane.load_history_async()`";
-        let entries = try_blocking(py, &queue.places, instead, storage.load_history(&filter))?;
+        let entries = try_wait(py, storage.load_history(&filter))?;
         stored::history_list(py, &entries)
     }
 

@@ -48,6 +48,7 @@ mod storage;
 mod stored;
 mod stream;
 mod submit_options;
+mod submitting;
 mod testing;
 mod threads;
 mod to_json;

@@ -9,11 +9,15 @@ use pyo3::prelude::*;
 use serde_json::Value;
 
 use crate::alerts::AlertManager;
+use crate::calls::try_blocking;
+use crate::error::raise;
 use crate::handlers::Handlers;
 use crate::lane_config::LaneConfig;
 use crate::place::Place;
 use crate::places::Places;
+use crate::submitting::Submitting;
 use crate::threads::Threads;
+use crate::wait::try_wait;
 
 /// A queue of the core.
 pub(crate) struct Queue {
@@ -32,6 +36,8 @@ pub(crate) struct Queue {
 pub(crate) struct LanePlace {
     pub(crate) id: String,
     pub(crate) priority: u8,
+    /// A submission waits while it is full.
+    pub(crate) waits: bool,
 }
 
 impl Queue {
@@ -41,11 +47,17 @@ impl Queue {
         handler_threads: usize,
         alerts: Option<Py<AlertManager>>,
         storage: Option<Arc<LocalStorage>>,
+        inline: bool,
     ) -> Self {
         let places = Places::new();
+        let submitting = Submitting::new(&places, storage.is_some(), inline, &lanes);
         Self {
             manager: Arc::new(manager),
-            handlers: Handlers::new(Arc::clone(&places), Threads::new(handler_threads)),
+            handlers: Handlers::new(
+                Arc::clone(&places),
+                Threads::new(handler_threads),
+                submitting,
+            ),
             places,
             alerts,
             lanes: Mutex::new(lanes),
@@ -78,6 +90,36 @@ impl Queue {
         let mut order: Vec<&LanePlace> = lanes.iter().collect();
         order.sort_by_key(|lane| lane.priority);
         order.into_iter().map(|lane| lane.id.clone()).collect()
+    }
+
+    /// Waits for what waits for the storage at most, which any thread may.
+    pub(crate) fn reading<F, T>(&self, py: Python<'_>, future: F) -> PyResult<T>
+    where
+        F: Future<Output = a3s_lane::Result<T>> + Send,
+        T: Send,
+    {
+        match &self.storage {
+            None => try_blocking(py, &self.places, "nothing", future),
+            Some(_) => try_wait(py, future),
+        }
+    }
+
+    /// Waits for a submission.
+    pub(crate) fn submitting<F, T>(
+        &self,
+        py: Python<'_>,
+        lane_id: &str,
+        instead: &str,
+        submission: F,
+    ) -> PyResult<T>
+    where
+        F: Future<Output = a3s_lane::Result<T>> + Send,
+        T: Send,
+    {
+        let submitting = &self.handlers.submitting;
+        submitting
+            .wait(py, lane_id, instead, submission)?
+            .map_err(|error| raise(py, &error))
     }
 
     /// Hands a command in.
@@ -114,12 +156,18 @@ impl Queue {
             config.priority,
         )?;
         match lanes.iter_mut().find(|lane| lane.id == config.lane_id) {
-            Some(lane) => lane.priority = config.priority,
+            Some(lane) => {
+                lane.priority = config.priority;
+                lane.waits = config.waits();
+            }
             None => lanes.push(LanePlace {
                 id: config.lane_id.clone(),
                 priority: config.priority,
+                waits: config.waits(),
             }),
         }
+        let submitting = &self.handlers.submitting;
+        submitting.set_lane(&config.lane_id, config.waits());
         Ok(())
     }
 

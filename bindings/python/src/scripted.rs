@@ -13,7 +13,6 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use crate::batch::{self, wrap};
-use crate::calls::try_blocking;
 use crate::error::raise;
 use crate::from_json::from_json;
 use crate::handle::CommandHandle;
@@ -81,7 +80,7 @@ pub(crate) fn submit_scripted(
     let command_type = argument::text("command_type", command_type)?;
     let command = command(py, "script", command_type, script)?;
     let submitted = manager.submit(&lane_id, Box::new(command));
-    let receiver = try_blocking(py, &queue.places, "`enqueue_async`", submitted)?;
+    let receiver = queue.submitting(py, &lane_id, "`enqueue_async`", submitted)?;
     Ok(ScriptedResult {
         outcome: ProcessLocal::new(Mutex::new(Outcome::Awaited(receiver))),
     })
@@ -104,7 +103,7 @@ pub(crate) fn enqueue_scripted(
     let command = Box::new(command(py, "script", command_type, script)?);
     let options = submit_options::read("enqueue_scripted()", "", options)?.unwrap_or_default();
     let submitted = queue.enqueue(&lane_id, command, options);
-    let handle = try_blocking(py, &queue.places, "`enqueue_async`", submitted)?;
+    let handle = queue.submitting(py, &lane_id, "`enqueue_async`", submitted)?;
     Ok(wrap(handle, queue))
 }
 

@@ -230,6 +230,7 @@ pub(crate) fn create_lane(
         Given::Yes(value) => argument::flag("inline", &value)?,
     };
     plan.builder = plan.builder.with_inline(inline);
+    plan.inline = inline;
     Lane::build(py, plan)
 }
 
