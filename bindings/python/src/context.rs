@@ -13,6 +13,7 @@ use crate::error::raise;
 use crate::from_json::from_json;
 use crate::handle::CommandHandle;
 use crate::handlers::{Function, Handlers};
+use crate::link::Link;
 use crate::place::Place;
 use crate::process::ProcessLocal;
 use crate::to_json::to_json;
@@ -28,23 +29,33 @@ pub(crate) struct HandlerContext {
 }
 
 struct Attempt {
-    context: CommandContext,
+    link: Arc<Link>,
     function: Arc<Function>,
     /// Where the handler runs, if on an event loop.
     place: Option<Arc<Place>>,
     handlers: Arc<Handlers>,
 }
 
+impl Attempt {
+    /// The attempt for something that only one which goes on can do.
+    fn live(&self, py: Python<'_>) -> PyResult<CommandContext> {
+        self.link.context().map_err(|ended| {
+            let text = format!("the attempt of command {} has ended", ended.id);
+            raise(py, &LaneError::QueueError(text))
+        })
+    }
+}
+
 impl HandlerContext {
     pub(crate) fn new(
-        context: CommandContext,
+        link: Arc<Link>,
         function: &Arc<Function>,
         place: Option<Arc<Place>>,
         handlers: &Arc<Handlers>,
     ) -> Self {
         Self {
             attempt: ProcessLocal::new(Attempt {
-                context,
+                link,
                 function: Arc::clone(function),
                 place,
                 handlers: Arc::clone(handlers),
@@ -61,9 +72,12 @@ impl HandlerContext {
     /// Tells the queue something.
     fn tell(&self, py: Python<'_>, tell: impl FnOnce(&CommandContext)) -> PyResult<()> {
         let attempt = self.attempt(py)?;
+        let Ok(context) = attempt.link.context() else {
+            return Ok(());
+        };
         match attempt.place.as_ref().filter(|place| place.is_here()) {
-            Some(place) => place.within(py, || tell(&attempt.context)),
-            None => tell(&attempt.context),
+            Some(place) => place.within(py, || tell(&context)),
+            None => tell(&context),
         }
         Ok(())
     }
@@ -88,7 +102,10 @@ impl HandlerContext {
     /// The command's id.
     #[getter]
     fn id(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(self.attempt(py)?.context.id())
+        Ok(match self.attempt(py)?.link.context() {
+            Ok(context) => context.id(),
+            Err(ended) => ended.id,
+        })
     }
 
     /// What kind of work it is.
@@ -99,20 +116,27 @@ impl HandlerContext {
 
     /// The lane in which the command runs.
     #[getter]
-    fn lane_id(&self, py: Python<'_>) -> PyResult<&str> {
-        Ok(self.attempt(py)?.context.lane_id())
+    fn lane_id(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(match self.attempt(py)?.link.context() {
+            Ok(context) => context.lane_id().to_owned(),
+            Err(ended) => ended.lane_id,
+        })
     }
 
     /// The number of this attempt, from 1. A preempted attempt is not counted.
     #[getter(attempt)]
     fn attempt_number(&self, py: Python<'_>) -> PyResult<u32> {
-        Ok(self.attempt(py)?.context.attempt())
+        Ok(match self.attempt(py)?.link.context() {
+            Ok(context) => context.attempt(),
+            Err(ended) => ended.number,
+        })
     }
 
     /// Seconds that this attempt may still take; ``None`` without a time limit, 0 once it has passed.
     #[getter]
     fn time_left(&self, py: Python<'_>) -> PyResult<Option<f64>> {
-        let left = self.attempt(py)?.context.time_left();
+        let context = self.attempt(py)?.link.context().ok();
+        let left = context.and_then(|context| context.time_left());
         Ok(left.map(|left| left.as_secs_f64()))
     }
 
@@ -130,7 +154,12 @@ impl HandlerContext {
     #[getter]
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
-        for (name, value) in self.attempt(py)?.context.metadata() {
+        let context = self.attempt(py)?.link.context();
+        let metadata = match &context {
+            Ok(context) => context.metadata(),
+            Err(ended) => &ended.metadata,
+        };
+        for (name, value) in metadata {
             dict.set_item(name, from_json(py, value)?)?;
         }
         Ok(dict)
@@ -139,14 +168,17 @@ impl HandlerContext {
     /// Whether this attempt was asked to stop: by a cancel, a preemption, a time limit or the end of the lanes.
     #[getter]
     fn cancelled(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(self.attempt(py)?.context.is_cancelled())
+        let context = self.attempt(py)?.link.context();
+        Ok(context.is_ok_and(|context| context.is_cancelled()))
     }
 
     /// Why this attempt was asked to stop: ``"deadline"``, ``"stall"``, ``"cancel"``, ``"preempt"`` or ``"shutdown"``; ``None``
     /// when it was not.
     #[getter]
     fn stop_reason(&self, py: Python<'_>) -> PyResult<Option<&'static str>> {
-        let context = &self.attempt(py)?.context;
+        let Ok(context) = self.attempt(py)?.link.context() else {
+            return Ok(None);
+        };
         // Only an attempt that was asked before hears of it.
         if !context.is_cancelled() {
             return Ok(None);
@@ -221,7 +253,7 @@ impl HandlerContext {
         let lane_id = argument::text("lane_id", lane_id)?;
         let (command, options) =
             this.child(py, "submit_child()", command_type, payload, options)?;
-        let context = attempt.context.clone();
+        let context = attempt.live(py)?;
         let stopped = context.cancellation();
         let child = async {
             context
@@ -256,7 +288,8 @@ impl HandlerContext {
         let (command, options) =
             self.child(py, "enqueue_child()", command_type, payload, options)?;
         let places = &attempt.handlers.places;
-        let submitted = attempt.context.submit_child(&lane_id, command, options);
+        let context = attempt.live(py)?;
+        let submitted = context.submit_child(&lane_id, command, options);
         let handle = attempt
             .handlers
             .submitting
@@ -278,7 +311,7 @@ impl HandlerContext {
         let (command, options) =
             self.child(py, "submit_child()", command_type, payload, options)?;
         let (place, _) = attempt.handlers.places.running(py)?;
-        let context = attempt.context.clone();
+        let context = attempt.live(py)?;
         let child = async move {
             let handle = context.submit_child(&lane_id, command, options).await?;
             handle.await
@@ -288,11 +321,13 @@ impl HandlerContext {
 
     fn __repr__(&self) -> String {
         match self.attempt.get("CommandContext") {
-            Ok(attempt) => format!(
-                "CommandContext(id={:?}, attempt={})",
-                attempt.context.id(),
-                attempt.context.attempt()
-            ),
+            Ok(attempt) => {
+                let (id, number) = match attempt.link.context() {
+                    Ok(context) => (context.id(), context.attempt()),
+                    Err(ended) => (ended.id, ended.number),
+                };
+                format!("CommandContext(id={id:?}, attempt={number})")
+            }
             Err(_) => "CommandContext(of another process)".into(),
         }
     }

@@ -18,6 +18,7 @@ use crate::context::HandlerContext;
 use crate::from_json::from_json;
 use crate::guarded;
 use crate::handlers::{Function, Handlers, finished, gone};
+use crate::link::Link;
 use crate::place::Place;
 use crate::process::ProcessLocal;
 use crate::slot::Slot;
@@ -118,12 +119,14 @@ fn start(
     context: &CommandContext,
     handlers: &Arc<Handlers>,
 ) -> Started {
+    let link = function.takes_context.then(|| Link::new(context.clone()));
     let begun = || -> PyResult<Started> {
         static START: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         static START_WITH_CONTEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let context_of = || {
             let place = Some(Arc::clone(place));
-            HandlerContext::new(context.clone(), function, place, handlers)
+            let link = link.clone().unwrap_or_else(|| Link::new(context.clone()));
+            HandlerContext::new(link, function, place, handlers)
         };
         let asyncio_loop = place.asyncio_loop();
         let start = if function.takes_context {
@@ -154,10 +157,15 @@ fn start(
             slot,
             place: Arc::clone(place),
             task: Some(task.unbind()),
+            link: link.clone(),
             stop: Some(Box::pin(context.cancellation().cancelled_owned())),
         }))
     };
-    begun().unwrap_or_else(|error| Started::Ended(finished(py, Err(error))))
+    let started = begun().unwrap_or_else(|error| Started::Ended(finished(py, Err(error))));
+    if let (Some(link), Started::Ended(Err(_))) = (&link, &started) {
+        link.end();
+    }
+    started
 }
 
 /// Whether the work goes on in a task. A result is never one: JSON has none.
@@ -172,6 +180,8 @@ struct Running {
     slot: Arc<Slot>,
     place: Arc<Place>,
     task: Option<Py<PyAny>>,
+    /// That of its context, if it has one.
+    link: Option<Arc<Link>>,
     /// Ready when the attempt is asked to stop.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
@@ -195,6 +205,9 @@ impl Future for Running {
         }
         let outcome = ready!(this.slot.poll(cx));
         this.task = None;
+        if let (Some(link), Err(_)) = (&this.link, &outcome) {
+            link.end();
+        }
         Poll::Ready(outcome)
     }
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::context::HandlerContext;
 use crate::failure::failure;
 use crate::from_json::from_json;
+use crate::link::Link;
 use crate::place::Place;
 use crate::places::Places;
 use crate::submitting::Submitting;
@@ -145,6 +146,7 @@ fn on_thread(
     context: &CommandContext,
     handlers: &Arc<Handlers>,
 ) -> Result<Value> {
+    let link = function.takes_context.then(|| Link::new(context.clone()));
     let called = Python::try_attach(|py| {
         // A copy for each attempt, so that none sees what another one has set.
         let variables = variables
@@ -152,12 +154,17 @@ fn on_thread(
             .transpose();
         let answer = variables.and_then(|variables| {
             function.call(py, payload, variables.as_ref(), || {
-                HandlerContext::new(context.clone(), function, None, handlers)
+                let link = link.clone().unwrap_or_else(|| Link::new(context.clone()));
+                HandlerContext::new(link, function, None, handlers)
             })
         });
         finished(py, answer)
     });
-    called.unwrap_or_else(|| Err(gone()))
+    let outcome = called.unwrap_or_else(|| Err(gone()));
+    if let (Some(link), Err(_)) = (&link, &outcome) {
+        link.end();
+    }
+    outcome
 }
 
 /// What a handler's answer is for the lane.

@@ -28,6 +28,7 @@ mod lane_config;
 mod lane_life;
 mod lane_options;
 mod limiter;
+mod link;
 mod log;
 mod metrics;
 mod outbox;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::context::HandlerContext;
 use crate::handlers::{Function, Handlers, finished, gone};
+use crate::link::Link;
 use crate::process::ProcessLocal;
 use crate::slot::Slot;
 use crate::threads::Threads;
@@ -22,7 +23,8 @@ pub(crate) async fn run(
     handlers: &Arc<Handlers>,
 ) -> Result<Value> {
     let started = Python::try_attach(|py| {
-        let no_context = || HandlerContext::new(context.clone(), function, None, handlers);
+        let no_context =
+            || HandlerContext::new(Link::new(context.clone()), function, None, handlers);
         let begun = || -> PyResult<Running> {
             let slot = Arc::new(Slot::default());
             let future = function.call(py, payload, None, no_context)?;
