@@ -17,7 +17,7 @@ HEAD = """\
 # API reference for Python
 
 Made from the docstrings by `python python/tests/reference.py`; the tests compare. The guides are [a3s-lane for Python](python.md),
-[handlers and asyncio](python-handlers.md) and [recipes](python-recipes.md).
+[handlers and asyncio](python-handlers.md), [storage](python-storage.md) and [recipes](python-recipes.md).
 
 """
 

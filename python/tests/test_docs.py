@@ -15,6 +15,7 @@ DOCUMENTS = [
     REPOSITORY / "docs" / "python.md",
     REPOSITORY / "docs" / "python-handlers.md",
     REPOSITORY / "docs" / "python-recipes.md",
+    REPOSITORY / "docs" / "python-storage.md",
 ]
 EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
