@@ -31,7 +31,9 @@ from a3s_lane import (
     RetryPolicy,
     StorageError,
     Unclaimed,
+    WouldBlockError,
 )
+from a3s_lane.testing import create_lane
 from conftest import LIMIT_SECS, REPOSITORY, run_python, wait_until
 
 TESTS = REPOSITORY / "python" / "tests"
@@ -465,7 +467,7 @@ print("done")
 
 # What runs when the block ends, and how it ends.
 LEAVE = """
-import asyncio, threading, time
+import asyncio, signal, threading, time
 lane = Lane.with_lanes([LaneConfig("one", 0, 0, 2)], storage=directory, history=Retention())
 running = threading.Event()
 
@@ -481,13 +483,18 @@ async def coroutine(payload):
     running.set()
     await asyncio.sleep(3600)
 
+def interrupt():
+    while not lane.snapshot()["shutting_down"]:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
 async def leave():
     async with lane:
         if not await lane.find_async("it"):
             await lane.enqueue_async("one", {kind!r}, id="it")
         while not running.is_set():
             await asyncio.sleep(0.001)
-        raise KeyError("leave")
+        {end}
 
 try:
     if {is_async}:
@@ -497,17 +504,23 @@ try:
             if not lane.find("it"):
                 lane.enqueue("one", {kind!r}, id="it")
             running.wait()
-            raise KeyError("leave")
-except KeyError:
+            {end}
+except (KeyError, KeyboardInterrupt):
     print("left")
 """
 
 
+INTERRUPT = "threading.Thread(target=interrupt).start()"
+
+
 @pytest.mark.parametrize("kind", ["thread", "coroutine"])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_no_attempt_counts_as_a_crash_after_a_block(tmp_path: Path, kind: str, is_async: bool) -> None:
+@pytest.mark.parametrize("end", ['raise KeyError("leave")', INTERRUPT])
+def test_no_attempt_counts_as_a_crash_after_a_block(tmp_path: Path, kind: str, is_async: bool, end: str) -> None:
+    if end == INTERRUPT and sys.platform == "win32":
+        pytest.skip("there are no signals here")
     for _ in range(4):
-        script = LEAVE.format(kind=kind, is_async=is_async)
+        script = LEAVE.format(kind=kind, is_async=is_async, end=end)
         assert in_child(tmp_path, script) == "left\n"
     with Lane.with_lanes([LaneConfig("one", 0)], storage=tmp_path, history=Retention()) as lane:
         (left,) = lane.unclaimed()
@@ -525,3 +538,56 @@ def test_what_is_over_is_not_run_again(tmp_path: Path) -> None:
                 for number in range(3):
                     lane.enqueue("one", "t", number)
     assert ran == [0, 1, 2]
+
+
+def test_submissions_on_the_event_loop_of_the_handlers(tmp_path: Path) -> None:
+    full = LaneConfig("full", 0, 0, 1, max_pending=1, overflow="wait")
+
+    async def main() -> None:
+        lane = Lane.with_lanes([LaneConfig("one", 0), full], storage=tmp_path, durability="relaxed")
+
+        @lane.handler("t")
+        async def t(payload: int, ctx: CommandContext) -> int:
+            if payload == 3:
+                # There is no other way to hand in a child and go on.
+                ctx.enqueue_child("one", "t", 4, id="child")
+            return payload
+
+        async with lane:
+            handles = [lane.enqueue("one", "t", 1), *lane.submit_many("one", [("t", 2), ("t", 3)])]
+            assert [await handle for handle in handles if not isinstance(handle, LaneError)] == [1, 2, 3]
+            # Where it waits for a handler it could wait for ever.
+            for call in (lambda: lane.enqueue("full", "t", 1), lambda: lane.submit_many("full", [("t", 1)])):
+                with pytest.raises(WouldBlockError, match="enqueue_async"):
+                    call()
+            assert lane.unclaimed() == []
+            assert await (await lane.enqueue_async("full", "t", 5)) == 5
+            lane.set_lane(LaneConfig("full", 0))
+            assert await lane.enqueue("full", "t", 6) == 6
+            lane.set_lane(full)
+            with pytest.raises(WouldBlockError):
+                lane.enqueue("full", "t", 1)
+            assert lane.stats().total_pending == 0
+
+    asyncio.run(main())
+    # What was refused was not stored.
+    with Lane.with_lanes([LaneConfig("one", 0), full], storage=tmp_path) as lane:
+        assert lane.unclaimed() == []
+
+
+def test_an_inline_lane_is_stored_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        lane = create_lane(inline=True, storage=tmp_path, durability="relaxed", results=Retention())
+
+        @lane.handler("t")
+        async def t(payload: int) -> int:
+            return payload
+
+        async with lane:
+            with pytest.raises(WouldBlockError):
+                lane.enqueue("query", "t", 1)
+            handle = await lane.enqueue_async("query", "t", 2, id="it")
+            assert handle.status == "completed"
+            assert await lane.find_async("it") is not None
+
+    asyncio.run(main())
