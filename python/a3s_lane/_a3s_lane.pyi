@@ -199,8 +199,8 @@ class Lane:
         that name. ``cost`` is what limiters charge, 0 to 2**53 - 1; ``metadata`` is a dict that goes with the command; one
         that is not ``preemptible`` is never stopped for a more urgent lane.
 
-        Waits only where a full lane's ``overflow`` is ``"wait"``; Ctrl-C interrupts that, and nothing is submitted. Raises
-        :class:`LaneNotFoundError`, :class:`ShutdownInProgressError` after :meth:`shutdown`, :class:`LaneFullError`,
+        Waits only where a full lane's ``overflow`` is ``"wait"``; Ctrl-C interrupts that, and nothing is submitted. With a storage it
+        waits for that too; interrupted there, the command may be stored, and run after the next start. Raises :class:`LaneNotFoundError`, :class:`ShutdownInProgressError` after :meth:`shutdown`, :class:`LaneFullError`,
         :class:`DuplicateError` for an ``id`` or ``unique`` that is taken, :class:`ConfigError` for a ``cost`` that a limiter
         could never grant, and ``ValueError`` for a payload that is not JSON.
         """

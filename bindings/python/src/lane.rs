@@ -11,12 +11,11 @@ use serde_json::Value;
 
 use crate::batch::{self, wrap};
 use crate::builder;
-use crate::calls::{blocking, check, now, try_now};
+use crate::calls::{check, now, try_now};
 use crate::command::{PyCommand, new_command};
 use crate::dead_letters::DeadLetters;
 use crate::from_json::from_json;
 use crate::handle::CommandHandle;
-use crate::lane_life::EXIT_DRAIN;
 use crate::process::ProcessLocal;
 use crate::queue::{self, Queue};
 use crate::report::{self, ShutdownReport};
@@ -24,7 +23,7 @@ use crate::stats::QueueStats;
 use crate::stream::EventStream;
 use crate::to_json::to_json;
 use crate::wait::try_wait;
-use crate::{argument, limiter, metrics, stored, submit_options};
+use crate::{argument, lane_life, limiter, metrics, stored, submit_options};
 
 /// A set of lanes: named queues with a priority and a concurrency limit each.
 ///
@@ -127,8 +126,8 @@ impl Lane {
     /// that name. ``cost`` is what limiters charge, 0 to 2**53 - 1; ``metadata`` is a dict that goes with the command; one
     /// that is not ``preemptible`` is never stopped for a more urgent lane.
     ///
-    /// Waits only where a full lane's ``overflow`` is ``"wait"``; Ctrl-C interrupts that, and nothing is submitted. Raises
-    /// :class:`LaneNotFoundError`, :class:`ShutdownInProgressError` after :meth:`shutdown`, :class:`LaneFullError`,
+    /// Waits only where a full lane's ``overflow`` is ``"wait"``; Ctrl-C interrupts that, and nothing is submitted. With a storage it
+    /// waits for that too; interrupted there, the command may be stored, and run after the next start. Raises :class:`LaneNotFoundError`, :class:`ShutdownInProgressError` after :meth:`shutdown`, :class:`LaneFullError`,
     /// :class:`DuplicateError` for an ``id`` or ``unique`` that is taken, :class:`ConfigError` for a ``cost`` that a limiter
     /// could never grant, and ``ValueError`` for a payload that is not JSON.
     #[pyo3(
@@ -303,20 +302,14 @@ impl Lane {
         py: Python<'_>,
         command_id: &Bound<'_, PyAny>,
     ) -> PyResult<Option<CommandHandle>> {
-        let queue = self.queue(py)?;
-        let id = argument::text("command_id", command_id)?;
-        let found = queue.manager.find(&id);
-        let found = queue.reading(py, found)?;
-        Ok(found.map(|handle| wrap(handle, queue)))
+        self.find_now(py, &argument::text("command_id", command_id)?)
     }
 
     /// The stored commands that cannot enter their lanes, oldest first: they wait for a handler of their type or for their lane,
     /// and enter when it is registered. Empty without a storage. Raises :class:`StorageError`.
     fn unclaimed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let queue = self.queue(py)?;
-        let unclaimed = queue.manager.unclaimed();
-        let unclaimed = queue.reading(py, unclaimed)?;
-        stored::unclaimed_list(py, &unclaimed)
+        stored::unclaimed_list(py, &queue.reading(py, queue.manager.unclaimed())?)
     }
 
     /// What has happened to stored commands, oldest first, as far as ``history`` keeps it. The arguments say of which, together:
@@ -362,9 +355,8 @@ impl Lane {
     fn subscribe_filtered(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<EventStream> {
         let keys: HashSet<String> = argument::texts("keys", keys)?.into_iter().collect();
         let queue = self.queue(py)?;
-        let stream = queue
-            .manager
-            .subscribe_filtered(move |event| keys.contains(&event.key));
+        let wanted = move |event: &a3s_lane::LaneEvent| keys.contains(&event.key);
+        let stream = queue.manager.subscribe_filtered(wanted);
         Ok(EventStream::new(stream, &queue.places))
     }
 
@@ -393,8 +385,7 @@ impl Lane {
 
     /// Stops taking new commands. What was taken still runs. May be called again.
     fn shutdown(&self, py: Python<'_>) -> PyResult<()> {
-        let queue = self.queue(py)?;
-        blocking(py, &queue.places, "nothing", queue.manager.shutdown())
+        self.shutdown_now(py)
     }
 
     /// Ends the lanes: takes and starts nothing more, and gives what runs ``secs`` seconds to end. What still runs then is
@@ -402,14 +393,8 @@ impl Lane {
     ///
     /// Everything that was left settles with :class:`QueueError`. Ctrl-C interrupts the wait; what runs goes on then.
     fn shutdown_within(&self, py: Python<'_>, secs: &Bound<'_, PyAny>) -> PyResult<ShutdownReport> {
-        let queue = self.queue(py)?;
-        let limit = argument::seconds("secs", secs)?;
-        let ended = queue.manager.shutdown_within(limit);
-        let instead = "`await lane.shutdown_within_async()`";
-        check(py, &queue.places, instead)?;
-        let report = blocking(py, &queue.places, instead, ended)?;
-        self.end_of_work(py)?;
-        Ok(ShutdownReport::new(report))
+        self.queue(py)?;
+        self.end_within(py, argument::seconds("secs", secs)?)
     }
 
     /// Waits until nothing is waiting or running, at most ``timeout_secs`` seconds.
@@ -480,12 +465,12 @@ impl Lane {
         slf: &Bound<'py, Self>,
         command_id: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        stored::later(slf, "_begin_find", std::slice::from_ref(command_id), None)
+        lane_life::later(slf, "_begin_find", Some(command_id), None)
     }
 
     /// As :meth:`unclaimed`, without blocking the event loop.
     fn unclaimed_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        stored::later(slf, "_begin_unclaimed", &[], None)
+        lane_life::later(slf, "_begin_unclaimed", None, None)
     }
 
     /// As :meth:`load_history`, without blocking the event loop.
@@ -497,24 +482,7 @@ impl Lane {
         slf: &Bound<'py, Self>,
         filter: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        stored::later(slf, "_begin_history", &[], filter)
-    }
-
-    #[pyo3(signature = (**filter))]
-    fn _begin_history(
-        &self,
-        py: Python<'_>,
-        filter: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Py<PyAny>> {
-        self.begin_history(py, filter)
-    }
-
-    fn _begin_find(&self, py: Python<'_>, command_id: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        self.begin_find(py, argument::text("command_id", command_id)?)
-    }
-
-    fn _begin_unclaimed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.begin_unclaimed(py)
+        lane_life::later(slf, "_begin_history", None, filter)
     }
 
     /// A decorator that makes a function the handler of a command type.
@@ -586,23 +554,12 @@ impl Lane {
         traceback: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _ = (exc_value, traceback);
-        let is_foreign = slf.get().queue.is_foreign();
-        let module = slf.py().import("a3s_lane._asyncio")?;
-        let is_stored = !is_foreign && slf.get().queue(slf.py())?.storage.is_some();
-        module.call_method1(
-            "exit",
-            (slf, is_foreign, is_stored, exc_type, EXIT_DRAIN.as_secs()),
-        )
+        lane_life::leave_async(slf, exc_type)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.queue.get("Lane") {
-            Ok(queue) => {
-                if let Some(alerts) = &queue.alerts {
-                    visit.call(alerts)?;
-                }
-                queue.handlers.traverse(&visit)
-            }
+            Ok(queue) => queue.traverse(&visit),
             Err(_) => Ok(()),
         }
     }
@@ -631,11 +588,6 @@ impl Lane {
         traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let _ = (exc_value, traceback);
-        if self.queue.is_foreign() {
-            // A child of fork leaves the block of its parent; the lanes are not its to end.
-            return Ok(());
-        }
-        self.shutdown(py)?;
         self.leave(py, exc_type.is_some())
     }
 

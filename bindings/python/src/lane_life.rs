@@ -10,19 +10,20 @@ use pyo3::types::{PyAny, PyDict, PyList};
 
 use crate::argument;
 use crate::builder::Plan;
-use crate::calls::{begin, check, try_blocking};
+use crate::calls::{begin, blocking, check, try_blocking};
 use crate::error::raise;
 use crate::handle::CommandHandle;
 use crate::lane::Lane;
 use crate::places::Places;
 use crate::process::ProcessLocal;
 use crate::queue::Queue;
+use crate::report::ShutdownReport;
 use crate::stored;
 use crate::submit_options::moment;
-use crate::wait::{try_wait, wait};
+use crate::wait::try_wait;
 
 /// The longest wait at the end of a `with` block.
-pub(crate) const EXIT_DRAIN: Duration = Duration::from_secs(3600);
+const EXIT_DRAIN: Duration = Duration::from_secs(3600);
 
 impl Lane {
     pub(crate) fn build(py: Python<'_>, plan: Plan) -> PyResult<Self> {
@@ -56,8 +57,28 @@ impl Lane {
         self.end_of_work(py)
     }
 
-    /// Leaves a `with` block; nothing is taken any more.
+    pub(crate) fn shutdown_now(&self, py: Python<'_>) -> PyResult<()> {
+        let queue = self.queue(py)?;
+        blocking(py, &queue.places, "nothing", queue.manager.shutdown())
+    }
+
+    pub(crate) fn end_within(&self, py: Python<'_>, limit: Duration) -> PyResult<ShutdownReport> {
+        let queue = self.queue(py)?;
+        let ended = queue.manager.shutdown_within(limit);
+        let instead = "`await lane.shutdown_within_async()`";
+        check(py, &queue.places, instead)?;
+        let report = blocking(py, &queue.places, instead, ended)?;
+        self.end_of_work(py)?;
+        Ok(ShutdownReport::new(report))
+    }
+
+    /// Leaves a `with` block.
     pub(crate) fn leave(&self, py: Python<'_>, failed: bool) -> PyResult<()> {
+        if self.queue.is_foreign() {
+            // A child of fork leaves the block of its parent; the lanes are not its to end.
+            return Ok(());
+        }
+        self.shutdown_now(py)?;
         let ended = if failed {
             Ok(())
         } else {
@@ -66,11 +87,8 @@ impl Lane {
         let queue = self.queue(py)?;
         if queue.storage.is_some() && (failed || ended.is_err()) {
             // Else what runs when the process ends would count as crashed.
-            let stopped = check(py, &queue.places, "`async with`").and_then(|()| {
-                wait(py, queue.manager.shutdown_within(Duration::ZERO))?;
-                self.end_of_work(py)
-            });
-            return ended.and(stopped);
+            let stopped = self.end_within(py, Duration::ZERO);
+            return ended.and(stopped.map(drop));
         }
         ended
     }
@@ -84,21 +102,10 @@ impl Lane {
         Ok(())
     }
 
-    /// Begins [`Lane::find_async`].
-    pub(crate) fn begin_find(&self, py: Python<'_>, id: String) -> PyResult<Py<PyAny>> {
-        type Found = Result<(Option<a3s_lane::CommandHandle>, Arc<Places>), LaneError>;
+    pub(crate) fn find_now(&self, py: Python<'_>, id: &str) -> PyResult<Option<CommandHandle>> {
         let queue = self.queue(py)?;
-        let place = queue.running_place(py)?;
-        let (manager, places) = (Arc::clone(&queue.manager), Arc::clone(&queue.places));
-        let convert = |py: Python<'_>, found: Found| {
-            let (found, places) = found.map_err(|error| raise(py, &error))?;
-            match found {
-                None => Ok(py.None()),
-                Some(handle) => Ok(Py::new(py, CommandHandle::new(handle, &places))?.into_any()),
-            }
-        };
-        let found = async move { Ok((manager.find(&id).await?, places)) };
-        begin(py, &place, convert, found)
+        let found = queue.reading(py, queue.manager.find(id))?;
+        Ok(found.map(|handle| CommandHandle::new(handle, &queue.places)))
     }
 
     fn storage(&self, py: Python<'_>) -> PyResult<Arc<LocalStorage>> {
@@ -117,40 +124,6 @@ impl Lane {
         let storage = self.storage(py)?;
         let entries = try_wait(py, storage.load_history(&filter))?;
         stored::history_list(py, &entries)
-    }
-
-    /// Begins [`Lane::load_history_async`].
-    pub(crate) fn begin_history(
-        &self,
-        py: Python<'_>,
-        filter: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Py<PyAny>> {
-        let filter = history_filter("load_history_async()", filter)?;
-        let storage = self.storage(py)?;
-        let place = self.queue(py)?.running_place(py)?;
-        let convert = |py: Python<'_>, entries: Result<Vec<HistoryEntry>, LaneError>| {
-            let entries = entries.map_err(|error| raise(py, &error))?;
-            Ok(stored::history_list(py, &entries)?.into_any().unbind())
-        };
-        let loaded = async move { storage.load_history(&filter).await };
-        begin(py, &place, convert, loaded)
-    }
-
-    /// Begins [`Lane::unclaimed_async`].
-    pub(crate) fn begin_unclaimed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let queue = self.queue(py)?;
-        let place = queue.running_place(py)?;
-        let manager = Arc::clone(&queue.manager);
-        let convert = |py: Python<'_>, unclaimed: Result<Vec<Unclaimed>, LaneError>| {
-            let unclaimed = unclaimed.map_err(|error| raise(py, &error))?;
-            Ok(stored::unclaimed_list(py, &unclaimed)?.into_any().unbind())
-        };
-        begin(
-            py,
-            &place,
-            convert,
-            async move { manager.unclaimed().await },
-        )
     }
 }
 
@@ -178,4 +151,89 @@ fn history_filter(callee: &str, filter: Option<&Bound<'_, PyDict>>) -> PyResult<
         }
     }
     Ok(read)
+}
+
+/// Begins [`Lane::find_async`].
+#[pyfunction(name = "_begin_find")]
+pub(crate) fn begin_find(
+    py: Python<'_>,
+    lane: &Bound<'_, Lane>,
+    command_id: &Bound<'_, PyAny>,
+) -> PyResult<Py<PyAny>> {
+    let id = argument::text("command_id", command_id)?;
+    type Found = Result<(Option<a3s_lane::CommandHandle>, Arc<Places>), LaneError>;
+    let queue = lane.get().queue(py)?;
+    let place = queue.running_place(py)?;
+    let (manager, places) = (Arc::clone(&queue.manager), Arc::clone(&queue.places));
+    let convert = |py: Python<'_>, found: Found| {
+        let (found, places) = found.map_err(|error| raise(py, &error))?;
+        match found {
+            None => Ok(py.None()),
+            Some(handle) => Ok(Py::new(py, CommandHandle::new(handle, &places))?.into_any()),
+        }
+    };
+    let found = async move { Ok((manager.find(&id).await?, places)) };
+    begin(py, &place, convert, found)
+}
+
+/// Begins [`Lane::load_history_async`].
+#[pyfunction(name = "_begin_history", signature = (lane, **filter))]
+pub(crate) fn begin_history(
+    py: Python<'_>,
+    lane: &Bound<'_, Lane>,
+    filter: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
+    let filter = history_filter("load_history_async()", filter)?;
+    let storage = lane.get().storage(py)?;
+    let place = lane.get().queue(py)?.running_place(py)?;
+    let convert = |py: Python<'_>, entries: Result<Vec<HistoryEntry>, LaneError>| {
+        let entries = entries.map_err(|error| raise(py, &error))?;
+        Ok(stored::history_list(py, &entries)?.into_any().unbind())
+    };
+    let loaded = async move { storage.load_history(&filter).await };
+    begin(py, &place, convert, loaded)
+}
+
+/// Begins [`Lane::unclaimed_async`].
+#[pyfunction(name = "_begin_unclaimed")]
+pub(crate) fn begin_unclaimed(py: Python<'_>, lane: &Bound<'_, Lane>) -> PyResult<Py<PyAny>> {
+    let queue = lane.get().queue(py)?;
+    let place = queue.running_place(py)?;
+    let manager = Arc::clone(&queue.manager);
+    let convert = |py: Python<'_>, unclaimed: Result<Vec<Unclaimed>, LaneError>| {
+        let unclaimed = unclaimed.map_err(|error| raise(py, &error))?;
+        Ok(stored::unclaimed_list(py, &unclaimed)?.into_any().unbind())
+    };
+    begin(
+        py,
+        &place,
+        convert,
+        async move { manager.unclaimed().await },
+    )
+}
+
+/// A coroutine that calls the function `begin` of this module for a lane and waits for what it has begun.
+pub(crate) fn later<'py>(
+    lane: &Bound<'py, Lane>,
+    begin: &str,
+    argument: Option<&Bound<'py, PyAny>>,
+    keywords: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let module = lane.py().import("a3s_lane._a3s_lane")?;
+    let mut arguments = vec![lane.as_any().clone()];
+    arguments.extend(argument.cloned());
+    stored::later(&module, begin, &arguments, keywords)
+}
+
+/// A coroutine that leaves an `async with` block.
+pub(crate) fn leave_async<'py>(
+    lane: &Bound<'py, Lane>,
+    exc_type: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = lane.py();
+    let is_foreign = lane.get().queue.is_foreign();
+    let is_stored = !is_foreign && lane.get().queue(py)?.storage.is_some();
+    let limit = EXIT_DRAIN.as_secs();
+    let module = py.import("a3s_lane._asyncio")?;
+    module.call_method1("exit", (lane, is_foreign, is_stored, exc_type, limit))
 }

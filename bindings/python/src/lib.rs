@@ -77,6 +77,7 @@ mod _a3s_lane {
             end_of_work, register,
         },
         lane_config::LaneConfig,
+        lane_life::{begin_find, begin_history, begin_unclaimed},
         limiter::Limiter,
         outbox::empty_outboxes,
         priority_boost::PriorityBoost,

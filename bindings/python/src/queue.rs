@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use a3s_lane::{
     Command, CommandHandle, LaneError, LocalStorage, QueueManager, Refused, SubmitOptions,
 };
+use pyo3::PyTraverseError;
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use serde_json::Value;
 
@@ -63,6 +65,14 @@ impl Queue {
             lanes: Mutex::new(lanes),
             storage,
         }
+    }
+
+    /// Shows the Python objects to the garbage collector.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(alerts) = &self.alerts {
+            visit.call(alerts)?;
+        }
+        self.handlers.traverse(visit)
     }
 
     /// The place of the event loop that runs on this thread. It becomes the home of the handlers that have none.
