@@ -120,6 +120,7 @@ def restart_elsewhere(directory: Path, said: Said) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+@pytest.mark.timeout(60 + 3 * KILLS)
 def test_i8_durable_ack(tmp_path: Path) -> None:
     print(f"A3S_LANE_KILLS={KILLS} A3S_LANE_KILLS_SEED={SEED}")
     chance = random.Random(SEED)
