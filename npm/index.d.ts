@@ -8,8 +8,10 @@
  */
 
 import { BatchCommand, LaneConfig, LaneOptions, Limiter, SubmitOptions } from './settings.js';
+import { DeadLetters, HistoryEntry, HistoryFilter, UnclaimedCommand } from './storage.js';
 
 export * from './settings.js';
+export * from './storage.js';
 
 /** What a {@link LaneError} is about. The same words in all languages of a3s-lane. */
 export type LaneErrorCode =
@@ -150,7 +152,10 @@ export interface Chunk {
  *
  * `for await` over a handle gives its partial results as values; {@link chunks} says more about each.
  */
-export interface CommandHandle<Out = string> extends PromiseLike<Out>, AsyncIterable<unknown> {
+export interface CommandHandle<Out = string> extends BareHandle<Out>, PromiseLike<Out> {}
+
+/** A {@link CommandHandle} as promises resolve to it: it cannot be awaited itself, but its {@link result} can. */
+export interface BareHandle<Out = any> extends AsyncIterable<unknown> {
   readonly id: string;
   readonly laneId: string;
   readonly status: CommandStatus;
@@ -159,6 +164,11 @@ export interface CommandHandle<Out = string> extends PromiseLike<Out>, AsyncIter
    * result of a command that was submitted when its type had no handler is JSON text.
    */
   result(): Promise<Out>;
+  /**
+   * Resolves once the command is in its lane, and in the storage if the lane has one: from then on it survives the process.
+   * Rejects when it is refused.
+   */
+  accepted(): Promise<void>;
   /**
    * Cancels the command: a waiting one settles at once with `CANCELLED`; a running one is asked to stop. False when its
    * outcome is already decided.
@@ -401,23 +411,59 @@ export interface Subscription {
 
 /** A set of lanes that share one scheduler. */
 export class Lane {
-  /** The six default lanes, most urgent first: system, control, query, session, skill, prompt. */
+  /**
+   * The six default lanes, most urgent first: system, control, query, session, skill, prompt.
+   *
+   * **Blocks** while the directory of the option `storage` is opened.
+   */
   constructor(options?: LaneOptions);
 
   /**
    * The given lanes.
    *
-   * @throws LaneError `CONFIG_ERROR` that names the lane and the field.
+   * @throws LaneError `CONFIG_ERROR` that names the lane and the field; `STORAGE_ERROR` when the directory of the option `storage`
+   * cannot be used, such as one that another process uses.
    */
   static withLanes(configs: readonly LaneConfig[], options?: LaneOptions): Lane;
 
-  /** Begins to run what was submitted. A second call does nothing. */
+  /**
+   * Begins to run what was submitted. A second call does nothing.
+   *
+   * With the option `storage`, what earlier processes left there enters its lanes first, in its old order. This **blocks** while it
+   * is read; {@link startAsync} does not. Register handlers before.
+   *
+   * @throws LaneError `STORAGE_ERROR` when the storage cannot be read, or another lane uses it that has not ended. Nothing runs
+   * then, and it can be called again.
+   */
   start(): void;
+
+  /** As {@link start}, without blocking: resolves when the lane has started. */
+  startAsync(): Promise<void>;
+
+  /**
+   * Stored commands that cannot enter their lanes, oldest first, because they wait for a handler or a lane. They enter as soon as they
+   * get what they miss. Reads the whole storage; empty without one.
+   */
+  unclaimed(): Promise<UnclaimedCommand[]>;
+
+  /**
+   * The command with this id, of this process or an earlier one, which waits or runs, or has settled and the option `results`
+   * has its result kept; else `null`. Its result is a value, as its handler returned it, or without a handler its payload.
+   *
+   * Rejects with `CONFIG_ERROR` without the option `storage`.
+   */
+  find<Out = any>(id: string): Promise<BareHandle<Out> | null>;
+
+  /** What has happened to stored commands, as far as the option `history` has it kept, oldest first. */
+  history(filter?: HistoryFilter | null): Promise<HistoryEntry[]>;
+
+  /** The commands that failed for good. */
+  readonly deadLetters: DeadLetters;
 
   /**
    * Has a function run the commands of one type, in place of the one before. It is called in this JavaScript thread, as often
-   * at once as the lanes let, with the payload as it was submitted: not a copy. What it returns, or its promise resolves to,
-   * is the command's result.
+   * at once as the lanes let, with the payload as it was submitted: not a copy, except with a storage. What it returns, or its
+   * promise resolves to, is the command's result.
    *
    * An error that it throws fails the attempt, and the lane's `retryPolicy` decides what follows. In the end the command
    * rejects with that error if it is a {@link LaneError}, else with a `COMMAND_ERROR` whose `cause` it is.
@@ -442,7 +488,7 @@ export class Lane {
 
   /**
    * Runs a command and resolves to its result: what its handler returned, or its payload when its type has no handler. Payload
-   * and result are handed over as they are, not copied. Also before {@link start}.
+   * and result are handed over as they are, not copied; with the option `storage`, as JSON. Also before {@link start}.
    *
    * Rejects with the command's {@link LaneError}, also when it is refused.
    */
@@ -487,7 +533,7 @@ export class Lane {
   ): CommandHandle<Out>;
 
   /**
-   * Submits commands in their order, with no other command in between, each as {@link enqueue} does. Never blocks. One answer
+   * Submits commands in their order, without a storage with no other command in between, each as {@link enqueue} does. Never blocks. One answer
    * per command: a refused one does not keep the others out.
    *
    * @throws TypeError when a command is not one; then none is submitted.

@@ -35,6 +35,8 @@ export declare class NativeHandle {
   status(): string
   /** A promise of the result as JSON text. */
   result(): Promise<NativeOutcome>
+  /** A promise that resolves once the command is in its lane, and in its storage. */
+  accepted(): Promise<NativeOutcome>
   /** Cancels the command; false when its outcome is already decided. */
   cancel(): boolean
   /** Where the command is and why it waits, as JSON text. */
@@ -60,8 +62,8 @@ export declare class NativeLane {
   submitChild(call: number, laneId: string, command: NativeCommand, token: number): void
   /** A call has a result that leaves JavaScript. */
   finishJson(call: number, result?: string | undefined | null): void
-  /** A call has failed. Returns the text of its error. `code` is that of the `LaneError` that was thrown, if it was one. */
-  fail(call: number, code: string | undefined | null, message: string): string
+  /** A call has failed. Returns the text of its error. `stack` says where. `code` is that of the `LaneError` that was thrown, if it was one. */
+  fail(call: number, code: string | undefined | null, message: string, stack?: string | undefined | null): string
   /** What is known of an attempt; left out when it has ended. */
   facts(call: number): NativeFacts | null
   /** Why an attempt was asked to stop, if it was. */
@@ -144,10 +146,32 @@ export declare class NativeLane {
   drain(timeoutMs: number): void
   /** As `drain`, without blocking. */
   drainAsync(timeoutMs: number): Promise<NativeOutcome>
+  /** Dead letters, as JSON text. */
+  listLetters(filter: string): Promise<NativeOutcome>
+  /** Submits the command of a letter again, with the old payload or this one, a JSON text. */
+  retryLetter(commandId: string, payload?: string | undefined | null): Promise<NativeAnswer>
+  /** Submits the commands of letters again. */
+  retryLetters(filter: string): Promise<NativeRetried>
+  /** Throws letters away; the promise is that of how many, as text. */
+  discardLetters(filter: string): Promise<NativeOutcome>
+  /** Letters as lines of JSON. */
+  exportLetters(filter: string): Promise<NativeOutcome>
+  /** Keeps such letters; the promise is that of how many are new, as text. */
+  importLetters(lines: string): Promise<NativeOutcome>
   /** Everything recorded so far as JSON text; left out when the lane was not asked to record. */
   metrics(): string | null
   /** Submits a command whose attempts follow `script` (JSON text), without options. The promise is that of its result. */
   submitScripted(laneId: string, commandType: string, script: string): Promise<NativeOutcome>
+  /** As `start`, without blocking. */
+  startAsync(): Promise<NativeOutcome>
+  /** Stored commands that cannot enter their lanes, as JSON text. */
+  unclaimed(): Promise<NativeOutcome>
+  /** A command of this process or an earlier one; no handle when there is none. */
+  find(commandId: string): Promise<NativeAnswer>
+  /** What has happened to commands, as JSON text; `filter` is the core's, as JSON text. */
+  history(filter: string): Promise<NativeOutcome>
+  /** The process ends: what runs is stopped, and the storage learns that it was. Blocks. */
+  endNow(): void
   /**
    * Blocks until everything has run that can without time going on, or until this thread must run some of it. Returns
    * whether it should look for that with `exchange`.
@@ -230,6 +254,8 @@ export interface NativeCommand {
   payload?: string
   /** The payload is a script for tests. */
   scripted?: boolean
+  /** The payload is for dead letters only: JavaScript keeps it, and the result, all the same. */
+  stays?: boolean
   /** Default: as its lane says. */
   options?: NativeSubmitOptions
 }
@@ -368,6 +394,26 @@ export interface NativeRefused {
   message: string
 }
 
+/** How much is kept of what is over. */
+export interface NativeRetention {
+  /** Default: seven days. */
+  maxAgeMs?: number
+  /** Default 100,000. */
+  maxCount?: number
+}
+
+/** What a call made of each letter, or why it failed as a whole. */
+export interface NativeRetried {
+  /** The ids of the commands. */
+  ids: Array<string>
+  /** One for each. */
+  answers: Array<NativeAnswer>
+  /** The error's kind, when the call failed. */
+  code?: string
+  /** The error's text, when the call failed. */
+  message?: string
+}
+
 /** Retries of a lane or of one command. */
 export interface NativeRetryPolicy {
   /** Retries after the first attempt. */
@@ -390,6 +436,22 @@ export interface NativeStats {
   deadLetterCount: number
   /** Most urgent lane first. */
   lanes: Array<NativeLaneStatus>
+}
+
+/** Where commands are kept, and how: types are checked, ranges are not. */
+export interface NativeStorage {
+  /** Without it all others are errors. */
+  directory?: string
+  /** `full`, the default, or `relaxed`. */
+  durability?: string
+  /** Default 3. */
+  maxCrashes?: number
+  /** Default: no results are kept. */
+  results?: NativeRetention
+  /** Default: no history is kept. */
+  history?: NativeRetention
+  /** Default 10,000. */
+  maxDeadLetters?: number
 }
 
 /** What one command asks for, beside its lane's settings. */
@@ -468,6 +530,8 @@ export interface NativeTotals {
   metrics?: boolean
   /** What raises alerts. */
   alerts?: NativeThresholds
+  /** Where commands are kept; in memory only when it is left out. */
+  storage?: NativeStorage
 }
 
 /** A name of which there may be one command. */

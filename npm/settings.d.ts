@@ -1,5 +1,8 @@
 /** What lanes and commands are asked for. */
 
+import { Lane } from './index.js';
+import { Retention } from './storage.js';
+
 /** How often a failed command runs again. */
 export interface RetryPolicy {
   /** Retries after the first attempt; an integer from 0 to 4294967295. */
@@ -117,7 +120,7 @@ export interface LaneConfig {
 
 /** Settings of all lanes together. */
 export interface LaneOptions {
-  /** How many dead letters are kept; an integer from 1 to 4294967295. Default: none are kept. */
+  /** How many dead letters are kept in memory; an integer from 1 to 4294967295. Default: none. A storage keeps its own. */
   dlqSize?: number | undefined;
   /**
    * How many commands of all lanes run at once; an integer from the sum of the lanes' `minConcurrency` to 4294967295.
@@ -130,6 +133,27 @@ export interface LaneOptions {
   metrics?: boolean | undefined;
   /** Default: none are raised. */
   alerts?: Alerts | undefined;
+  /**
+   * A directory in which commands survive the process, made if it is not there. Payloads and results are JSON then: handlers get
+   * what JSON makes of a payload. One process at a time uses a directory. Default: commands are in memory only.
+   */
+  storage?: string | undefined;
+  /**
+   * When a command counts as stored: `full`, once the disk has it; `relaxed`, once the operating system has it, which survives a
+   * crash of the process but no power cut. Default `full`.
+   */
+  durability?: 'full' | 'relaxed' | undefined;
+  /**
+   * How often the process may end while a command runs; then it becomes a dead letter with the code `CRASHED`. An integer from 1 to
+   * 4294967295. Default 3.
+   */
+  maxCrashes?: number | undefined;
+  /** Which results are kept for {@link Lane.find}. Default: none. */
+  results?: Retention | undefined;
+  /** How much is kept for {@link Lane.history}. Default: nothing. */
+  history?: Retention | undefined;
+  /** How many dead letters the storage keeps, the newest ones; an integer from 0 to 4294967295. Default 10,000. */
+  maxDeadLetters?: number | undefined;
 }
 
 /** When alerts are raised, and who is told. At least one threshold is needed; one that is left out is never reached. */

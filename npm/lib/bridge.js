@@ -7,8 +7,9 @@
 
 const alive = require('./alive.js');
 const { Call, CommandContext, json } = require('./context.js');
-const { LaneError, messageOf, native, translated } = require('./error.js');
+const { LaneError, messageOf, native, stackOf, translated } = require('./error.js');
 const { CommandHandle } = require('./handle.js');
+const kept = require('./kept.js');
 const { around } = require('./middleware.js');
 const settings = require('./settings.js');
 const { Failure, Slot } = require('./slot.js');
@@ -77,8 +78,10 @@ class Bridge {
   #at = 2;
   #texts;
 
-  constructor(lane, { hasManualClock }) {
+  constructor(lane, { hasManualClock, keeps }) {
     this.#native = lane;
+    /** What of a command leaves JavaScript: see kept.js. */
+    this.keeps = keeps;
     /** For tests: the time is moved by hand. */
     this.hasManualClock = hasManualClock;
     native(() => lane.host(waker(new WeakRef(this))));
@@ -115,7 +118,7 @@ class Bridge {
   /** Submits a command without options, and promises its result. */
   submit(laneId, commandType, payload) {
     const kind = this.#kind(laneId, commandType);
-    if (kind.number === -1) return this.submitWith(laneId, commandType, payload);
+    if (kind.number === -1 || this.keeps !== kept.NOTHING) return this.submitWith(laneId, commandType, payload);
     const slot = this.#open(kind, payload);
     this.#say(SUBMIT, slot.token, kind.number);
     return slot.result();
@@ -133,6 +136,7 @@ class Bridge {
     const slot = this.#open(this.#kind(laneId, commandType), payload);
     try {
       const handle = this.#native.enqueueHosted(laneId, command(slot, options), slot.token);
+      if (this.keeps === kept.EVERYTHING) kept.untilAccepted(handle);
       this.schedule();
       return { handle, slot };
     } catch (error) {
@@ -143,12 +147,13 @@ class Bridge {
 
   /** Submits commands with checked options; each answer has a slot if it was accepted. */
   enqueueMany(laneId, commands) {
+    if (this.keeps === kept.EVERYTHING) return this.#enqueueEach(laneId, commands);
     this.push();
     const slots = commands.map(({ commandType, payload }) => this.#open(this.#kind(laneId, commandType), payload));
-    const each = slots.map((slot, index) => command(slot, commands[index].options));
     const tokens = slots.map(({ token }) => token);
     let answers;
     try {
+      const each = slots.map((slot, index) => command(slot, commands[index].options));
       answers = native(() => this.#native.submitManyHosted(laneId, each, tokens));
     } catch (error) {
       for (const slot of slots) this.#close(slot);
@@ -161,11 +166,25 @@ class Bridge {
     });
   }
 
+  /** With a storage each waits by itself, and is refused by itself when it cannot be kept. */
+  #enqueueEach(laneId, commands) {
+    return commands.map(({ commandType, payload, options }) => {
+      try {
+        const { handle, slot } = this.enqueue(laneId, commandType, payload, options);
+        return { answer: { handle }, slot };
+      } catch (error) {
+        if (!(error instanceof LaneError)) throw error;
+        return { answer: error };
+      }
+    });
+  }
+
   /**
    * Submits commands without options; each answer is a handle, or the error of a refused one. It costs far less than a native
    * object for each. Undefined when that cannot be: the lane may let them wait for room, or has too many kinds of commands.
    */
   enqueuePlain(laneId, commands) {
+    if (this.keeps !== kept.NOTHING) return undefined;
     this.push();
     const slots = commands.map(({ commandType, payload }) => this.#open(this.#kind(laneId, commandType), payload));
     const records = new Uint32Array(slots.length * 2);
@@ -435,7 +454,8 @@ class Bridge {
 
   #fail(call, thrown) {
     const code = thrown instanceof LaneError ? String(thrown.code) : undefined;
-    const failure = native(() => this.#native.fail(call.number, code, messageOf(thrown)));
+    const stack = this.keeps === kept.NOTHING ? undefined : stackOf(thrown);
+    const failure = native(() => this.#native.fail(call.number, code, messageOf(thrown), stack));
     call.slot.ended(call.number, new Failure(failure, thrown));
     this.schedule();
   }
@@ -536,7 +556,9 @@ function waker(weak) {
 
 /** A command for the native half. */
 function command(slot, options) {
-  slot.isJson = options !== undefined && options.unique !== undefined;
+  const { keeps } = slot.kind.bridge;
+  slot.isJson = keeps === kept.EVERYTHING || (options !== undefined && options.unique !== undefined);
+  if (keeps !== kept.NOTHING) return kept.command(slot, options);
   return { commandType: slot.kind.commandType, payload: slot.isJson ? json(slot.payload) : undefined, options };
 }
 

@@ -56,4 +56,17 @@ function messageOf(thrown) {
   }
 }
 
-module.exports = { LaneError, messageOf, native, settled, translated };
+/** The most characters of a stack that are kept. */
+const STACK = 16_384;
+
+/** Where it was thrown, as text; undefined when it does not say. */
+function stackOf(thrown) {
+  try {
+    const { stack } = thrown;
+    return typeof stack === 'string' ? stack.slice(0, STACK) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+module.exports = { LaneError, messageOf, native, settled, stackOf, translated };

@@ -54,21 +54,24 @@ function noReports() {
   return new Reports({ next: async () => ({}), close() {} });
 }
 
-/** One submitted command. */
-class CommandHandle {
+/** One submitted command, as a promise can resolve to it: with `then`, one would resolve to the command's result instead. */
+class BareHandle {
   #native;
   #slot;
   /** Whoever holds a handle keeps what runs its command. */
   #bridge;
   #id;
   #status = 'completed';
+  /** The result is handed out as JSON text. */
+  #isText;
 
   /**
    * `slot` is where the result of a command is that a handler runs; the result of others is JSON text. Such a command may have
    * an `id` instead of a native handle, which costs far more: it is made when somebody asks for what only it knows.
    */
-  constructor(handle, bridge, slot, id) {
+  constructor(handle, bridge, slot, id, isText = slot === undefined) {
     this.#native = handle;
+    this.#isText = isText;
     this.#bridge = bridge;
     this.#slot = slot;
     this.#id = id;
@@ -91,12 +94,13 @@ class CommandHandle {
   }
 
   async #text() {
-    return settled(this.#ask((handle) => handle.result()));
+    const text = await settled(this.#ask((handle) => handle.result()));
+    return this.#isText ? text : JSON.parse(text);
   }
 
-  /** Makes `await handle` the same as `await handle.result()`. */
-  then(fulfilled, rejected) {
-    return this.result().then(fulfilled, rejected);
+  async accepted() {
+    const accepted = this.#ask((handle) => handle.accepted(), () => undefined);
+    if (accepted !== undefined) await settled(accepted);
   }
 
   cancel() {
@@ -108,7 +112,7 @@ class CommandHandle {
   }
 
   progress() {
-    const read = this.#slot === undefined ? (text) => text : JSON.parse;
+    const read = this.#isText ? (text) => text : JSON.parse;
     return this.#reports((handle) => handle.progress(), read);
   }
 
@@ -143,7 +147,15 @@ class CommandHandle {
 
   [inspect.custom](depth, options) {
     const { id, laneId, status } = this;
-    return `CommandHandle ${inspect({ id, laneId, status }, options)}`;
+    return `${this.constructor.name} ${inspect({ id, laneId, status }, options)}`;
+  }
+}
+
+/** One submitted command. */
+class CommandHandle extends BareHandle {
+  /** Makes `await handle` the same as `await handle.result()`. */
+  then(fulfilled, rejected) {
+    return this.result().then(fulfilled, rejected);
   }
 }
 
@@ -152,4 +164,4 @@ function answered({ handle, code, message }, bridge, slot) {
   return code === undefined ? new CommandHandle(handle, bridge, slot) : new LaneError(message, code);
 }
 
-module.exports = { CommandHandle, answered };
+module.exports = { BareHandle, CommandHandle, answered };

@@ -4,10 +4,12 @@ const { NativeLane } = require('../native.js');
 const { alertsTo } = require('./alerts.js');
 const { Bridge } = require('./bridge.js');
 const check = require('./check.js');
-const { native, settled } = require('./error.js');
+const { LaneError, native, settled } = require('./error.js');
 const { Events } = require('./events.js');
-const { CommandHandle, answered } = require('./handle.js');
+const { BareHandle, CommandHandle, answered } = require('./handle.js');
 const { parse } = require('./json.js');
+const kept = require('./kept.js');
+const { DeadLetters } = require('./letters.js');
 const settings = require('./settings.js');
 const { Subscription } = require('./subscription.js');
 const { threaded } = require('./workers.js');
@@ -27,6 +29,9 @@ const bridges = new WeakMap();
 
 /** Lanes of tests that run what can run before a submission returns. */
 const inlines = new WeakSet();
+
+/** Lanes with a storage. */
+const stored = new WeakSet();
 
 function nativeOf(lane) {
   const found = natives.get(lane);
@@ -58,6 +63,7 @@ function submitted(lane) {
 /** Submits a command whose arguments were checked, and whose payload and result are text. */
 function enqueue(lane, laneId, command) {
   const handle = ask(lane, (own) => own.enqueue(laneId, command));
+  if (stored.has(lane)) kept.untilAccepted(handle);
   submitted(lane);
   return new CommandHandle(handle, bridges.get(lane));
 }
@@ -65,6 +71,7 @@ function enqueue(lane, laneId, command) {
 /** Submits such commands. */
 function enqueueMany(lane, laneId, commands) {
   const answers = ask(lane, (own) => own.submitMany(laneId, commands));
+  if (stored.has(lane)) for (const { handle } of answers) if (handle !== undefined) kept.untilAccepted(handle);
   submitted(lane);
   return answers.map((answer) => answered(answer, bridges.get(lane)));
 }
@@ -91,6 +98,8 @@ class Lane {
   #ending = false;
   #hasManualClock;
   #isInline;
+  #keeps;
+  #deadLetters;
 
   constructor(options = {}) {
     const { alerts, ...totals } = settings.laneOptions('options', options);
@@ -100,7 +109,9 @@ class Lane {
     natives.set(this, made);
     this.#hasManualClock = clock !== undefined;
     this.#isInline = inline === true;
+    this.#keeps = kept.what(totals);
     if (this.#isInline) inlines.add(this);
+    if (this.#keeps === kept.EVERYTHING) stored.add(this);
     if (alerts !== undefined) alertsTo(made, alerts.callback);
   }
 
@@ -112,14 +123,28 @@ class Lane {
 
   start() {
     ask(this, (own) => own.start());
+    this.#hasStarted();
+  }
+
+  async startAsync() {
+    await settled(ask(this, (own) => own.startAsync()));
+    this.#hasStarted();
+  }
+
+  #hasStarted() {
     this.#resultsMayCome();
+    if (this.#keeps !== kept.EVERYTHING) return;
+    kept.endWithProcess(nativeOf(this));
+    // What was restored begins soon.
+    const bridge = bridges.get(this);
+    if (bridge !== undefined) bridge.schedule();
   }
 
   /** What runs handlers, made when it is first needed. */
   #bridge() {
     let bridge = bridges.get(this);
     if (bridge === undefined) {
-      bridge = new Bridge(nativeOf(this), { hasManualClock: this.#hasManualClock });
+      bridge = new Bridge(nativeOf(this), { hasManualClock: this.#hasManualClock, keeps: this.#keeps });
       bridges.set(this, bridge);
       if (this.#started) bridge.started();
     }
@@ -256,6 +281,40 @@ class Lane {
     check.string('name', name);
     const checked = settings.limiter('limiter', name, limiter);
     ask(this, (own) => own.setLimiter(checked));
+  }
+
+  async unclaimed() {
+    return kept.unclaimed(await settled(ask(this, (own) => own.unclaimed())));
+  }
+
+  async find(id) {
+    check.string('id', id);
+    return this.#bare(await ask(this, (own) => own.find(id)));
+  }
+
+  async history(filter) {
+    const checked = settings.historyFilter('filter', filter);
+    return parse(await settled(ask(this, (own) => own.history(checked))));
+  }
+
+  get deadLetters() {
+    if (this.#deadLetters === undefined) {
+      const keepsNone = this.#keeps === kept.NOTHING;
+      this.#deadLetters = new DeadLetters(
+        (work) => {
+          if (keepsNone) throw new LaneError('dead letters need the option storage or dlqSize', 'CONFIG_ERROR');
+          return ask(this, work);
+        },
+        (answer) => this.#bare(answer),
+      );
+    }
+    return this.#deadLetters;
+  }
+
+  /** What a promise resolves to where it could not be a handle: that would be awaited. */
+  #bare({ handle, code, message }) {
+    if (code !== undefined) throw new LaneError(message, code);
+    return handle === undefined ? null : new BareHandle(handle, bridges.get(this), undefined, undefined, false);
   }
 
   explain(id) {

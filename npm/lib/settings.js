@@ -5,6 +5,10 @@
 const { types } = require('util');
 
 const { array, boolean, callback, fields, number, optional, record, refuse, string, strings } = require('./check.js');
+const { LaneError } = require('./error.js');
+
+/** The largest count: beyond it numbers are not exact. */
+const LARGEST = 2 ** 53 - 1;
 
 /** A check of an object with these fields, each with its own check; those of `optionals` may be left out. */
 function shape(required, optionals) {
@@ -99,8 +103,72 @@ function alerts(name, value) {
   return { thresholds, callback: raise };
 }
 
-const OPTIONS = { dlqSize: number, maxConcurrency: number, limiters, metrics: boolean, alerts };
-const laneOptions = shape({}, OPTIONS);
+const retention = shape({}, { maxAgeMs: number, maxCount: number });
+
+/** What is about the storage; the native half takes it as one object. */
+const STORAGE = {
+  storage: string,
+  durability: string,
+  maxCrashes: number,
+  results: retention,
+  history: retention,
+  maxDeadLetters: number,
+};
+const OPTIONS = { dlqSize: number, maxConcurrency: number, limiters, metrics: boolean, alerts, ...STORAGE };
+const allOptions = shape({}, OPTIONS);
+
+function laneOptions(name, value) {
+  const { storage: directory, durability, maxCrashes, results, history, maxDeadLetters, ...totals } = allOptions(name, value);
+  const storage = { directory, durability, maxCrashes, results, history, maxDeadLetters };
+  if (Object.values(storage).some((each) => each !== undefined)) totals.storage = storage;
+  return totals;
+}
+
+const letterFields = shape(
+  {},
+  { ids: strings, laneId: string, commandType: string, code: string, since: date, until: date, limit: number },
+);
+
+/** A time as the core reads it. */
+function time(name, millis) {
+  if (millis === undefined) return undefined;
+  if (Number.isNaN(millis)) throw new LaneError(`${name} must be a valid Date (got an invalid one)`, 'INVALID_ARGUMENT');
+  return new Date(millis).toISOString();
+}
+
+function count(name, value) {
+  if (value === undefined || (Number.isInteger(value) && value >= 0 && value <= LARGEST)) return value;
+  throw new LaneError(`${name} must be an integer from 0 to ${LARGEST} (got ${value})`, 'INVALID_ARGUMENT');
+}
+
+/** Which dead letters are meant, as JSON text for the core. */
+function letterFilter(name, value) {
+  const { ids, laneId, commandType, code, since, until, limit } = optional(letterFields, name, value) || {};
+  return JSON.stringify({
+    ids,
+    lane_id: laneId,
+    command_type: commandType,
+    code,
+    since: time(`${name}.since`, since),
+    until: time(`${name}.until`, until),
+    // To the core no ids are all; a list that came out empty must not mean that.
+    limit: ids !== undefined && ids.length === 0 ? 0 : count(`${name}.limit`, limit),
+  });
+}
+
+const historyFields = shape({}, { commandId: string, laneId: string, since: date, after: number, limit: number });
+
+/** Which entries of the history are meant, as JSON text for the core. */
+function historyFilter(name, value) {
+  const { commandId, laneId, since, after, limit } = optional(historyFields, name, value) || {};
+  return JSON.stringify({
+    command_id: commandId,
+    lane_id: laneId,
+    since: time(`${name}.since`, since),
+    after: count(`${name}.after`, after),
+    limit: count(`${name}.limit`, limit),
+  });
+}
 
 function date(name, value) {
   return types.isDate(value) ? value.getTime() : refuse(name, 'a Date', value);
@@ -187,10 +255,12 @@ module.exports = {
   command,
   commands,
   eventOptions,
+  historyFilter,
   laneConfig,
   laneConfigs: listOf(laneConfig),
   laneOptions,
   laneOptionNames: Object.keys(OPTIONS),
+  letterFilter,
   limiter,
   submission,
   submitOptions,

@@ -50,6 +50,12 @@ Object.assign(used, {
 /** Options of this package alone, each with the file and the name of the test that fails when it is ignored. */
 const OF_NODE = {
   metrics: ['observing.test.js', 'l27_metrics_count_and_measure_what_happens'],
+  storage: ['storage.test.js', 'what is stored runs after a restart'],
+  durability: ['storage.test.js', 'durability is one of two words'],
+  maxCrashes: ['killed.test.js', 'maxCrashes is how often the process may end while a command runs'],
+  results: ['storage.test.js', 'results are kept by count and age'],
+  history: ['storage.test.js', 'a history is kept by count and age'],
+  maxDeadLetters: ['storage.test.js', 'maxDeadLetters bounds the dead letters'],
   alerts: ['observing.test.js', 'l27_a_depth_that_rises_to_a_threshold_raises_an_alert'],
 };
 

@@ -34,8 +34,8 @@ test('the generated loader knows each platform package', () => {
 });
 
 const LIBRARY = [
-  ...['alerts', 'alive', 'bridge', 'check', 'context', 'error', 'events', 'handle', 'json', 'lane', 'middleware'],
-  ...['settings', 'slot', 'subscription', 'worker', 'workers'],
+  ...['alerts', 'alive', 'bridge', 'check', 'context', 'error', 'events', 'handle', 'json', 'kept', 'lane'],
+  ...['letters', 'middleware', 'settings', 'slot', 'subscription', 'worker', 'workers'],
 ].map((name) => `${name}.js`);
 
 test('the package holds its entry, its types and nothing else', () => {
@@ -48,7 +48,7 @@ test('the package holds its entry, its types and nothing else', () => {
         entry.isDirectory() ? list(path.join(folder, entry.name)).map((name) => `${entry.name}/${name}`) : [entry.name],
       );
   const expected = ['LICENSE', 'README.md', 'package.json'];
-  const entry = ['index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'native.d.ts', 'native.js', 'settings.d.ts'];
+  const entry = ['index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'native.d.ts', 'native.js', 'settings.d.ts', 'storage.d.ts'];
   entry.push('testing.d.mts', 'testing.d.ts', 'testing.js', 'testing.mjs');
   entry.push(...LIBRARY.map((name) => `lib/${name}`));
   expected.push(...entry.map((name) => `npm/${name}`));

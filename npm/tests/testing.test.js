@@ -46,7 +46,7 @@ test('createLane refuses wrong arguments', () => {
     [{ dlqSize: '1' }, 'options.dlqSize must be a number (got string)'],
     [
       { speed: 1 },
-      "options has no field 'speed'; its fields are configs, clock, inline, submissionLog, dlqSize, maxConcurrency, limiters, metrics, alerts",
+      "options has no field 'speed'; its fields are configs, clock, inline, submissionLog, dlqSize, maxConcurrency, limiters, metrics, alerts, storage, durability, maxCrashes, results, history, maxDeadLetters",
     ],
   ]) {
     assert.throws(() => createLane(options), { name: 'TypeError', message: text });

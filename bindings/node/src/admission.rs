@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::fault::Fault;
 use crate::runtime::runtime;
+use crate::storage::Storing;
 
 /// A submission that ends with the command's handle, or with its refusal.
 pub(crate) type Submitting = Pin<Box<dyn Future<Output = Result<CommandHandle, Fault>> + Send>>;
@@ -56,11 +57,12 @@ enum State {
 }
 
 impl Ticket {
-    /// Begins a submission; what remains of it goes on by itself. A refusal at once is an error.
+    /// Begins a submission; what remains of it goes on by itself, with an `order` after those before it. A refusal at once is an error.
     pub(crate) fn submit(
         mut submitting: Submitting,
         id: String,
         lane_id: String,
+        order: Option<&Storing>,
     ) -> Result<Self, Fault> {
         if let Some(answer) = begin(submitting.as_mut())? {
             return answer.map(Self::In);
@@ -72,7 +74,10 @@ impl Ticket {
             decided: watch::Sender::new(false),
         });
         let driven = Arc::clone(&waiting);
-        runtime()?.spawn(async move { poll_fn(|cx| driven.poll(cx)).await });
+        match order {
+            Some(order) => order.drive(driven)?,
+            None => _ = runtime()?.spawn(async move { poll_fn(|cx| driven.poll(cx)).await }),
+        }
         Ok(Self::Late(waiting))
     }
 
@@ -118,7 +123,7 @@ impl Ticket {
 }
 
 impl Waiting {
-    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = lock(&self.state);
         let State::Waits(submitting, task) = &mut *state else {
             return Poll::Ready(());

@@ -12,7 +12,7 @@ use crate::bridge::{Bridge, Outcome};
 use crate::exchange::number_of;
 use crate::fault::{Code, Fault, guard};
 use crate::handle::{NativeAnswer, NativeHandle};
-use crate::hosted::{HostedCommand, Payload, failure};
+use crate::hosted::{HostedCommand, Payload, failure_at};
 use crate::lane::NativeLane;
 use crate::options::{NativeCommand, Prepared};
 use crate::payload;
@@ -129,11 +129,17 @@ impl NativeLane {
         })
     }
 
-    /// A call has failed. Returns the text of its error. `code` is that of the `LaneError` that was thrown, if it was one.
+    /// A call has failed. Returns the text of its error. `stack` says where. `code` is that of the `LaneError` that was thrown, if it was one.
     #[napi]
-    pub fn fail(&self, call: f64, code: Option<String>, message: String) -> Result<String, Code> {
+    pub fn fail(
+        &self,
+        call: f64,
+        code: Option<String>,
+        message: String,
+        stack: Option<String>,
+    ) -> Result<String, Code> {
         guard(|| {
-            let error = failure(code.as_deref(), &message);
+            let error = failure_at(code.as_deref(), &message, stack);
             let text = error.to_string();
             self.queue.finish(call, Err(error))?;
             Ok(text)
@@ -247,16 +253,23 @@ impl Queue {
     fn prepare_hosted(
         &self,
         lane_id: &str,
-        command: NativeCommand,
+        mut command: NativeCommand,
         token: u32,
     ) -> std::result::Result<(Prepared, bool), Fault> {
         let bridge = self.bridge()?;
-        let is_json = command.payload.is_some();
+        let stays = command.stays == Some(true);
+        if stays && payload::parse(command.payload.as_deref()).is_err() {
+            // Its dead letter has none.
+            command.payload = None;
+        }
+        let is_json = command.payload.is_some() && !stays;
+        let is_kept = command.payload.is_some() && stays;
         let hosted = |command_type: &str, payload: Value| -> Box<dyn Command> {
             let kind = bridge.kinds.find(lane_id, command_type);
-            let payload = match is_json {
-                true => Payload::Json(Some(token), payload),
-                false => Payload::Token(token),
+            let payload = match (is_json, is_kept) {
+                (true, _) => Payload::Json(Some(token), payload),
+                (_, true) => Payload::Kept(token, payload),
+                _ => Payload::Token(token),
             };
             HostedCommand::new(bridge, kind, payload)
         };
@@ -300,7 +313,7 @@ impl Queue {
                 "submit() would block the thread that runs the handler of '{command_type}': use submitAsync()"
             )));
         }
-        if !bridge.kinds.is_busy(None) && bridge.calls.count() == 0 {
+        if bridge.calls.count() == 0 && !self.is_busy(bridge, None)? {
             return Ok(());
         }
         let manager = self.manager()?;
@@ -313,7 +326,7 @@ impl Queue {
             .snapshot()
             .total_limit
             .is_some_and(|total| stats.total_active + stats.total_pending >= total);
-        if (lane_is_full && bridge.kinds.is_busy(Some(lane_id))) || total_is_reached {
+        if (lane_is_full && self.is_busy(bridge, Some(lane_id))?) || total_is_reached {
             return Err(Fault::would_block(format!(
                 "submit() would block the thread whose handlers lane '{lane_id}' waits for: use submitAsync()"
             )));
@@ -321,12 +334,22 @@ impl Queue {
         Ok(())
     }
 
+    /// Whether commands that this thread must run have not settled. Nobody knows which of the restored ones are in which lane.
+    fn is_busy(&self, bridge: &Bridge, lane_id: Option<&str>) -> std::result::Result<bool, Fault> {
+        let is_busy = bridge.kinds.is_busy(lane_id);
+        if is_busy || self.storage.is_none() || !bridge.kinds.has_handlers() {
+            return Ok(is_busy);
+        }
+        let stats = runtime()?.block_on(self.manager()?.stats())?;
+        Ok(stats.total_pending + stats.total_active > 0)
+    }
+
     /// An error if this thread must run something before the queue can be empty.
     pub(crate) fn refuse_to_drain(&self) -> std::result::Result<(), Fault> {
         let Some(bridge) = self.hosted() else {
             return Ok(());
         };
-        if !bridge.kinds.is_busy(None) && bridge.calls.count() == 0 {
+        if bridge.calls.count() == 0 && !self.is_busy(bridge, None)? {
             return Ok(());
         }
         Err(Fault::would_block(

@@ -87,6 +87,19 @@ impl NativeHandle {
         })
     }
 
+    /// A promise that resolves once the command is in its lane, and in its storage.
+    #[napi(ts_return_type = "Promise<NativeOutcome>")]
+    pub fn accepted<'env>(&self, env: &'env Env) -> Result<Object<'env>, Code> {
+        guard(|| {
+            let (queue, ticket) = (Arc::clone(&self.queue), self.ticket.clone());
+            promise(env, runtime()?, async move {
+                let accepted = ticket.handle().await;
+                drop(queue);
+                accepted.map(|_| None)
+            })
+        })
+    }
+
     /// Cancels the command; false when its outcome is already decided.
     #[napi]
     pub fn cancel(&self) -> Result<bool, Code> {
@@ -134,9 +147,13 @@ pub struct NativeAnswer {
 
 impl NativeAnswer {
     pub(crate) fn new(queue: &Arc<Queue>, answer: std::result::Result<Ticket, Fault>) -> Self {
+        Self::of(answer.map(|ticket| Some(NativeHandle::new(queue, ticket))))
+    }
+
+    pub(crate) fn of(answer: std::result::Result<Option<NativeHandle>, Fault>) -> Self {
         match answer {
-            Ok(ticket) => Self {
-                handle: Some(NativeHandle::new(queue, ticket)),
+            Ok(handle) => Self {
+                handle,
                 code: None,
                 message: None,
             },

@@ -113,6 +113,11 @@ impl Kinds {
         }
     }
 
+    /// Whether any type has a handler.
+    pub(crate) fn has_handlers(&self) -> bool {
+        !self.known().handled.is_empty()
+    }
+
     /// Whether commands that this thread must run have not settled: in one lane, or in any.
     pub(crate) fn is_busy(&self, lane_id: Option<&str>) -> bool {
         let busy = |kind: &Arc<Kind>| {
@@ -132,6 +137,8 @@ impl Kinds {
 pub(crate) enum Payload {
     /// JavaScript keeps the payload under this number, and the result under that of the call that gave it.
     Token(u32),
+    /// As `Token`, with the payload for a dead letter.
+    Kept(u32, Value),
     /// The payload and the result leave JavaScript, which may know the command by a number all the same.
     Json(Option<u32>, Value),
 }
@@ -156,7 +163,7 @@ impl HostedCommand {
     /// What it returns without a handler. `null` stands for a payload that never left JavaScript.
     fn echo(&self) -> Value {
         match &self.payload {
-            Payload::Token(_) => Value::Null,
+            Payload::Token(_) | Payload::Kept(..) => Value::Null,
             Payload::Json(_, value) => value.clone(),
         }
     }
@@ -192,7 +199,7 @@ impl Command for HostedCommand {
             return self.execute();
         }
         let subject = match &self.payload {
-            Payload::Token(token) => Subject::Token(*token),
+            Payload::Token(token) | Payload::Kept(token, _) => Subject::Token(*token),
             Payload::Json(token, value) => {
                 Subject::Json(*token, self.kind.command_type.clone(), value.to_string())
             }
@@ -207,7 +214,7 @@ impl Command for HostedCommand {
     fn payload(&self) -> Option<Value> {
         match &self.payload {
             Payload::Token(_) => None,
-            Payload::Json(_, value) => Some(value.clone()),
+            Payload::Kept(_, value) | Payload::Json(_, value) => Some(value.clone()),
         }
     }
 
@@ -264,6 +271,15 @@ pub(crate) fn failure(code: Option<&str>, message: &str) -> LaneError {
     make(text.to_owned())
 }
 
+/// As [`failure`], with the text that shows where it was thrown.
+pub(crate) fn failure_at(code: Option<&str>, message: &str, stack: Option<String>) -> LaneError {
+    let error = failure(code, message);
+    match stack {
+        Some(_) => LaneError::raised_at(error.code(), error.to_string(), stack, ()),
+        None => error,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,6 +308,18 @@ mod tests {
         let other = failure(Some("TIMEOUT"), "Command timed out after 1s");
         assert_eq!(other.code(), "OTHER");
         assert_eq!(other.to_string(), "Command timed out after 1s");
+    }
+
+    #[test]
+    fn a_stack_goes_with_the_error() {
+        let stack = Some("at a.js:1".to_owned());
+        let error = failure_at(Some("UNRECOVERABLE"), "no account", stack);
+        assert_eq!(
+            (error.code(), &*error.to_string()),
+            ("UNRECOVERABLE", "no account")
+        );
+        assert_eq!(error.traceback(), Some("at a.js:1"));
+        assert!(error.is_unrecoverable());
     }
 
     #[test]

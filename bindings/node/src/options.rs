@@ -20,6 +20,8 @@ pub struct NativeCommand {
     pub payload: Option<String>,
     /// The payload is a script for tests.
     pub scripted: Option<bool>,
+    /// The payload is for dead letters only: JavaScript keeps it, and the result, all the same.
+    pub stays: Option<bool>,
     /// Default: as its lane says.
     pub options: Option<NativeSubmitOptions>,
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use a3s_lane::LaneError;
-use napi::bindgen_prelude::Object;
+use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::{Env, JsDeferred};
 use napi_derive::napi;
 use tokio::runtime::Runtime;
@@ -44,8 +44,18 @@ pub(crate) fn promise<'env>(
     runtime: &'static Runtime,
     work: impl Future<Output = Result<Option<String>, Fault>> + Send + 'static,
 ) -> Result<Object<'env>, Fault> {
+    promise_of(env, runtime, work, NativeOutcome::from)
+}
+
+/// As [`promise`], of what `tell` makes of the result.
+pub(crate) fn promise_of<'env, T: Send + 'static, R: ToNapiValue + 'static>(
+    env: &'env Env,
+    runtime: &'static Runtime,
+    work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    tell: impl FnOnce(Result<T, Fault>) -> R + Send + 'static,
+) -> Result<Object<'env>, Fault> {
     let (deferred, promise) = env.create_deferred()?;
-    let deferred: JsDeferred<NativeOutcome, _> = deferred;
+    let deferred: JsDeferred<R, _> = deferred;
     let work = runtime.spawn(work);
     runtime.spawn(async move {
         let result = work.await.unwrap_or_else(|error| {
@@ -54,7 +64,7 @@ pub(crate) fn promise<'env>(
                 Err(_) => LaneError::QueueError("the runtime is gone".into()).into(),
             })
         });
-        deferred.resolve(move |_| Ok(NativeOutcome::from(result)));
+        deferred.resolve(move |_| Ok(tell(result)));
     });
     Ok(promise)
 }

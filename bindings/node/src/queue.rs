@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use a3s_lane::{
-    Command, EventEmitter, LaneError, Overflow, QueueManager, QueueManagerBuilder, lane_ids,
-    priorities, testing,
+    Command, EventEmitter, LaneError, LocalStorage, Overflow, QueueManager, QueueManagerBuilder,
+    lane_ids, priorities, testing,
 };
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -22,6 +22,7 @@ use crate::fault::Fault;
 use crate::lanes::Lanes;
 use crate::options::Prepared;
 use crate::runtime::runtime;
+use crate::storage::Storing;
 use crate::subscription::Subscriptions;
 use crate::testing::Hooks;
 use crate::totals::NativeTotals;
@@ -41,6 +42,8 @@ pub(crate) struct Queue {
     pub(crate) lanes: Lanes,
     /// The JavaScript thread as a place where handlers run, once somebody wants it to be one.
     bridge: OnceLock<Arc<Bridge>>,
+    pub(crate) storage: Option<Arc<LocalStorage>>,
+    storing: Storing,
 }
 
 impl Queue {
@@ -62,6 +65,11 @@ impl Queue {
             Some(configs) => add_lanes(builder, configs, &lanes)?,
         };
         builder = hooks.apply(totals.apply(builder)?);
+        let mut storage = None;
+        if let Some(settings) = &totals.storage {
+            let (with_storage, opened) = settings.apply(builder)?;
+            (builder, storage) = (with_storage, Some(opened));
+        }
         Ok(Self {
             manager: Some(runtime()?.block_on(builder.build())?),
             started: AtomicBool::new(false),
@@ -69,6 +77,8 @@ impl Queue {
             subscriptions: Subscriptions::default(),
             lanes,
             bridge: OnceLock::new(),
+            storage,
+            storing: Storing::default(),
         })
     }
 
@@ -171,6 +181,11 @@ impl Queue {
         Ok(Receipt(receiver))
     }
 
+    /// Whether a submission to this lane may have to wait, for room or for the storage.
+    fn waits(&self, lane_id: &str) -> bool {
+        self.storage.is_some() || self.lanes.waits(lane_id)
+    }
+
     /// Hands a command to a lane and does not wait, not even for room in the lane.
     pub(crate) fn enqueue(
         self: &Arc<Self>,
@@ -183,7 +198,7 @@ impl Queue {
             mut id,
         } = command;
         let is_inline = self.inline && !self.needs_this_thread([body.command_type()]);
-        if id.is_none() && self.lanes.waits(lane_id) {
+        if id.is_none() && self.waits(lane_id) {
             // The handle has an id before the core can give one.
             let drawn = Uuid::new_v4().to_string();
             options = options.with_id(&drawn);
@@ -197,7 +212,10 @@ impl Queue {
         let (id, lane) = (id.unwrap_or_default(), lane_id.to_owned());
         let ticket = match is_inline {
             true => runtime()?.block_on(submitting).map(Ticket::In),
-            false => self.within(|| Ticket::submit(submitting, id, lane)),
+            false => {
+                let order = self.storage.as_ref().map(|_| &self.storing);
+                self.within(|| Ticket::submit(submitting, id, lane, order))
+            }
         };
         self.subscriptions.collect();
         ticket
@@ -209,7 +227,7 @@ impl Queue {
         lane_id: &str,
         commands: Vec<Result<Prepared, Fault>>,
     ) -> Result<Vec<Result<Ticket, Fault>>, Fault> {
-        if self.lanes.waits(lane_id) {
+        if self.waits(lane_id) {
             // Each waits by itself, and has its handle meanwhile.
             let answers = commands.into_iter();
             return Ok(answers

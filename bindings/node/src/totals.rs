@@ -10,6 +10,7 @@ use crate::alerts::NativeThresholds;
 use crate::fault::Fault;
 use crate::limit::NativeLimiter;
 use crate::range::{MAX, whole};
+use crate::storage::NativeStorage;
 
 /// What is not about one lane: types are checked, ranges are not.
 #[napi(object, object_to_js = false)]
@@ -25,6 +26,8 @@ pub struct NativeTotals {
     pub metrics: Option<bool>,
     /// What raises alerts.
     pub alerts: Option<NativeThresholds>,
+    /// Where commands are kept; in memory only when it is left out.
+    pub storage: Option<NativeStorage>,
 }
 
 impl NativeTotals {

@@ -5,16 +5,23 @@ import lanes, { Lane, LaneError } from '@a3s-lab/lane';
 import type {
   Alert,
   Alerts,
+  BareHandle,
   BatchCommand,
   Chunk,
   CommandContext,
   CommandHandle,
   CommandSnapshot,
   CommandStatus,
+  DeadLetter,
+  DeadLetterFilter,
+  DeadLetters,
   EventCallback,
   Explanation,
+  FailedAttempt,
   Handler,
   HistogramStats,
+  HistoryEntry,
+  HistoryFilter,
   IteratedEvent,
   Jitter,
   LaneConfig,
@@ -33,14 +40,18 @@ import type {
   QueueDepthThresholds,
   QueueStats,
   RateLimit,
+  Retention,
+  Retried,
   RetryPolicy,
   ShutdownReport,
   Snapshot,
   StopReason,
   StopSignal,
+  StoredOptions,
   SubmitOptions,
   Subscription,
   ThreadedHandler,
+  UnclaimedCommand,
   Unique,
   WaitReason,
 } from '@a3s-lab/lane';
@@ -86,6 +97,12 @@ const alerts: Alerts = {
   },
 };
 new Lane({ metrics: true, alerts });
+const kept: Retention = { maxAgeMs: 1, maxCount: 2 };
+new Lane({ storage: 'd', durability: 'relaxed', maxCrashes: 1, results: kept, history: {}, maxDeadLetters: 3 } as const);
+// @ts-expect-error no such durability
+new Lane({ storage: 'd', durability: 'total' });
+// @ts-expect-error an object is wanted
+new Lane({ storage: 'd', results: true });
 // @ts-expect-error somebody must be told
 new Lane({ alerts: { queueDepth } });
 // @ts-expect-error thresholds are numbers
@@ -135,6 +152,41 @@ Lane.withLanes([{ laneId: 'a' }]);
 Lane.withLanes([{ laneId: 'a', priority: 0, retryPolicy: {} }]);
 
 same<void, ReturnType<typeof lane.start>>(true);
+same<Promise<void>, ReturnType<typeof lane.startAsync>>(true);
+same<Promise<UnclaimedCommand[]>, ReturnType<typeof lane.unclaimed>>(true);
+same<'no_handler' | 'no_lane' | 'unreadable', UnclaimedCommand['reason']>(true);
+same<DeadLetters, typeof lane.deadLetters>(true);
+// @ts-expect-error read only
+lane.deadLetters = lane.deadLetters;
+async function keeps(): Promise<void> {
+  const found = await lane.find<number>('a');
+  same<BareHandle<number> | null, typeof found>(true);
+  if (found !== null) same<number, Awaited<ReturnType<typeof found.result>>>(true);
+  const history: HistoryFilter = { commandId: 'a', laneId: 'b', since: new Date(), after: 1, limit: 2 };
+  const entries: HistoryEntry[] = await lane.history(history);
+  const filter: DeadLetterFilter = { ids: ['a'], laneId: 'b', commandType: 'c', code: 'd', since: new Date(), limit: 1 };
+  const [letter] = await lane.deadLetters.list({ ...filter, until: undefined });
+  if (letter !== undefined) {
+    same<DeadLetter, typeof letter>(true);
+    const attempt: FailedAttempt | undefined = letter.failures[0];
+    const options: StoredOptions = letter.options;
+    const again: SubmitOptions = { timeoutMs: options.timeoutMs, retryPolicy: options.retryPolicy };
+    const handle = await lane.deadLetters.retry(letter.commandId, { payload: { attempt, again, entries } });
+    same<BareHandle<any>, typeof handle>(true);
+    await handle.accepted();
+  }
+  for (const retried of await lane.deadLetters.retryAll(null)) {
+    same<Retried, typeof retried>(true);
+    if (retried.error === undefined) await retried.handle.result();
+    else same<LaneError, typeof retried.error>(true);
+  }
+  const counts: number[] = [await lane.deadLetters.discard(), await lane.deadLetters.import(await lane.deadLetters.export())];
+  // @ts-expect-error a Date is wanted
+  await lane.deadLetters.list({ since: letter?.failedAt });
+  // @ts-expect-error no such field
+  await lane.deadLetters.discard({ id: String(counts) });
+}
+void keeps;
 same<string, ReturnType<typeof lane.submit>>(true);
 lane.submit('query', 'echo');
 lane.submit('query', 'echo', '{}');
