@@ -40,6 +40,9 @@ const PART = 1024;
 /** Batches in one turn of Node's event loop: then timers and sockets have their turn. */
 const BATCHES = 256;
 
+/** How soon a process that might end looks again whether commands run. */
+const LOOK_MS = 2;
+
 const RESOLVED = Promise.resolve();
 
 /** Where nothing is taken. */
@@ -72,6 +75,7 @@ class Bridge {
   /** Before the start no result can come, and nothing is worth waiting for. */
   #started = false;
   #held = false;
+  #looking = false;
 
   /** Records are acted upon; those from this place on were not yet. */
   #acting = false;
@@ -136,7 +140,7 @@ class Bridge {
     const slot = this.#open(this.#kind(laneId, commandType), payload);
     try {
       const handle = this.#native.enqueueHosted(laneId, command(slot, options), slot.token);
-      if (this.keeps === kept.EVERYTHING) kept.untilAccepted(handle);
+      if (this.keeps === kept.EVERYTHING) kept.untilAccepted(handle).then(this.#holdWhileActive);
       this.schedule();
       return { handle, slot };
     } catch (error) {
@@ -526,6 +530,7 @@ class Bridge {
   started() {
     this.#started = true;
     if (this.#awaited > 0) this.#hold();
+    this.#holdWhileActive();
   }
 
   #hold() {
@@ -541,8 +546,27 @@ class Bridge {
   /** Looked at once per turn of the event loop: a program that waits for one command after the other changes nothing. */
   #holdWhileNeeded() {
     if (!this.#held || this.#calls.size > 0 || this.#reports.size > 0 || (this.#started && this.#awaited > 0)) return;
+    if (this.keeps === kept.EVERYTHING && this.#isActive()) return;
     this.#held = false;
     alive.release(this);
+  }
+
+  /** With a storage some time passes between the end of one command and the start of the next. */
+  #holdWhileActive = () => {
+    if (this.keeps === kept.EVERYTHING && this.#started) this.#hold();
+  };
+
+  /** Whether commands run, as the native half sees it; looks again soon if they do. */
+  #isActive() {
+    if (!this.#started || native(() => this.#native.stats()).totalActive === 0) return false;
+    if (!this.#looking) {
+      this.#looking = true;
+      setTimeout(() => {
+        this.#looking = false;
+        this.#holdWhileNeeded();
+      }, LOOK_MS);
+    }
+    return true;
   }
 }
 

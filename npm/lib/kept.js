@@ -55,7 +55,7 @@ function stored(payload) {
 /** Keeps the process alive until a command is in the storage, or refused. */
 function untilAccepted(handle) {
   // Who wants to know of a refusal asks the handle.
-  settled(native(() => handle.accepted())).catch(() => {});
+  return settled(native(() => handle.accepted())).catch(() => {});
 }
 
 const REASONS = { no_handler: 'no_handler', no_lane: 'no_lane' };

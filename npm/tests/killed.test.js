@@ -204,3 +204,16 @@ test('what is submitted before the process ends by itself is there in the next o
   const [other, ...many] = await lane.unclaimed();
   assert.deepEqual([other.commandId, other.reason, many.length], ['o', 'no_handler', MANY]);
 });
+
+test('a process goes on while one stored command runs after the other', async () => {
+  for (const processes of [['50 never', '0 start'], ['50 never', '0 startAsync'], ['50 start'], ['50 startAsync']]) {
+    const directory = temporary();
+    let runs = 0;
+    for (const argument of processes) {
+      const { status, steps } = await run('consumes', directory, { args: [argument] });
+      assert.equal(status, 0);
+      runs += steps.length;
+    }
+    assert.equal(runs, 50, processes.join());
+  }
+});

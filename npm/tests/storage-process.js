@@ -133,6 +133,20 @@ const tasks = {
     setInterval(() => {}, 1000);
   },
 
+  /** Runs what is there and ends by itself: nobody waits for anything. */
+  async consumes() {
+    const lane = Lane.withLanes([{ laneId: 'one', priority: 0, maxConcurrency: 1 }], { storage: directory });
+    lane.handle('work', async (payload, ctx) => {
+      await sleep(1);
+      say('run', ctx.id);
+    });
+    const [submits, starts] = argument.split(' ');
+    for (let n = 0; n < Number(submits); n += 1) lane.enqueue('one', 'work', n);
+    if (starts === 'never') return;
+    if (starts === 'start') lane.start();
+    else await lane.startAsync();
+  },
+
   /** Submits what the next process runs, and ends by itself without waiting for anything. */
   async submits() {
     const lane = new Lane({ storage: directory });
