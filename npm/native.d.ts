@@ -170,6 +170,8 @@ export declare class NativeLane {
   find(commandId: string): Promise<NativeAnswer>
   /** What has happened to commands, as JSON text; `filter` is the core's, as JSON text. */
   history(filter: string): Promise<NativeOutcome>
+  /** How many commands run. Asks no storage, as `stats` does. */
+  active(): number
   /** The process ends: what runs is stopped, and the storage learns that it was. Blocks. */
   endNow(): void
   /**

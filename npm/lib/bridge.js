@@ -558,7 +558,7 @@ class Bridge {
 
   /** Whether commands run, as the native half sees it; looks again soon if they do. */
   #isActive() {
-    if (!this.#started || native(() => this.#native.stats()).totalActive === 0) return false;
+    if (!this.#started || native(() => this.#native.active()) === 0) return false;
     if (!this.#looking) {
       this.#looking = true;
       setTimeout(() => {

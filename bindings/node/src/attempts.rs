@@ -340,8 +340,8 @@ impl Queue {
         if is_busy || self.storage.is_none() || !bridge.kinds.has_handlers() {
             return Ok(is_busy);
         }
-        let stats = runtime()?.block_on(self.manager()?.stats())?;
-        Ok(stats.total_pending + stats.total_active > 0)
+        let (pending, active) = self.load()?;
+        Ok(pending + active > 0)
     }
 
     /// An error if this thread must run something before the queue can be empty.

@@ -10,13 +10,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use a3s_lane::storage::{HistoryFilter, LocalStorage, Retention};
-use a3s_lane::{Durability, LaneError, QueueManagerBuilder};
+use a3s_lane::{Durability, LaneError, LaneStatus, QueueManagerBuilder};
 use napi::bindgen_prelude::Object;
 use napi::{Env, Result};
 use napi_derive::napi;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::admission::{Ticket, Waiting};
+use crate::event::number;
 use crate::fault::{Code, Fault, guard};
 use crate::handle::{NativeAnswer, NativeHandle};
 use crate::lane::NativeLane;
@@ -237,6 +238,12 @@ impl NativeLane {
         })
     }
 
+    /// How many commands run. Asks no storage, as `stats` does.
+    #[napi]
+    pub fn active(&self) -> Result<f64, Code> {
+        guard(|| Ok(number(self.queue.load()?.1)))
+    }
+
     /// The process ends: what runs is stopped, and the storage learns that it was. Blocks.
     #[napi]
     pub fn end_now(&self) -> Result<(), Code> {
@@ -249,6 +256,14 @@ impl Queue {
     pub(crate) fn storage(&self, what: &str) -> std::result::Result<&Arc<LocalStorage>, Fault> {
         let missing = || LaneError::ConfigError(format!("{what} needs the option storage"));
         Ok(self.storage.as_ref().ok_or_else(missing)?)
+    }
+
+    /// How many commands wait, and how many run.
+    pub(crate) fn load(&self) -> std::result::Result<(usize, usize), Fault> {
+        let status = runtime()?.block_on(self.manager()?.queue().status());
+        let sum =
+            |(pending, active), lane: &LaneStatus| (pending + lane.pending, active + lane.active);
+        Ok(status.values().fold((0, 0), sum))
     }
 
     fn end_now(&self) -> std::result::Result<(), Fault> {
