@@ -6,15 +6,15 @@ const { LaneError, native, settled } = require('./error.js');
 
 /** Payloads and results stay in JavaScript. */
 const NOTHING = 0;
-/** Payloads are told too, for dead letters. */
+/** Payloads are told too, for dead letters and the log of a test. */
 const PAYLOADS = 1;
 /** Payloads and results leave JavaScript as JSON: the command may run in another process. */
 const EVERYTHING = 2;
 
-/** What a lane with these checked options keeps. */
-function what({ storage, dlqSize }) {
+/** What a lane with these checked options keeps; `log` is that of a test. */
+function what({ storage, dlqSize }, log) {
   if (storage !== undefined) return EVERYTHING;
-  return dlqSize === undefined ? NOTHING : PAYLOADS;
+  return dlqSize === undefined && log === undefined ? NOTHING : PAYLOADS;
 }
 
 /** The JSON text of a payload; undefined for what JSON does not know, such as a function. Throws what JSON throws. */

@@ -109,7 +109,7 @@ class Lane {
     natives.set(this, made);
     this.#hasManualClock = clock !== undefined;
     this.#isInline = inline === true;
-    this.#keeps = kept.what(totals);
+    this.#keeps = kept.what(totals, log);
     if (this.#isInline) inlines.add(this);
     if (this.#keeps === kept.EVERYTHING) stored.add(this);
     if (alerts !== undefined) alertsTo(made, alerts.callback);
