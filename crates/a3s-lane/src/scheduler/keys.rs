@@ -2,14 +2,26 @@
 //!
 //! Start-time fair queueing (Goyal, Vin, Cheng 1996): each key has a *pass*, the virtual time at which it may start
 //! next. The smallest pass goes first and grows by [`STRIDE`] / weight, so that over time each key that always has
-//! work gets starts in proportion to its weight. Whoever starts gets its next pass from the present time, and whoever
-//! comes back is never behind it, so that a key that was away, whatever kept it away, can neither save up turns nor owe
-//! them, but for its last one. Of equals the one goes first that had its turn longest ago.
+//! work gets starts in proportion to its weight. Time is the pass of the last start. Whoever starts gets its next pass
+//! from the present time, and whoever comes back is never behind it, so that a key that was away, whatever kept it away,
+//! can neither save up turns nor owe them, but for its last one. Of equals the one goes first that had its turn longest
+//! ago. Gold of weight 2 and silver of weight 1, in strides, and their passes after each start:
+//!
+//! ```text
+//!  start     -     gold   silver   gold   silver   gold   gold
+//!  time      0     0      0        1/2    1        1      3/2
+//!  gold      0     1/2    1/2      1      1        3/2    2
+//!  silver    0     0      1        1      2        2      2         silver is next: gold had the last turn
+//! ```
+//!
+//! A key whose last command leaves is kept until time has passed it, or nobody is left in the lane who could wait for a
+//! turn that it took. Otherwise a key whose commands come one at a time would be a new one before each, which goes first.
+//! When more than [`MOST_KEPT`] are kept, time moves on.
 //!
 //! Keys take turns with those whose front has the same priority: each such *level* has a time of its own. Those that
 //! wait behind a more urgent level wait alike, so its time stands still, and who joins them joins at that time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -22,6 +34,9 @@ use super::heap::IndexedHeap;
 
 /// By how much the pass of a key of weight 1 grows with each start. Weights up to 16 divide it.
 pub(super) const STRIDE: u64 = 720_720;
+
+/// How many keys without a command a lane keeps at most.
+pub(super) const MOST_KEPT: usize = 1_024;
 
 /// The number of the flow of commands without a key.
 pub(super) const NO_KEY: u32 = 0;
@@ -48,6 +63,7 @@ struct KeyState {
     flow: Flow,
     /// Commands of this key in the lane, waiting or running.
     members: usize,
+    /// Slots that it uses, or that are set aside for it.
     active: usize,
     paused: bool,
     weight: u64,
@@ -79,8 +95,12 @@ pub(super) struct KeyTable {
     oldest: IndexedHeap<(u64, u64)>,
     /// Keys with ready commands, whether or not they have room, by their oldest. Kept where the lane keeps ages.
     oldest_of_all: IndexedHeap<(u64, u64)>,
+    /// Keys without a command that are ahead of the time of their level: the level, their pass.
+    kept: BTreeSet<(i32, u64, u32)>,
     /// By level, as long as a key is there.
     clocks: BTreeMap<i32, Clock>,
+    /// Commands in the lane.
+    members: usize,
     room: usize,
     turns: u64,
     /// Slots per key.
@@ -111,7 +131,9 @@ impl KeyTable {
             order: IndexedHeap::new(),
             oldest: IndexedHeap::new(),
             oldest_of_all: IndexedHeap::new(),
+            kept: BTreeSet::new(),
             clocks: BTreeMap::from([(level, Clock { time: 0, keys: 1 })]),
+            members,
             room: 0,
             turns: u64::from(members > 0),
             max: limits.max,
@@ -154,17 +176,22 @@ impl KeyTable {
         limits: KeyLimits<'_>,
         aged: bool,
     ) -> u32 {
+        self.members += 1;
         let known = match name {
             None => Some(NO_KEY),
             Some(name) => self.names.get(name).copied(),
         };
         if let Some(key) = known {
-            self.states[key as usize].members += 1;
-            if self.states[key as usize].members == 1 {
-                self.enter_level(key, priority);
-                self.turns += 1;
-                let state = &mut self.states[key as usize];
-                (state.pass, state.turn) = (self.clocks[&priority].time, self.turns);
+            let state = &mut self.states[key as usize];
+            state.members += 1;
+            if state.members == 1 {
+                if self.clocks[&state.level].time < state.pass {
+                    self.kept.remove(&(state.level, state.pass, key));
+                } else {
+                    // As a new one.
+                    self.turns += 1;
+                    state.turn = self.turns;
+                }
             }
             return key;
         }
@@ -190,19 +217,64 @@ impl KeyTable {
         key
     }
 
-    /// A command of the key has left the lane; its last one takes the key along.
+    /// A command of the key has left the lane.
     pub(super) fn leave(&mut self, key: u32) {
+        self.members -= 1;
         let state = &mut self.states[key as usize];
         state.members -= 1;
-        if state.members == 0 && key != NO_KEY {
-            let state = self.states.remove(key as usize);
-            self.order.remove(key);
-            self.oldest.remove(key);
-            self.oldest_of_all.remove(key);
-            self.leave_level(state.level);
-            if let Some(name) = state.name {
-                self.names.remove(&name);
-            }
+        if self.members == 0 {
+            return self.forget_all(key);
+        }
+        if state.members > 0 || key == NO_KEY {
+            return;
+        }
+        let (level, pass) = (state.level, state.pass);
+        let time = self.clocks[&level].time;
+        if pass <= time {
+            return self.forget(key);
+        }
+        self.kept.insert((level, pass, key));
+        if self.kept.len() > MOST_KEPT {
+            let least = self.kept.range((level, time, 0)..).next();
+            let least = least.map_or(pass, |&(_, pass, _)| pass);
+            self.clocks.entry(level).or_default().time = least;
+            self.forget_passed(level, least);
+        }
+    }
+
+    /// The last command of all has left, one of this key: nobody waits for a turn that another took.
+    fn forget_all(&mut self, key: u32) {
+        if key != NO_KEY {
+            self.forget(key);
+        }
+        while let Some((_, _, key)) = self.kept.pop_first() {
+            self.forget(key);
+        }
+        // All that is left.
+        let state = &mut self.states[NO_KEY as usize];
+        state.pass = self.clocks[&state.level].time;
+    }
+
+    /// The time of a level has moved on.
+    fn forget_passed(&mut self, level: i32, time: u64) {
+        while let Some(&kept) = self
+            .kept
+            .range((level, 0, 0)..=(level, time, u32::MAX))
+            .next()
+        {
+            self.kept.remove(&kept);
+            self.forget(kept.2);
+        }
+    }
+
+    fn forget(&mut self, key: u32) {
+        let state = self.states.remove(key as usize);
+        self.order.remove(key);
+        self.oldest.remove(key);
+        self.oldest_of_all.remove(key);
+        self.leave_level(state.level);
+        if let Some(name) = state.name {
+            self.names.remove(&name);
         }
     }
 
@@ -233,22 +305,27 @@ impl KeyTable {
     /// An awaited child of the key starts, which was in no flow.
     pub(super) fn start_favoured(&mut self, key: u32) {
         self.charge(key, false);
-        self.inherit(key);
+        self.occupy(key);
     }
 
     fn charge(&mut self, key: u32, in_turn: bool) {
         let state = &mut self.states[key as usize];
         let clock = self.clocks.entry(state.level).or_default();
-        if in_turn {
-            clock.time = clock.time.max(state.pass);
+        let moves_on = in_turn && clock.time < state.pass;
+        if moves_on {
+            clock.time = state.pass;
         }
-        state.pass = clock.time.saturating_add(STRIDE / state.weight.min(STRIDE));
+        let (level, time) = (state.level, clock.time);
+        state.pass = time.saturating_add(STRIDE / state.weight.min(STRIDE));
         self.turns += 1;
         state.turn = self.turns;
+        if moves_on && !self.kept.is_empty() {
+            self.forget_passed(level, time);
+        }
     }
 
-    /// A key comes to a level, its own or another, as far ahead of its time as it is of the time of its own. It is not
-    /// behind it: then it would matter at which levels it has been for a moment, during a call.
+    /// A key comes to a level, its own or another, as far ahead of its time as it is of the time of its own. Never behind
+    /// the level's time, so what it passed through during one call leaves no trace.
     fn enter_level(&mut self, key: u32, level: i32) {
         let state = &mut self.states[key as usize];
         let before = state.level;
@@ -270,24 +347,25 @@ impl KeyTable {
     }
 
     /// A command of the key goes on in a slot that another one had, or has its place set aside.
-    pub(super) fn inherit(&mut self, key: u32) {
+    pub(super) fn occupy(&mut self, key: u32) {
         self.states[key as usize].active += 1;
         self.update(key);
     }
 
     /// A command of the key gives its slot back.
-    pub(super) fn free(&mut self, key: u32) {
+    pub(super) fn vacate(&mut self, key: u32) {
         self.states[key as usize].active -= 1;
         self.update(key);
     }
 
+    /// Returns whether the lane has commands of the key.
     pub(super) fn pause(&mut self, name: &Arc<str>, paused: bool) -> bool {
         let Some(&key) = self.names.get(name) else {
             return false;
         };
         self.states[key as usize].paused = paused;
         self.update(key);
-        true
+        self.states[key as usize].members > 0
     }
 
     /// Follows a new policy of the lane.
@@ -361,11 +439,14 @@ impl KeyTable {
         self.states.iter().map(|(_, state)| &state.flow)
     }
 
+    /// How many keys there are, and how many of them are kept without a command.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> (usize, usize) {
         // Each is on one level, and so are the commands without a key.
         assert!(self.clocks.len() <= self.states.len());
-        self.names.len()
+        assert_eq!(self.names.len(), self.states.len() - 1);
+        assert!(self.kept.len() <= MOST_KEPT);
+        (self.names.len(), self.kept.len())
     }
 }
 

@@ -270,11 +270,11 @@ impl LaneState {
     pub(super) fn vacate(&mut self, key: u32) {
         self.active -= 1;
         if let Some(keys) = self.keys_mut() {
-            keys.free(key);
+            keys.vacate(key);
         }
     }
 
-    /// Returns whether the lane knows the key.
+    /// Returns whether the lane has commands of the key.
     pub(super) fn pause_key(&mut self, name: &Arc<str>, paused: bool) -> bool {
         let keys = self.keys_mut();
         keys.is_some_and(|keys| keys.pause(name, paused))
@@ -343,10 +343,11 @@ impl LaneState {
         flow.into_iter().flat_map(Flow::chains)
     }
 
+    /// How many keys it knows, and how many of them are kept without a command.
     #[cfg(test)]
-    pub(super) fn keys(&self) -> usize {
+    pub(super) fn keys(&self) -> (usize, usize) {
         match &self.queue {
-            Queue::Plain(_) => 0,
+            Queue::Plain(_) => (0, 0),
             Queue::Keyed(keys) => keys.len(),
         }
     }

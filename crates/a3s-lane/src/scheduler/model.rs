@@ -417,8 +417,10 @@ impl Model {
     }
 
     fn remove(&mut self, serial: u64) {
+        let command = self.get(serial).expect("a live command");
+        let (lane, key) = (command.lane, command.rules.key);
         self.commands.retain(|command| command.serial != serial);
-        self.forget_keys();
+        self.key_leaves(lane, key);
     }
 
     /// Something about a lane changed: another front is asked for at once, whoever was refused before.

@@ -1,16 +1,19 @@
 //! How the keys of a lane take turns.
 //!
-//! Commands without a key are one more key, once a command with a key has been in the lane. A key exists in a lane as
-//! long as it has a command there. Each has a *pass*: it grows with each start, the less the heavier the key, and the
-//! smallest goes first.
+//! Commands without a key are one more key, once a command with a key has been in the lane. Each has a *pass*: it grows
+//! with each start, the less the heavier the key, and the smallest goes first.
 //!
 //! A key is compared with those whose first command has the same priority: they are one *level*, which has a time, the
 //! pass of its last start in turn. A start makes the pass of its key later than that time. A key that comes back, or to
 //! another level, is as far ahead of its time as it was where it comes from, and never behind it.
+//!
+//! A key that has no command in the lane is kept as long as it is ahead of the time of its level, unless the lane is empty.
+//! When too many are kept, the time of the last one's level moves on to the least pass of those that are kept there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Model;
+use crate::scheduler::keys::MOST_KEPT;
 
 /// By how much the pass of a key of weight 1 grows with each start.
 const STRIDE: u64 = 720_720;
@@ -32,6 +35,8 @@ pub(in crate::scheduler) struct Flow {
     pass: u64,
     /// The number of its last turn.
     turn: u64,
+    /// It had a command that may start when it was looked at last.
+    waits: bool,
 }
 
 impl Keys {
@@ -51,6 +56,7 @@ impl Keys {
                 level: 0,
                 pass: self.time(0),
                 turn: self.turns,
+                waits: false,
             });
         }
     }
@@ -78,22 +84,26 @@ impl Model {
         }
     }
 
-    /// Something about a lane changed: a key that has another first command may take its turns elsewhere. None that has
-    /// one is behind the time.
+    /// Something about a lane changed: a key that has another first command may take its turns elsewhere. None that comes
+    /// is behind the time.
     pub(super) fn place_keys(&mut self, lane: usize) {
         for number in 0..self.lane(lane).keys.flows.len() {
             let key = self.lane(lane).keys.flows[number].key;
             let of_key = self.candidates(lane);
             let of_key = of_key.filter(|command| command.rules.key == key);
-            let Some(level) = of_key.map(|command| command.rules.priority).min() else {
-                continue;
-            };
+            let level = of_key.map(|command| command.rules.priority).min();
             let keys = &mut self.lane_mut(lane).keys;
             let flow = &keys.flows[number];
-            let ahead = flow.pass.saturating_sub(keys.time(flow.level));
-            let pass = keys.time(level) + ahead;
+            let comes = level.filter(|level| !flow.waits || *level != flow.level);
+            let place = comes.map(|level| {
+                let ahead = flow.pass.saturating_sub(keys.time(flow.level));
+                (level, keys.time(level) + ahead)
+            });
             let flow = &mut keys.flows[number];
-            (flow.level, flow.pass) = (level, pass);
+            flow.waits = level.is_some();
+            if let Some(place) = place {
+                (flow.level, flow.pass) = place;
+            }
         }
     }
 
@@ -116,22 +126,44 @@ impl Model {
         if let Some(flow) = keys.get_mut(key) {
             (flow.pass, flow.turn) = (time + (STRIDE / weight).max(1), turn);
         }
+        self.forget_keys(lane);
     }
 
-    /// Keys that have no command any more are forgotten.
-    pub(super) fn forget_keys(&mut self) {
-        let Self {
-            lanes, commands, ..
-        } = self;
-        for (number, lane) in lanes.iter_mut().enumerate() {
-            let lives = |key| {
-                let mut commands = commands.iter();
-                commands.any(|command| command.lane == number && command.rules.key == key)
-            };
-            if let Some(lane) = lane {
-                lane.keys.flows.retain(|flow| lives(flow.key));
-            }
+    /// A command of the key has left the lane.
+    pub(super) fn key_leaves(&mut self, lane: usize, key: Option<u8>) {
+        self.place_keys(lane);
+        if self.of_lane(lane).next().is_none() {
+            self.lane_mut(lane).keys.flows.clear();
         }
+        self.forget_keys(lane);
+        let kept = self.kept_keys(lane);
+        let last = kept.iter().find(|flow| flow.key == key);
+        if let Some(level) = last.map(|flow| flow.level)
+            && kept.len() > MOST_KEPT
+        {
+            let there = kept.iter().filter(|flow| flow.level == level);
+            let least = there.map(|flow| flow.pass).min().expect("the last one");
+            self.lane_mut(lane).keys.times.insert(level, least);
+            self.forget_keys(lane);
+        }
+    }
+
+    /// Keys without a command are forgotten when time has passed them.
+    fn forget_keys(&mut self, lane: usize) {
+        let live: BTreeSet<_> = self.of_lane(lane).map(|one| one.rules.key).collect();
+        let keys = &mut self.lane_mut(lane).keys;
+        let times = keys.times.clone();
+        let time = |level| times.get(&level).copied().unwrap_or(0);
+        keys.flows
+            .retain(|flow| live.contains(&flow.key) || flow.pass > time(flow.level));
+    }
+
+    /// The keys that are kept without a command.
+    pub(in crate::scheduler) fn kept_keys(&self, lane: usize) -> Vec<Flow> {
+        let live: BTreeSet<_> = self.of_lane(lane).map(|one| one.rules.key).collect();
+        let flows = self.lane(lane).keys.flows.iter();
+        let kept = flows.filter(|flow| flow.key.is_some() && !live.contains(&flow.key));
+        kept.cloned().collect()
     }
 
     /// How many commands of the key hold slots of the lane.

@@ -100,7 +100,7 @@ impl LaneState {
             && let Some(keys) = self.keys_mut()
         {
             // It goes first: the others of its key must not count on its slot.
-            keys.inherit(entries[place].key_number());
+            keys.occupy(entries[place].key_number());
         }
     }
 
@@ -117,7 +117,7 @@ impl LaneState {
         if favour == Favour::Urged
             && let Some(keys) = self.keys_mut()
         {
-            keys.free(entries[place].key_number());
+            keys.vacate(entries[place].key_number());
         }
     }
 
@@ -143,8 +143,8 @@ impl LaneState {
     pub(super) fn hand_over(&mut self, from: u32, to: u32) {
         self.borrowing -= 1;
         if let Some(keys) = self.keys_mut() {
-            keys.free(from);
-            keys.inherit(to);
+            keys.vacate(from);
+            keys.occupy(to);
         }
     }
 }

@@ -157,7 +157,7 @@ impl<T> Scheduler<T> {
             lane.pending() + lane.active + lane.stopping + lane.borrowing + lane.shares == 0
                 && lane.running.is_empty()
                 && lane.demand.on_kept + lane.demand.on_common + lane.demand.exempt == 0
-                && lane.keys() == 0
+                && lane.keys() == (0, 0)
         });
         lanes
             && heaps.iter().all(|heap| heap.is_empty())

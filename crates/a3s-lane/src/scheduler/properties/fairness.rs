@@ -31,7 +31,22 @@ enum Step {
     },
     /// One more command of a key that has enough already.
     Extra(u8),
+    /// So many commands of a key, which may have none.
+    Brings {
+        pick: u8,
+        count: u8,
+    },
     Passes(u64),
+}
+
+/// Steps with keys that often have no command in the lane.
+fn sparse_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => any::<u8>().prop_map(|pick| Step::Brings { pick, count: 1 }),
+        1 => any::<u8>().prop_map(|pick| Step::Brings { pick, count: 4 }),
+        12 => step(),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(pick, paused)| Step::Pauses { pick, paused }),
+    ]
 }
 
 /// Steps after which not every key has taken part all the time.
@@ -79,7 +94,7 @@ properties! {
                 Step::Ends { pick, ending } => Op::Conclude { pick, count: 1, ending, random: 0, release: true },
                 Step::Passes(ns) => Op::Advance(Jump::Ns(ns)),
                 Step::Extra(pick) => submit(keys[usize::from(pick) % keys.len()].0, 0),
-                Step::Comes | Step::Pauses { .. } | Step::Priority { .. } => continue,
+                _ => continue,
             };
             world.apply(&op)?;
             let starts = |key| world.started.iter().filter(|start| start.key == key).count() as u64;
@@ -121,6 +136,7 @@ properties! {
                 Step::Passes(ns) => ops.extend([Op::Advance(Jump::Ns(ns)), Op::Tick]),
                 Step::Extra(pick) => ops.push(submit(picked(pick), 0)),
                 Step::Priority { pick, priority } => ops.push(submit(picked(pick), priority)),
+                Step::Brings { .. } => continue,
                 Step::Comes => present = (present + 1).min(all.len()),
                 Step::Pauses { pick, paused } => {
                     ops.extend(picked(pick).map(|key| Op::PauseKey { key, paused }));
@@ -151,6 +167,69 @@ properties! {
                         prop_assert!(
                             *starts * other_weight <= *others * its_weight + its_weight + other_weight,
                             "{:?} had {} starts, {:?} had {}, of {:?}", key, starts, other, others, all
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// As long as a key has a command that may start, no other one gets more than its share beside it, one turn of each
+    /// aside, however it comes and goes: with many commands or one at a time. So the key has at least its share, one turn
+    /// of each aside.
+    #[test]
+    fn fairness_of_who_waits(
+        weights in prop::collection::vec(1u32..=16, 2..5),
+        with_no_key in any::<bool>(),
+        slots in 1usize..3,
+        steps in prop::collection::vec(sparse_step(), 100..300),
+    ) {
+        let mut all = keys_of(&weights);
+        if with_no_key {
+            all.push((None, 1));
+        }
+        let mut world = lane_of(&weights, slots)?;
+        // The starts of both of a pair since the first of it waits.
+        let mut since = vec![vec![(0, 0); all.len()]; all.len()];
+        let waiting = |world: &World| -> Vec<bool> {
+            let of = |key| move |one: &Command| one.rules.key == key;
+            all.iter().map(|(key, _)| world.model.candidates(0).any(of(*key))).collect()
+        };
+        // One waits from the beginning on.
+        for _ in 0..30 {
+            world.apply(&submit(all[0].0, 0))?;
+        }
+        for step in steps {
+            count_operation();
+            let picked = |pick: u8| all[usize::from(pick) % all.len()].0;
+            let mut ops = Vec::new();
+            match step {
+                Step::Starts(count) => ops.resize(usize::from(count), Op::Next(1)),
+                Step::Ends { pick, ending } => ops.push(Op::Conclude { pick, count: 1, ending, random: 0, release: true }),
+                Step::Passes(ns) => ops.extend([Op::Advance(Jump::Ns(ns)), Op::Tick]),
+                Step::Brings { pick, count } => ops.resize(usize::from(count), submit(picked(pick), 0)),
+                Step::Pauses { pick, paused } => {
+                    ops.extend(picked(pick).map(|key| Op::PauseKey { key, paused }));
+                }
+                _ => continue,
+            }
+            for op in ops {
+                let (before, waited) = (world.started.len(), waiting(&world));
+                world.apply(&op)?;
+                let waits = waiting(&world);
+                let started = |key| world.started[before..].iter().filter(|start| start.key == key).count() as u64;
+                for (one, &(key, its_weight)) in all.iter().enumerate() {
+                    for (two, &(other, other_weight)) in all.iter().enumerate() {
+                        let (starts, others) = &mut since[one][two];
+                        if one == two || !waited[one] || !waits[one] {
+                            (*starts, *others) = (0, 0);
+                            continue;
+                        }
+                        *starts += started(key);
+                        *others += started(other);
+                        prop_assert!(
+                            *others * its_weight <= *starts * other_weight + its_weight + other_weight,
+                            "{:?} waited and had {} starts, {:?} had {}, of {:?}", key, starts, other, others, all
                         );
                     }
                 }

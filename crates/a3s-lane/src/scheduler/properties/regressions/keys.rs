@@ -113,3 +113,35 @@ fn a_delayed_key_comes_at_the_present_time() {
         assert_eq!(last_started(&world), Some(4));
     }
 }
+
+/// Commands of one key wait all the time. Those of the other come one at a time, so that it has none between its starts.
+#[test]
+fn a_key_that_leaves_between_its_starts_does_not_go_first_again() {
+    for (waits, comes_and_goes) in [(Some(0), Some(1)), (Some(0), None), (None, Some(1))] {
+        let submit = |key| {
+            let rules = CommandRules {
+                key,
+                ..CommandRules::default()
+            };
+            submit(0, rules)
+        };
+        let first = [
+            Op::Open,
+            submit(Some(2)),
+            Op::Next(1),
+            submit(waits),
+            submit(waits),
+            submit(waits),
+            complete(),
+        ];
+        let turns = [
+            [Op::Next(1), complete(), submit(comes_and_goes)],
+            [Op::Next(1), complete(), submit(comes_and_goes)],
+        ];
+        let last = [Op::Next(1)];
+        let ops = first.into_iter().chain(turns.into_iter().flatten());
+        let ops: Vec<_> = ops.chain(last).collect();
+        let world = agree(&[LaneRules::default()], &[], &ops);
+        assert_eq!(last_started(&world), Some(3), "{waits:?} starves");
+    }
+}
