@@ -4,6 +4,7 @@ use super::operation::{Jump, Op};
 use super::rules::{CommandRules, LaneRules, Setup};
 use super::world::{Mode, World};
 use crate::scheduler::Ending;
+use crate::scheduler::keys::MOST_KEPT;
 
 /// A lane, and the keys of its starts.
 struct Turns(World);
@@ -132,6 +133,25 @@ fn a_key_that_had_all_its_slots_has_missed_its_turns() {
     let keys = turns.keys_from(before);
     let of = |key: u8| keys.iter().filter(|other| **other == key).count();
     assert_eq!([of(0), of(1), of(2)], [4, 4, 4]);
+}
+
+/// More keys come than are kept, each with one command, and one of them always waits.
+#[test]
+fn a_flood_of_keys_does_not_starve_one_that_waits() {
+    let mut turns = Turns::of(LaneRules::default());
+    turns.submit(0, 0, 20);
+    turns.submit(1, 0, 2);
+    let mut starts = Vec::new();
+    for key in 2..60 {
+        let started = turns.next(1);
+        if started != [0] {
+            turns.submit(key, 0, 1);
+        }
+        starts.extend(started);
+    }
+    let between = starts.split(|key| *key == 0).map(<[u8]>::len);
+    // As many as are kept, the one too many, and the one that waited already.
+    assert_eq!(between.max(), Some(MOST_KEPT + 2));
 }
 
 /// Starts out of turn do not make those look late that are in turn.
