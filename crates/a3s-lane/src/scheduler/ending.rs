@@ -128,9 +128,7 @@ impl<T> Scheduler<T> {
             .collect();
         keys.sort_by_key(|(key, _)| key.serial);
         let take = |(key, lane): (CommandKey, LaneKey)| (key, lane, self.withdraw(key.place, now));
-        let taken = keys.into_iter().map(take).collect();
-        self.refresh_all(now);
-        taken
+        keys.into_iter().map(take).collect()
     }
 
     /// Whether the lane's last pending command has left, other than by a start, after pressure was reported.
@@ -138,17 +136,19 @@ impl<T> Scheduler<T> {
         self.lanes[lane.index()].relieve()
     }
 
-    /// Takes a command out that holds no slot. The lane must be refreshed.
+    /// Takes a command out that holds no slot.
     pub(super) fn withdraw(&mut self, place: u32, now: u64) -> T {
         self.timers.remove(place);
         self.pending -= 1;
         let entry = &self.entries[place];
+        let lane = entry.lane;
         if entry.state == State::Ready {
             self.take_from_queue(place);
         } else {
-            self.lanes[entry.lane.index()].delayed -= 1;
+            self.lanes[lane.index()].delayed -= 1;
         }
         let job = self.remove(place);
+        self.refresh(lane, now);
         self.lend_freed(now);
         job
     }
@@ -188,11 +188,12 @@ impl<T> Scheduler<T> {
 
     /// Forgets a command that is in no queue.
     pub(super) fn remove(&mut self, place: u32) -> T {
-        let entry = self.entries.remove(place).expect("the command is there");
-        self.lanes[entry.lane.index()].leave(entry.key_number());
-        if let Some(parent) = entry.terms.as_ref().and_then(|terms| terms.parent) {
+        let entry = &self.entries[place];
+        if let Some(parent) = entry.parent() {
             self.forget_child(parent, entry.key(place));
         }
+        let entry = self.entries.remove(place).expect("the command is there");
+        self.lanes[entry.lane.index()].leave(entry.key_number());
         entry.job
     }
 }

@@ -146,9 +146,12 @@ impl<T> Entry<T> {
         }
     }
 
+    pub(super) fn expires_at(&self) -> Option<u64> {
+        self.terms.as_ref().and_then(|terms| terms.expires_at)
+    }
+
     pub(super) fn is_expired(&self, now: u64) -> bool {
-        let expires_at = self.terms.as_ref().and_then(|terms| terms.expires_at);
-        expires_at.is_some_and(|at| at <= now)
+        self.expires_at().is_some_and(|at| at <= now)
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct LaneState {
     /// The number of the start that this lane made last; 0 before the first.
     pub(super) last_served: u64,
     pub(super) block: Option<Block>,
+    /// How often its limits have changed in a way that may make a start possible.
+    pub(super) limits_version: u64,
     pub(super) paused: bool,
     /// Gone; its place waits for a new lane.
     pub(super) removed: bool,
@@ -74,6 +76,7 @@ impl LaneState {
             ahead: Ahead::default(),
             last_served: 0,
             block: None,
+            limits_version: 0,
             paused: false,
             removed: false,
             pressed: false,

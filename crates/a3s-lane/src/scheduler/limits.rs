@@ -152,6 +152,7 @@ impl<T> Scheduler<T> {
     pub(super) fn block(&mut self, lane: LaneKey, place: u32, due: u64, now: u64) {
         let front = self.entries[place].serial;
         self.lanes[lane.index()].block = Some(Block { due, front });
+        self.note_refusal(place, due);
         self.refresh(lane, now);
         self.pass_on(lane, now);
     }
@@ -159,11 +160,16 @@ impl<T> Scheduler<T> {
     fn unblock_users(&mut self, limiter: LimiterKey, now: u64) {
         for lane in 0..self.lanes.len() as u32 {
             let state = &mut self.lanes[lane as usize];
-            if state.block.is_some() && state.policy.limiters.contains(&limiter) {
-                state.block = None;
+            if !state.policy.limiters.contains(&limiter) {
+                continue;
+            }
+            let is_blocked = state.block.take().is_some();
+            self.forget_refusals(LaneKey(lane));
+            if is_blocked {
                 self.blocks.remove(lane);
                 self.refresh(LaneKey(lane), now);
             }
         }
+        self.lend_freed(now);
     }
 }

@@ -76,6 +76,7 @@ mod preempt;
 mod properties;
 mod ready;
 mod setup;
+mod steps;
 mod stop;
 mod terms;
 mod timers;
@@ -164,6 +165,8 @@ pub(crate) struct Scheduler<T> {
     keeps_waits: bool,
     /// What came back to waiting parents, to be lent again before the call ends.
     freed: Vec<(Right, CommandKey)>,
+    /// Lanes in which awaited children can start that could not before, to be looked at before the call ends.
+    opened: Vec<LaneKey>,
 }
 
 impl<T> Scheduler<T> {
@@ -192,6 +195,7 @@ impl<T> Scheduler<T> {
             demand: Demand::default(),
             keeps_waits: false,
             freed: Vec::new(),
+            opened: Vec::new(),
         }
     }
 
@@ -307,7 +311,9 @@ impl<T> Scheduler<T> {
             return None;
         }
         self.age(now);
+        let mut steps = self.steps();
         loop {
+            steps.count();
             let lane = self.best_lane()?;
             let state = &self.lanes[lane.index()];
             let Some(place) = state.front(now) else {

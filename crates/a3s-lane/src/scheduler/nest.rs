@@ -22,7 +22,8 @@
 //! - *urged*: in another lane it needs a slot of that lane. Under a total limit it uses its parent's share; without one it
 //!   waits for its turn like any other.
 //!
-//! A parent has one share and may wait for many children: it sets the share aside for the first that can start. It does not
+//! A parent has one share and may wait for many children: it sets the share aside for the first that can start. Whenever its
+//! lane keeps that one back, another one gets the share that can start, then or when its own lane opens. A child does not
 //! wait for its key either: neither the most slots of one key nor a pause of the key keep an awaited child back, since its
 //! parent holds a slot until it has ended. A paused lane does.
 //!
@@ -41,7 +42,7 @@ use std::collections::BTreeSet;
 use super::decision::CommandKey;
 use super::entry::Entry;
 
-pub(super) use ahead::Ahead;
+pub(super) use ahead::{Ahead, Opening};
 
 /// What ties a command to those above and below it.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +54,15 @@ pub(crate) struct Nest {
     /// Of its slot of the lane, and of its share of the total.
     slot: Loan,
     share: Loan,
+    refused: Refusal,
+}
+
+/// A limit on starts per time has refused a child: what is set aside for it may serve a sibling until then.
+#[derive(Debug, Clone, Copy, Default)]
+struct Refusal {
+    until: u64,
+    /// Which limits of the lane have said so.
+    version: u64,
 }
 
 /// What a running command holds.

@@ -103,6 +103,7 @@ impl<T> Scheduler<T> {
         while let Some(lane) = self.blocks.pop_if(|at| at <= now) {
             self.lanes[lane as usize].block = None;
             self.refresh(LaneKey(lane), now);
+            self.lend_freed(now);
         }
         while let Some(lane) = self.boosts.pop_if(|at| at <= now) {
             self.refresh(LaneKey(lane), now);
@@ -119,6 +120,9 @@ impl<T> Scheduler<T> {
     pub(super) fn refresh(&mut self, lane: LaneKey, now: u64) {
         if self.lanes[lane.index()].block.is_some() {
             self.review_block(lane, now);
+        }
+        if self.lanes[lane.index()].ahead.is_awaited() {
+            self.note_opening(lane);
         }
         let state = &mut self.lanes[lane.index()];
         let gives = state.policy.preemptible && state.shares > state.policy.min;

@@ -48,6 +48,7 @@ impl<T> Scheduler<T> {
         state.set_policy(&mut self.entries, policy);
         state.block = None;
         self.blocks.remove(lane.0);
+        self.forget_refusals(lane);
         self.refresh(lane, now);
         self.pass_on(lane, now);
     }

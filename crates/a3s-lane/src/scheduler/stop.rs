@@ -14,9 +14,7 @@ impl<T> Scheduler<T> {
         match entry.state {
             State::Ready | State::Delayed | State::Expired => {
                 let lane = entry.lane;
-                let job = self.withdraw(key.place, now);
-                self.refresh(lane, now);
-                Stopped::Left(lane, job)
+                Stopped::Left(lane, self.withdraw(key.place, now))
             }
             State::Running => Stopped::Asked {
                 drop: self.ask(key.place, reason, now),

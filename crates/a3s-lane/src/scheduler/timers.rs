@@ -14,10 +14,10 @@ impl<T> Scheduler<T> {
             let key = entry.key(place);
             match entry.state {
                 State::Delayed if !entry.is_expired(now) => self.wake(place, now),
+                State::Ready if !entry.is_expired(now) => self.ask_again(place, now),
                 State::Ready | State::Delayed | State::Expired => {
                     let lane = entry.lane;
                     let job = self.withdraw(place, now);
-                    self.refresh(lane, now);
                     return Some(Due::Expired(key, lane, job));
                 }
                 State::Running => match self.limit_reached(place, now) {
@@ -69,15 +69,20 @@ impl<T> Scheduler<T> {
         let lane = entry.lane;
         entry.state = State::Ready;
         entry.since = now;
-        let expires_at = entry.terms.as_ref().and_then(|terms| terms.expires_at);
-        if let Some(at) = expires_at {
-            self.timers.set(place, (at, entry.serial));
-        }
         let state = &mut self.lanes[lane.index()];
         state.delayed -= 1;
         state.push(&mut self.entries, place, End::Back);
         self.refresh(lane, now);
-        let key = self.entries[place].key(place);
+        self.ask_again(place, now);
+    }
+
+    /// A ready command may be an awaited child that can be favoured now; if not, it waits for its turn, or to expire.
+    fn ask_again(&mut self, place: u32, now: u64) {
+        let entry = &self.entries[place];
+        let key = entry.key(place);
+        if let Some(at) = entry.expires_at() {
+            self.timers.set(place, (at, key.serial));
+        }
         self.favour(key, now);
         self.lend_freed(now);
     }

@@ -1,6 +1,9 @@
 //! The part of a lane that holds the awaited children which go before the others.
 
+use std::collections::BTreeMap;
+
 use super::super::arena::Arena;
+use super::super::decision::CommandKey;
 use super::super::entry::Entry;
 use super::super::flow::Chain;
 use super::super::lane::LaneState;
@@ -13,6 +16,21 @@ pub(in crate::scheduler) struct Ahead {
     urged: Chain,
     lent_length: usize,
     urged_length: usize,
+    /// Who waits for commands of this lane, each for how many.
+    awaited_by: BTreeMap<CommandKey, usize>,
+    /// As it was last seen, while somebody waits.
+    opening: Opening,
+}
+
+/// In what one more awaited child could start if it went before the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::scheduler) enum Opening {
+    #[default]
+    None,
+    /// In a slot that it is lent.
+    Lent,
+    /// Also in one of the lane.
+    Any,
 }
 
 impl Ahead {
@@ -31,6 +49,29 @@ impl Ahead {
     #[inline]
     pub(in crate::scheduler) fn urged(&self) -> usize {
         self.urged_length
+    }
+
+    /// Whether somebody waits for a command of the lane.
+    #[inline]
+    pub(in crate::scheduler) fn is_awaited(&self) -> bool {
+        !self.awaited_by.is_empty()
+    }
+
+    pub(super) fn parents(&self) -> Vec<CommandKey> {
+        self.awaited_by.keys().copied().collect()
+    }
+
+    pub(super) fn add_parent(&mut self, parent: CommandKey) {
+        *self.awaited_by.entry(parent).or_default() += 1;
+    }
+
+    pub(super) fn remove_parent(&mut self, parent: CommandKey) {
+        if let Some(children) = self.awaited_by.get_mut(&parent) {
+            *children -= 1;
+            if *children == 0 {
+                self.awaited_by.remove(&parent);
+            }
+        }
     }
 
     #[inline]
@@ -74,15 +115,25 @@ impl LaneState {
         free < self.ahead.urged_length && !with_slot.any(|other| other == place)
     }
 
-    /// Whether one more awaited child that went before the others could start. A refusal of limits was not for it unless
-    /// it was for another such child, which it would be behind.
-    pub(super) fn could_favour(&self) -> bool {
-        !self.paused && (self.block.is_none() || self.ahead.len() == 0)
+    /// What there is for one more awaited child that goes before the others. A refusal of limits was not for it, unless it
+    /// was for another such child that it would be behind.
+    pub(super) fn opening(&self) -> Opening {
+        let is_behind = |before: usize| self.block.is_some() && before > 0;
+        if self.paused || is_behind(self.ahead.lent_length) {
+            Opening::None
+        } else if is_behind(self.ahead.len())
+            || self.active + self.ahead.urged_length >= self.policy.max
+        {
+            Opening::Lent
+        } else {
+            Opening::Any
+        }
     }
 
-    /// Whether there is a slot for one more of those that need one.
-    pub(super) fn could_urge(&self) -> bool {
-        self.active + self.ahead.urged_length < self.policy.max
+    /// Whether more can start now than when this was last asked.
+    pub(super) fn has_opened(&mut self) -> bool {
+        let opening = self.opening();
+        opening > std::mem::replace(&mut self.ahead.opening, opening)
     }
 
     /// An awaited child that is in no queue goes before the others.

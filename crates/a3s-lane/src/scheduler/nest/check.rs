@@ -36,9 +36,11 @@ impl<T> Scheduler<T> {
                 format!("{key:?} lends, and holds no slot")
             })?;
         }
-        ensure(self.freed.is_empty(), || {
+        ensure(self.freed.is_empty() && self.opened.is_empty(), || {
             "something is lent to nobody".into()
         })?;
+        // A refusal that has passed is noticed by the next tick.
+        self.check_shares(0)?;
         for lane in 0..self.lanes.len() as u32 {
             self.check_lane(LaneKey(lane))?;
         }
@@ -46,6 +48,27 @@ impl<T> Scheduler<T> {
         ensure(self.active == owners, || {
             format!("{} active, {owners} shares of the total", self.active)
         })
+    }
+
+    /// Checks that no share is set aside for a child that cannot start while a sibling could start on it.
+    pub(in crate::scheduler) fn check_shares(&self, now: u64) -> Checked {
+        for (place, entry) in self.entries.iter() {
+            let key = entry.key(place);
+            let in_turn = entry.state == State::Ready && entry.favour() == Favour::None;
+            if let Some(parent) = self.waiting_parent(key).filter(|_| in_turn)
+                && let Some(sibling) = self.share_borrower(parent)
+            {
+                ensure(
+                    !self.is_stuck(sibling) || !self.could_start(key, now),
+                    || {
+                        format!(
+                            "{key:?} could start, {sibling:?} cannot, on the share of {parent:?}"
+                        )
+                    },
+                )?;
+            }
+        }
+        Ok(())
     }
 
     fn check_lenders(&self, key: CommandKey, entry: &Entry<T>, nest: &Nest) -> Checked {
@@ -156,6 +179,7 @@ impl<T> Scheduler<T> {
         let lanes = self.lanes.iter().all(|lane| {
             lane.pending() + lane.active + lane.stopping + lane.borrowing + lane.shares == 0
                 && lane.running.is_empty()
+                && !lane.ahead.is_awaited()
                 && lane.demand.on_kept + lane.demand.on_common + lane.demand.exempt == 0
                 && lane.keys() == (0, 0)
         });

@@ -54,9 +54,26 @@ impl<T> Scheduler<T> {
     }
 
     pub(super) fn set_awaited(&mut self, child: CommandKey, awaited: bool) {
-        let child = self.entries.alive_mut(child);
-        if let Some(terms) = child.and_then(|child| child.terms.as_mut()) {
-            terms.awaited = awaited;
+        let Some(entry) = self.entries.alive_mut(child) else {
+            return;
+        };
+        let lane = &mut self.lanes[entry.lane.index()];
+        let Some(terms) = entry.terms.as_mut() else {
+            return;
+        };
+        let Some(parent) = terms.parent else {
+            return;
+        };
+        match (std::mem::replace(&mut terms.awaited, awaited), awaited) {
+            (false, true) => {
+                if !lane.ahead.is_awaited() {
+                    // Nobody has looked before.
+                    lane.has_opened();
+                }
+                lane.ahead.add_parent(parent);
+            }
+            (true, false) => lane.ahead.remove_parent(parent),
+            _ => {}
         }
     }
 

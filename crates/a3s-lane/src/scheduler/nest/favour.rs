@@ -4,7 +4,9 @@ use super::super::Scheduler;
 use super::super::decision::{CommandKey, LaneKey};
 use super::super::entry::{Entry, State};
 use super::super::flow::End;
-use super::{Favour, Right};
+#[cfg(feature = "distributed")]
+use super::Refusal;
+use super::{Favour, Opening, Right};
 
 impl<T> Scheduler<T> {
     /// Lets an awaited child that is ready go before the others of its lane, if something can be lent to it.
@@ -23,7 +25,7 @@ impl<T> Scheduler<T> {
             return;
         }
         if let Some(sibling) = self.share_borrower(parent) {
-            if !self.is_stuck(sibling) || !self.could_start(child) {
+            if !self.is_stuck(sibling) || !self.could_start(child, now) {
                 return;
             }
             self.unfavour(sibling, now);
@@ -130,9 +132,26 @@ impl<T> Scheduler<T> {
         self.lend_freed(now);
     }
 
-    /// Lends what came back to commands that wait to others that they wait for.
+    /// Lends what came back to commands that wait to others that they wait for, and passes shares on to lanes that have
+    /// opened.
+    #[inline]
     pub(in crate::scheduler) fn lend_freed(&mut self, now: u64) {
-        while let Some((right, lender)) = self.freed.pop() {
+        if !self.freed.is_empty() || !self.opened.is_empty() {
+            self.lend_all_freed(now);
+        }
+    }
+
+    fn lend_all_freed(&mut self, now: u64) {
+        let mut steps = self.steps();
+        loop {
+            steps.count();
+            let Some((right, lender)) = self.freed.pop() else {
+                let Some(lane) = self.opened.pop() else {
+                    return;
+                };
+                self.pass_to(lane, now);
+                continue;
+            };
             let is_lent = |this: &Self| {
                 let lender = this.entries.alive(lender);
                 lender.is_none_or(|entry| entry.slot().borrower.is_some())
@@ -148,26 +167,55 @@ impl<T> Scheduler<T> {
     /// A lane has changed: what was set aside for children that it keeps from starting goes to siblings that can start.
     pub(in crate::scheduler) fn pass_on(&mut self, lane: LaneKey, now: u64) {
         let state = &self.lanes[lane.index()];
-        if !state.is_stuck() {
-            return;
-        }
-        let favoured = state.favoured(&self.entries);
-        let parents: Vec<CommandKey> = favoured
-            .filter_map(|place| self.entries[place].parent())
-            .collect();
-        for parent in parents {
-            self.favour_child_of(parent, now);
+        if state.is_stuck() {
+            let favoured = state.favoured(&self.entries);
+            let parents: Vec<CommandKey> = favoured
+                .filter_map(|place| self.entries[place].parent())
+                .collect();
+            for parent in parents {
+                self.favour_child_of(parent, now);
+            }
         }
         self.lend_freed(now);
     }
 
+    /// Notes whether children can start in a lane now that could not before.
+    #[cold]
+    pub(in crate::scheduler) fn note_opening(&mut self, lane: LaneKey) {
+        if self.lanes[lane.index()].has_opened() {
+            self.opened.push(lane);
+        }
+    }
+
+    /// The limits of a lane may grant what they have refused.
+    pub(in crate::scheduler) fn forget_refusals(&mut self, lane: LaneKey) {
+        let state = &mut self.lanes[lane.index()];
+        state.limits_version += 1;
+        if state.ahead.is_awaited() {
+            self.opened.push(lane);
+        }
+    }
+
+    /// A lane has opened: children in it get the shares that are set aside for siblings which cannot start.
+    fn pass_to(&mut self, lane: LaneKey, now: u64) {
+        for parent in self.lanes[lane.index()].ahead.parents() {
+            if self.lanes[lane.index()].opening() == Opening::None {
+                return;
+            }
+            let borrower = self.share_borrower(parent);
+            if borrower.is_some_and(|child| self.is_stuck(child)) {
+                self.favour_child_of(parent, now);
+            }
+        }
+    }
+
     /// Who uses a command's share of the total, or is to use it.
-    fn share_borrower(&self, parent: CommandKey) -> Option<CommandKey> {
+    pub(super) fn share_borrower(&self, parent: CommandKey) -> Option<CommandKey> {
         self.entries.alive(parent)?.share().borrower
     }
 
     /// Whether a favoured child waits for its lane.
-    fn is_stuck(&self, child: CommandKey) -> bool {
+    pub(super) fn is_stuck(&self, child: CommandKey) -> bool {
         self.entries.alive(child).is_some_and(|entry| {
             let lane = &self.lanes[entry.lane.index()];
             match entry.favour() {
@@ -179,11 +227,38 @@ impl<T> Scheduler<T> {
     }
 
     /// Whether an awaited child could start at once, as far as is known, if it were favoured.
-    fn could_start(&self, child: CommandKey) -> bool {
+    pub(super) fn could_start(&self, child: CommandKey, now: u64) -> bool {
         self.entries.alive(child).is_some_and(|entry| {
             let lane = &self.lanes[entry.lane.index()];
-            lane.could_favour()
-                && (self.lender_of(child).is_some() || self.total.is_some() && lane.could_urge())
+            let opening = lane.opening();
+            let is_refused = entry.nest().is_some_and(|nest| {
+                nest.refused.until > now && nest.refused.version == lane.limits_version
+            });
+            !is_refused
+                && opening != Opening::None
+                && (self.lender_of(child).is_some()
+                    || self.total.is_some() && opening == Opening::Any)
         })
+    }
+
+    /// A limit has refused this child until `due`: it is asked again then, wherever it stands.
+    #[cfg(feature = "distributed")]
+    pub(in crate::scheduler) fn note_refusal(&mut self, place: u32, due: u64) {
+        let entry = &self.entries[place];
+        if entry.parent().is_none() {
+            return;
+        }
+        let key = entry.key(place);
+        let version = self.lanes[entry.lane.index()].limits_version;
+        let at = entry.expires_at().map_or(due, |at| at.min(due));
+        if at != u64::MAX {
+            self.timers.set(place, (at, key.serial));
+        }
+        if let Some(nest) = self.nest_mut(key) {
+            nest.refused = Refusal {
+                until: due,
+                version,
+            };
+        }
     }
 }

@@ -2,6 +2,9 @@
 
 mod family;
 mod found;
+#[cfg(feature = "distributed")]
+mod refused;
+mod shares;
 
 use proptest::prelude::*;
 

@@ -5,34 +5,42 @@ use super::family::{Family, Op, Setup};
 use crate::scheduler::{Ending, Obstacle, Scheduler, Start, StopReason, Terms};
 
 /// Lanes of one slot.
-fn family<const LANES: usize>(total: Option<usize>) -> Family {
+pub(super) fn family<const LANES: usize>(total: Option<usize>) -> Family {
     let lanes = vec![LaneRules::default(); LANES];
     Family::new(Setup { lanes, total }, false)
 }
 
 impl Family {
-    fn submits(&mut self, lane: usize) -> u64 {
+    pub(super) fn submits(&mut self, lane: usize) -> u64 {
         let rules = CommandRules::default();
         self.submit(lane, None, &rules).expect("there is room")
     }
 
-    fn spawns(&mut self, parent: u64, lane: usize) -> u64 {
+    pub(super) fn spawns(&mut self, parent: u64, lane: usize) -> u64 {
         let rules = CommandRules::default();
         self.submit(lane, Some(parent), &rules)
             .expect("there is room")
     }
 
-    fn spawns_awaited(&mut self, parent: u64, lane: usize) -> u64 {
+    pub(super) fn spawns_awaited(&mut self, parent: u64, lane: usize) -> u64 {
         let child = self.spawns(parent, lane);
         self.wait(parent, child);
         child
     }
 
-    fn starts(&mut self) -> Option<u64> {
+    pub(super) fn starts(&mut self) -> Option<u64> {
         self.next().expect("the promises hold")
     }
 
-    fn ends(&mut self, serial: u64) {
+    /// As [`starts`](Self::starts), where limits on starts per time may refuse.
+    #[cfg(feature = "distributed")]
+    pub(super) fn asks(&mut self) -> Option<u64> {
+        let started = self.ask().expect("the promises hold");
+        self.check().expect("the ties fit together");
+        started
+    }
+
+    pub(super) fn ends(&mut self, serial: u64) {
         self.conclude(serial, Ending::Completed).expect("it runs");
         self.release(serial).expect("it is concluded");
     }

@@ -1,0 +1,105 @@
+//! Families whose children a limit on starts per time refuses.
+
+use super::super::rules::{LaneRules, Rate};
+use super::family::{Family, Op, Setup};
+
+const WINDOW: u64 = 1_000;
+
+/// A lane of one for parents, then a lane of one per window for each of these.
+fn family(total: Option<usize>, windows: &[u64]) -> Family {
+    let rated = |window_ns: &u64| LaneRules {
+        rate: Some(Rate {
+            max_commands: 1,
+            window_ns: *window_ns,
+            burst: 1,
+        }),
+        ..LaneRules::default()
+    };
+    let lanes = std::iter::once(LaneRules::default()).chain(windows.iter().map(rated));
+    let lanes: Vec<LaneRules> = lanes.collect();
+    let mut family = Family::new(Setup { lanes, total }, false);
+    for lane in 1..=windows.len() {
+        let serial = family.submits(lane);
+        assert_eq!(family.asks(), Some(serial));
+        family.ends(serial);
+    }
+    family
+}
+
+/// Neither child is to be asked for ever whether it may start now.
+#[test]
+fn children_that_are_all_refused_wait() {
+    for others in [false, true] {
+        let mut family = family(Some(1), &[WINDOW, WINDOW]);
+        let parent = family.submits(0);
+        assert_eq!(family.asks(), Some(parent));
+        if others {
+            // Each lane has another front whenever the child is not before the others.
+            family.submits(1);
+            family.submits(2);
+        }
+        let first = family.spawns_awaited(parent, 1);
+        let second = family.spawns_awaited(parent, 2);
+        assert_eq!(family.asks(), None);
+        assert_eq!(family.scheduler.next_wake(), Some(family.now + WINDOW));
+        family.apply(&Op::Advance(WINDOW)).expect("it is possible");
+        family.tick().expect("nothing is due");
+        let started = family.asks().expect("the limits grant");
+        assert!([first, second].contains(&started), "{others}");
+        family.ends(started);
+        let other = family.asks().expect("the limits grant");
+        assert!([first, second].contains(&other), "{others}");
+    }
+}
+
+/// Without a total limit a parent sets its share aside all the same for a child that is lent a slot.
+#[test]
+fn children_that_are_lent_slots_and_refused_wait() {
+    let mut family = family(None, &[WINDOW, WINDOW]);
+    family.apply(&Op::Advance(WINDOW)).expect("it is possible");
+    let grandparent = family.submits(2);
+    assert_eq!(family.asks(), Some(grandparent));
+    let parent = family.spawns_awaited(grandparent, 1);
+    assert_eq!(family.asks(), Some(parent));
+    let children = [
+        family.spawns_awaited(parent, 1),
+        family.spawns_awaited(parent, 2),
+    ];
+    assert_eq!(family.asks(), None);
+    family.apply(&Op::Advance(WINDOW)).expect("it is possible");
+    let started = family.asks().expect("the limits grant");
+    assert!(children.contains(&started));
+}
+
+/// They were refused before anybody waited for them.
+#[test]
+fn children_that_were_refused_in_their_turn_wait() {
+    let mut family = family(Some(2), &[WINDOW, WINDOW]);
+    let parent = family.submits(0);
+    assert_eq!(family.asks(), Some(parent));
+    let children = [family.spawns(parent, 1), family.spawns(parent, 2)];
+    assert_eq!(family.asks(), None);
+    for child in children {
+        family.wait(parent, child);
+    }
+    assert_eq!(family.asks(), None);
+    family.apply(&Op::Advance(WINDOW)).expect("it is possible");
+    family.tick().expect("nothing is due");
+    assert!(children.contains(&family.asks().expect("the limits grant")));
+}
+
+/// The one that waits for the shorter time does so behind another command of its lane.
+#[test]
+fn the_share_goes_to_the_child_that_is_granted_first() {
+    let mut family = family(Some(1), &[WINDOW, 10 * WINDOW]);
+    let parent = family.submits(0);
+    assert_eq!(family.asks(), Some(parent));
+    family.submits(1);
+    let soon = family.spawns_awaited(parent, 1);
+    family.spawns_awaited(parent, 2);
+    assert_eq!(family.asks(), None);
+    assert_eq!(family.scheduler.next_wake(), Some(family.now + WINDOW));
+    family.apply(&Op::Advance(WINDOW)).expect("it is possible");
+    family.tick().expect("nothing is due");
+    assert_eq!(family.asks(), Some(soon));
+}

@@ -1,0 +1,31 @@
+//! How many steps one call may take. Counted in tests only, where a loop without an end must fail and not hang.
+
+use super::Scheduler;
+
+/// The steps of one call.
+#[derive(Debug)]
+pub(super) struct Steps {
+    #[cfg(test)]
+    left: usize,
+}
+
+impl Steps {
+    #[inline]
+    pub(super) fn count(&mut self) {
+        #[cfg(test)]
+        {
+            self.left = self.left.checked_sub(1).expect("the call ends");
+        }
+    }
+}
+
+impl<T> Scheduler<T> {
+    /// Enough for every command to be tried again after each other one has left or was refused.
+    #[inline]
+    pub(super) fn steps(&self) -> Steps {
+        Steps {
+            #[cfg(test)]
+            left: (self.entries.len() + self.lanes.len() + 2).pow(2),
+        }
+    }
+}
