@@ -22,10 +22,10 @@
 //! - *urged*: in another lane it needs a slot of that lane. Under a total limit it uses its parent's share; without one it
 //!   waits for its turn like any other.
 //!
-//! A parent has one share and may wait for many children: it sets the share aside for the first that can start. Whenever its
-//! lane keeps that one back, another one gets the share that can start, then or when its own lane opens. A child does not
-//! wait for its key either: neither the most slots of one key nor a pause of the key keep an awaited child back, since its
-//! parent holds a slot until it has ended. A paused lane does.
+//! A parent has one share and may wait for many children: it sets the share aside for the first that can start, and for
+//! another that can when the lane of that one keeps it back. A child does not wait for its key either: neither the most
+//! slots of one key nor a pause of the key keep an awaited child back, since its parent holds a slot until it has ended. A
+//! paused lane does, and so do limits on starts per time.
 //!
 //! Here is what ties commands to each other; `family` says who waits for whom and who could lend to whom, `favour` who goes
 //! first, `loan` what runs on what, `ahead` is the part of a lane that holds those who go first.

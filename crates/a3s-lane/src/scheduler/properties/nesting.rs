@@ -9,7 +9,7 @@ mod shares;
 use proptest::prelude::*;
 
 use super::LEAST;
-use super::rules::{CommandRules, LaneRules, RetryRules};
+use super::rules::{CommandRules, LaneRules, Rate, RetryRules};
 use super::world::Checked;
 use crate::scheduler::{Ending, StopReason};
 use crate::seeds::{count_operation, properties};
@@ -53,6 +53,29 @@ properties! {
     /// Every accepted command leaves exactly once, whoever waits for whom, and nothing of it stays.
     #[test]
     fn i1_settles_once_with_nesting(setup in setup(), ops in ops(true)) {
+        let mut family = run(&setup, &ops, false)?;
+        end_all(&mut family)?;
+        family.check_end()?;
+    }
+
+    /// Limits on starts per time keep families waiting, and neither for ever nor busy: every call ends, and a family stands
+    /// only while each child that it waits for is kept back.
+    #[test]
+    #[cfg(feature = "distributed")]
+    fn i6_no_deadlock_of_refused_families(
+        setup in rated_setup(),
+        ops in rated_ops(false),
+        picks in prop::collection::vec(any::<u8>(), 1..50),
+    ) {
+        let mut family = run(&setup, &ops, true)?;
+        family.finish(&picks, KEYS)?;
+        family.check_end()?;
+    }
+
+    /// The same where bodies wait for each other and the total changes: what can be ended ends.
+    #[test]
+    #[cfg(feature = "distributed")]
+    fn i1_settles_once_with_refusals(setup in rated_setup(), ops in rated_ops(true)) {
         let mut family = run(&setup, &ops, false)?;
         end_all(&mut family)?;
         family.check_end()?;
@@ -135,6 +158,33 @@ fn lane_rules() -> impl Strategy<Value = LaneRules> {
         )
 }
 
+/// As [`setup`], and limits on starts per time, of lanes and over lanes.
+fn rated_setup() -> impl Strategy<Value = Setup> {
+    let limits = (rate(), prop::bool::weighted(0.3));
+    (setup(), prop::collection::vec(limits, 4)).prop_map(|(mut setup, limits)| {
+        for (lane, (rate, is_shared)) in setup.lanes.iter_mut().zip(limits) {
+            lane.rate = rate;
+            lane.limiters = if is_shared { vec![0] } else { Vec::new() };
+        }
+        setup
+    })
+}
+
+fn rate() -> impl Strategy<Value = Option<Rate>> {
+    let rate = (1u64..3, 1u64..60, 1u64..3).prop_map(|(max_commands, window_ns, burst)| Rate {
+        max_commands,
+        window_ns,
+        burst,
+    });
+    prop::option::weighted(0.6, rate)
+}
+
+/// As [`ops`], and the limits on starts per time change.
+fn rated_ops(total: bool) -> impl Strategy<Value = Vec<Op>> {
+    let rate = (any::<u8>(), rate()).prop_map(|(lane, rate)| Op::SetRate { lane, rate });
+    prop::collection::vec(prop_oneof![20 => op(total), 1 => rate], 1..80)
+}
+
 fn retry() -> impl Strategy<Value = RetryRules> {
     let some = prop_oneof![Just(0u64), Just(10)].prop_map(|first_delay_ns| RetryRules {
         retries: 1,
@@ -150,8 +200,10 @@ fn command_rules() -> impl Strategy<Value = CommandRules> {
     let delay = prop::option::weighted(0.1, 1u64..20);
     let ttl = prop::option::weighted(0.1, 1u64..20);
     let timeout = prop::option::weighted(0.1, (1u64..20).prop_map(Some));
-    (keyed, delay, ttl, timeout, prop::bool::weighted(0.8)).prop_map(
-        |(key, delay_ns, ttl_ns, timeout_ns, preemptible)| CommandRules {
+    let cost = prop_oneof![3 => Just(1u64), 1 => 2u64..4];
+    (keyed, delay, ttl, timeout, prop::bool::weighted(0.8), cost).prop_map(
+        |(key, delay_ns, ttl_ns, timeout_ns, preemptible, cost)| CommandRules {
+            cost,
             key,
             delay_ns,
             ttl_ns,

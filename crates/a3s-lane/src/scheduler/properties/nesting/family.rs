@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use super::super::rules::{CommandRules, LaneRules, key_name};
+use super::super::rules::{CommandRules, LaneRules, LimiterRules, MeterRules, Rate, key_name};
 use super::super::world::{Checked, lane_key};
-use crate::scheduler::{CommandKey, Due, Ending, Released, Scheduler, Start, StopReason, Stopped};
+#[cfg(feature = "distributed")]
+use crate::scheduler::LimiterKey;
+use crate::scheduler::{
+    CommandKey, Due, Ending, LanePolicy, Released, Scheduler, Start, StopReason, Stopped,
+};
 
 /// The lanes and the total that a run begins with.
 #[derive(Debug, Clone)]
@@ -70,6 +74,11 @@ pub(super) enum Op {
         paused: bool,
     },
     SetTotal(Option<usize>),
+    /// Another limit on the starts of a lane.
+    SetRate {
+        lane: u8,
+        rate: Option<Rate>,
+    },
     TakeWaiting,
 }
 
@@ -106,6 +115,8 @@ pub(super) struct Family {
     pub(super) members: BTreeMap<u64, Member>,
     pub(super) now: u64,
     pub(super) lanes: Vec<LaneRules>,
+    /// Limits on starts per time may refuse what was promised.
+    is_rated: bool,
     pub(super) total: Option<usize>,
     /// Every command that was accepted, and its parent.
     pub(super) accepted: BTreeMap<u64, Option<u64>>,
@@ -114,18 +125,44 @@ pub(super) struct Family {
     pub(super) forward: bool,
 }
 
+/// When a run begins, in nanoseconds.
+const START: u64 = 1_000;
+
+/// What lanes with a limiter share.
+const SHARED: LimiterRules = LimiterRules {
+    meter: MeterRules::Window {
+        max: 3,
+        window_ns: 20,
+    },
+    counts_cost: true,
+    urgent: 0,
+    kept: 0,
+};
+
+fn policy(rules: &LaneRules, now: u64) -> LanePolicy {
+    let mut policy = rules.policy(now);
+    #[cfg(feature = "distributed")]
+    if !rules.limiters.is_empty() {
+        policy.limiters = vec![LimiterKey(0)];
+    }
+    policy
+}
+
 impl Family {
     pub(super) fn new(setup: Setup, forward: bool) -> Self {
         let mut scheduler = Scheduler::new();
         scheduler.set_open(true);
+        #[cfg(feature = "distributed")]
+        scheduler.add_limiter(SHARED.limiter(START));
         for rules in &setup.lanes {
-            scheduler.add_lane(rules.policy(1_000));
+            scheduler.add_lane(policy(rules, START));
         }
-        scheduler.set_total(setup.total, 1_000);
+        scheduler.set_total(setup.total, START);
         Self {
+            is_rated: setup.lanes.iter().any(LaneRules::is_rated),
             scheduler,
             members: BTreeMap::new(),
-            now: 1_000,
+            now: START,
             lanes: setup.lanes,
             total: setup.total,
             accepted: BTreeMap::new(),
@@ -243,6 +280,14 @@ impl Family {
                 self.total = total;
                 self.scheduler.set_total(total, self.now);
             }
+            Op::SetRate { lane, rate } => {
+                let lane = usize::from(lane) % self.lanes.len();
+                let rules = &mut self.lanes[lane];
+                rules.rate = rate;
+                self.is_rated |= rules.is_rated();
+                let policy = policy(rules, self.now);
+                self.scheduler.set_policy(lane_key(lane), policy, self.now);
+            }
             Op::TakeWaiting => {
                 for (key, _, serial) in self.scheduler.take_waiting(self.now) {
                     prop_assert_eq!(self.members[&serial].phase, Phase::Waiting);
@@ -329,6 +374,10 @@ impl Family {
     pub(super) fn next(&mut self) -> Result<Option<u64>, TestCaseError> {
         let startable = self.scheduler.startable();
         let started = self.ask()?;
+        if self.is_rated {
+            prop_assert!(startable > 0 || started.is_none(), "nothing was startable");
+            return Ok(started);
+        }
         prop_assert_eq!(startable == 0, started.is_none(), "{} startable", startable);
         if started.is_some() {
             prop_assert_eq!(self.scheduler.startable(), startable - 1);
@@ -336,8 +385,7 @@ impl Family {
         Ok(started)
     }
 
-    /// As [`next`](Self::next), where limits on starts per time may refuse what was promised.
-    pub(super) fn ask(&mut self) -> Result<Option<u64>, TestCaseError> {
+    fn ask(&mut self) -> Result<Option<u64>, TestCaseError> {
         let total_before = self.scheduler.active;
         let lanes: Vec<usize> = (0..self.lanes.len()).map(|lane| self.slots(lane)).collect();
         let Some(start) = self.scheduler.next(self.now) else {
@@ -401,7 +449,15 @@ impl Family {
         while self.next()?.is_some() {
             started += 1;
         }
-        prop_assert_eq!(started, promised);
+        prop_assert!(
+            self.is_rated || started == promised,
+            "{} of {}",
+            started,
+            promised
+        );
+        // It stands only while every child that it waits for is kept back.
+        let shares = self.scheduler.check_shares(self.now);
+        prop_assert!(shares.is_ok(), "{:?}", shares);
         while let Some((key, _)) = self.scheduler.preempt(self.now) {
             prop_assert!(
                 !self.stands_still(key.serial()),

@@ -32,14 +32,6 @@ impl Family {
         self.next().expect("the promises hold")
     }
 
-    /// As [`starts`](Self::starts), where limits on starts per time may refuse.
-    #[cfg(feature = "distributed")]
-    pub(super) fn asks(&mut self) -> Option<u64> {
-        let started = self.ask().expect("the promises hold");
-        self.check().expect("the ties fit together");
-        started
-    }
-
     pub(super) fn ends(&mut self, serial: u64) {
         self.conclude(serial, Ending::Completed).expect("it runs");
         self.release(serial).expect("it is concluded");

@@ -20,7 +20,7 @@ fn family(total: Option<usize>, windows: &[u64]) -> Family {
     let mut family = Family::new(Setup { lanes, total }, false);
     for lane in 1..=windows.len() {
         let serial = family.submits(lane);
-        assert_eq!(family.asks(), Some(serial));
+        assert_eq!(family.starts(), Some(serial));
         family.ends(serial);
     }
     family
@@ -32,7 +32,7 @@ fn children_that_are_all_refused_wait() {
     for others in [false, true] {
         let mut family = family(Some(1), &[WINDOW, WINDOW]);
         let parent = family.submits(0);
-        assert_eq!(family.asks(), Some(parent));
+        assert_eq!(family.starts(), Some(parent));
         if others {
             // Each lane has another front whenever the child is not before the others.
             family.submits(1);
@@ -40,14 +40,14 @@ fn children_that_are_all_refused_wait() {
         }
         let first = family.spawns_awaited(parent, 1);
         let second = family.spawns_awaited(parent, 2);
-        assert_eq!(family.asks(), None);
+        assert_eq!(family.starts(), None);
         assert_eq!(family.scheduler.next_wake(), Some(family.now + WINDOW));
         family.apply(&Op::Advance(WINDOW)).expect("it is possible");
         family.tick().expect("nothing is due");
-        let started = family.asks().expect("the limits grant");
+        let started = family.starts().expect("the limits grant");
         assert!([first, second].contains(&started), "{others}");
         family.ends(started);
-        let other = family.asks().expect("the limits grant");
+        let other = family.starts().expect("the limits grant");
         assert!([first, second].contains(&other), "{others}");
     }
 }
@@ -58,16 +58,17 @@ fn children_that_are_lent_slots_and_refused_wait() {
     let mut family = family(None, &[WINDOW, WINDOW]);
     family.apply(&Op::Advance(WINDOW)).expect("it is possible");
     let grandparent = family.submits(2);
-    assert_eq!(family.asks(), Some(grandparent));
+    assert_eq!(family.starts(), Some(grandparent));
     let parent = family.spawns_awaited(grandparent, 1);
-    assert_eq!(family.asks(), Some(parent));
+    assert_eq!(family.starts(), Some(parent));
     let children = [
         family.spawns_awaited(parent, 1),
         family.spawns_awaited(parent, 2),
     ];
-    assert_eq!(family.asks(), None);
+    assert_eq!(family.starts(), None);
     family.apply(&Op::Advance(WINDOW)).expect("it is possible");
-    let started = family.asks().expect("the limits grant");
+    family.tick().expect("nothing is due");
+    let started = family.starts().expect("the limits grant");
     assert!(children.contains(&started));
 }
 
@@ -76,16 +77,16 @@ fn children_that_are_lent_slots_and_refused_wait() {
 fn children_that_were_refused_in_their_turn_wait() {
     let mut family = family(Some(2), &[WINDOW, WINDOW]);
     let parent = family.submits(0);
-    assert_eq!(family.asks(), Some(parent));
+    assert_eq!(family.starts(), Some(parent));
     let children = [family.spawns(parent, 1), family.spawns(parent, 2)];
-    assert_eq!(family.asks(), None);
+    assert_eq!(family.starts(), None);
     for child in children {
         family.wait(parent, child);
     }
-    assert_eq!(family.asks(), None);
+    assert_eq!(family.starts(), None);
     family.apply(&Op::Advance(WINDOW)).expect("it is possible");
     family.tick().expect("nothing is due");
-    assert!(children.contains(&family.asks().expect("the limits grant")));
+    assert!(children.contains(&family.starts().expect("the limits grant")));
 }
 
 /// The one that waits for the shorter time does so behind another command of its lane.
@@ -93,13 +94,13 @@ fn children_that_were_refused_in_their_turn_wait() {
 fn the_share_goes_to_the_child_that_is_granted_first() {
     let mut family = family(Some(1), &[WINDOW, 10 * WINDOW]);
     let parent = family.submits(0);
-    assert_eq!(family.asks(), Some(parent));
+    assert_eq!(family.starts(), Some(parent));
     family.submits(1);
     let soon = family.spawns_awaited(parent, 1);
     family.spawns_awaited(parent, 2);
-    assert_eq!(family.asks(), None);
+    assert_eq!(family.starts(), None);
     assert_eq!(family.scheduler.next_wake(), Some(family.now + WINDOW));
     family.apply(&Op::Advance(WINDOW)).expect("it is possible");
     family.tick().expect("nothing is due");
-    assert_eq!(family.asks(), Some(soon));
+    assert_eq!(family.starts(), Some(soon));
 }
