@@ -111,7 +111,10 @@ impl<T> Scheduler<T> {
         }
         match entry.state {
             State::Delayed => {
-                let until = self.timers.get(place).map_or(now, |(at, _)| at);
+                let retry_at = || self.timers.get(place).map_or(now, |(at, _)| at);
+                let first = entry.terms.as_ref().filter(|_| entry.run == 0);
+                // The timer may be that of its expiry.
+                let until = first.map_or_else(retry_at, |terms| terms.delay_until);
                 found.push(Obstacle::Delayed(until));
             }
             _ if entry.is_expired(now) => found.push(Obstacle::Expired),

@@ -1,9 +1,9 @@
 //! Delays, times to live, time limits, grace.
 
 use super::{agree, fail, submit};
-use crate::scheduler::StopReason;
 use crate::scheduler::properties::operation::{Jump, Op};
 use crate::scheduler::properties::rules::{CommandRules, LaneRules, RetryRules};
+use crate::scheduler::{Obstacle, StopReason};
 
 #[test]
 fn a_command_expires_in_time_while_it_is_delayed() {
@@ -16,6 +16,56 @@ fn a_command_expires_in_time_while_it_is_delayed() {
     let ops = [submit(0, rules), until_it_expires, Op::Tick];
     let world = agree(&[LaneRules::default()], &[], &ops);
     assert_eq!(world.left, [1]);
+}
+
+#[test]
+fn a_delayed_command_is_explained_by_its_delay_also_when_it_expires_before() {
+    let rules = CommandRules {
+        delay_ns: Some(50),
+        ttl_ns: Some(40),
+        ..CommandRules::default()
+    };
+    let world = agree(&[LaneRules::default()], &[], &[Op::Open, submit(0, rules)]);
+    let keys: Vec<_> = world
+        .scheduler
+        .commands()
+        .map(|command| command.key)
+        .collect();
+    let explained = world.scheduler.explain(&keys, world.now);
+    assert_eq!(explained[0].obstacles, [Obstacle::Delayed(world.now + 50)]);
+}
+
+#[test]
+fn a_retry_is_explained_by_its_own_delay() {
+    let lane = LaneRules {
+        retry: RetryRules {
+            retries: 1,
+            first_delay_ns: 20,
+            max_delay_ns: 20,
+            doubling: false,
+        },
+        ..LaneRules::default()
+    };
+    let rules = CommandRules {
+        delay_ns: Some(50),
+        ..CommandRules::default()
+    };
+    let ops = [
+        Op::Open,
+        submit(0, rules),
+        Op::Advance(Jump::Ns(50)),
+        Op::Tick,
+        Op::Next(1),
+        fail(true),
+    ];
+    let world = agree(&[lane], &[], &ops);
+    let keys: Vec<_> = world
+        .scheduler
+        .commands()
+        .map(|command| command.key)
+        .collect();
+    let explained = world.scheduler.explain(&keys, world.now);
+    assert_eq!(explained[0].obstacles, [Obstacle::Delayed(world.now + 20)]);
 }
 
 #[test]
