@@ -21,6 +21,7 @@ impl<T> Scheduler<T> {
             return None;
         }
         self.age(now);
+        self.shelve_expired(now);
         // Asked at every step: mostly nobody waits who is more urgent than any lane that could give.
         let ready = self.ready.peek().into_iter().chain(self.reserved.peek());
         let (most_urgent, _) = ready.map(|(rank, _)| rank).min()?;

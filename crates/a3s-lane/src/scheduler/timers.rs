@@ -109,6 +109,22 @@ impl<T> Scheduler<T> {
         })
     }
 
+    /// Shelves the ready commands that nobody has looked at since they became too old.
+    pub(super) fn shelve_expired(&mut self, now: u64) {
+        if self.timers.peek().is_none_or(|((at, _), _)| at > now) {
+            return;
+        }
+        let expired = |place: &u32| {
+            let entry = &self.entries[*place];
+            entry.state == State::Ready && entry.is_expired(now)
+        };
+        let due = self.timers.iter().filter(|((at, _), _)| *at <= now);
+        let places: Vec<u32> = due.map(|(_, place)| place).filter(expired).collect();
+        for place in places {
+            self.shelve(place, now);
+        }
+    }
+
     /// Takes a command that is too old to start out of its lane's queue; it leaves with the next tick.
     pub(super) fn shelve(&mut self, place: u32, now: u64) {
         let lane = self.entries[place].lane;

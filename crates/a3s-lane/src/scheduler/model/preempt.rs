@@ -11,6 +11,7 @@ impl Model {
             return None;
         }
         self.age(now);
+        self.shelve_expired(now);
         let victim = self.victim(now)?;
         let serial = victim.serial;
         let priority = self.urgency_back(victim, now);
@@ -19,6 +20,19 @@ impl Model {
             .map(|lane| self.demand_of(lane, priority, now))
             .sum();
         (demand > self.freeing()).then_some(serial)
+    }
+
+    /// Takes out what is too old to start.
+    fn shelve_expired(&mut self, now: u64) {
+        let expired = |command: &&Command| command.phase == Phase::Ready && command.is_expired(now);
+        let expired = self.commands.iter().filter(expired);
+        let expired: Vec<(u64, usize)> = expired
+            .map(|command| (command.serial, command.lane))
+            .collect();
+        for (serial, lane) in expired {
+            self.get_mut(serial).phase = Phase::Expired;
+            self.touch(lane, now);
+        }
     }
 
     /// How many commands of the lane wait for nothing but the total, if it is more urgent than `priority`.

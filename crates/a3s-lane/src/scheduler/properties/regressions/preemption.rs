@@ -246,3 +246,34 @@ fn of_equals_the_last_started_is_stopped() {
     let asked = world.model.commands.iter().find(|one| one.stop.is_some());
     assert_eq!(asked.map(|one| one.serial), Some(3));
 }
+
+/// Whoever asks need not have called `tick` before.
+#[test]
+fn nobody_is_stopped_for_one_who_has_expired() {
+    let lane = |preemptible| LaneRules {
+        priority: 1,
+        preemptible,
+        grace_ns: 10,
+        ..LaneRules::default()
+    };
+    let expires = CommandRules {
+        ttl_ns: Some(10),
+        ..CommandRules::default()
+    };
+    let ops = [
+        Op::Open,
+        Op::SetTotal(Some(1)),
+        submit(0, CommandRules::default()),
+        Op::Next(1),
+        submit(1, expires),
+        Op::Advance(Jump::Ns(11)),
+        Op::SetPolicy {
+            lane: 0,
+            rules: lane(true),
+        },
+        Op::Next(1),
+        Op::Preempt(1),
+    ];
+    let world = agree(&[lane(false), LaneRules::default()], &[], &ops);
+    assert_eq!(world.tally.preempted, 0);
+}
