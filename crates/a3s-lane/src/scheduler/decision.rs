@@ -76,7 +76,7 @@ pub(crate) enum Verdict {
     Withdrawn,
     /// It runs again; `attempt` is the number of the retry, from 1.
     Retry { attempt: u32 },
-    /// It runs again, before the others, and this attempt is not counted.
+    /// It runs again, before the others of its key and priority, and this attempt is not counted.
     Preempted,
 }
 
@@ -105,7 +105,7 @@ pub(crate) enum Stopped<T> {
     Left(LaneKey, T),
     /// It runs and must be asked to stop; with `drop` its body must be dropped at once.
     Asked { drop: bool },
-    /// It runs and was asked before.
+    /// It runs and was asked before, or has run and would run again.
     Already,
 }
 

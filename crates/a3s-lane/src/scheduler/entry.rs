@@ -36,7 +36,7 @@ pub(super) struct Entry<T> {
     pub(super) job: T,
     pub(super) serial: u64,
     pub(super) submitted_at: u64,
-    /// When it became ready; for a running command, when it started; for a concluded one, how long its retry waits.
+    /// When it became ready; for a running command, when it started; for a concluded one that is retried, how long the retry waits.
     pub(super) since: u64,
     pub(super) terms: Option<Box<Terms>>,
     /// Neighbours in the lane's queue or in its list of running commands.

@@ -24,7 +24,8 @@ pub(crate) enum Obstacle {
     Delayed(u64),
     /// Too old to start, it is about to leave.
     Expired,
-    /// So many commands of the lane, or of its key where it has one, go first.
+    /// So many commands of the lane, or of its key where it has one, go first; awaited children that go before all others are
+    /// not counted.
     Behind(usize),
     /// The lane's slots are taken: some of who holds them, in the order of their starts.
     LaneFull {
@@ -35,7 +36,7 @@ pub(crate) enum Obstacle {
     KeyBusy(usize),
     /// All shares of the total limit are taken: how many.
     TotalReached(usize),
-    /// The free shares of the total limit are kept for other lanes: how many.
+    /// The free shares of the total limit are kept for other lanes: how many are, which may be more than are free.
     Reserved(usize),
     /// A limit on starts per time refuses the lane until then; `u64::MAX` is for ever.
     Limited(u64),

@@ -40,7 +40,8 @@ pub(super) struct LaneState {
     pub(super) borrowing: usize,
     /// The commands that use a share of the total of their own: those that its minimum is for.
     pub(super) shares: usize,
-    /// Of the active ones, those that were asked to stop or are concluded: their slots are about to be free.
+    /// Of the running ones, also of those in the slot of another, those that were asked to stop or are concluded: what they
+    /// hold is about to be free.
     pub(super) stopping: usize,
     /// The commands that hold a slot, in the order of their starts.
     pub(super) running: Chain,

@@ -13,14 +13,15 @@
 //!            v                                                      |
 //! submit -> Ready -- next --> Running ---- conclude ---------> Concluded -- release --> gone
 //!            |   ^               |                              ^   |
-//!            |   |               | time limit: Dropped ---------+   |
-//!            |   |               | stop: Asked -- grace --> Dropped |
+//!            |   |               | time limit, silence: Dropped +   |
+//!            |   |               | stop, preempt: Asked --------+   |
+//!            |   |               |         after the grace: Dropped |
 //!            |   +---------------------- retry, preempted ----------+
 //!            +-- too old for next: Expired -- tick --> gone
 //! ```
 //!
 //! A command with a delay of its own is Delayed first. `stop` takes out what holds no slot; an Asked body may conclude by
-//! itself.
+//! itself, and without a grace it is Dropped at once. `abandon` takes out what holds a slot, in any state.
 //!
 //! A slot is held from `next` to `release`. `conclude` decides the outcome and is refused for a run that is not running,
 //! which is what makes every command settle once.
@@ -29,13 +30,16 @@
 //!
 //! | | |
 //! |---|---|
-//! | set up | `add_lane`, `set_policy`, `remove_lane`, `set_total`, `add_limiter`, `set_limiter`, `keep_waits`, `set_open` |
-//! | in | `draw_serial`, `submit` |
-//! | decide | `next` until it says `None`, as often as `startable` says; then, if `may_preempt`, `preempt` until it says `None`; `next_wake` says when to call `tick` until it says `None` |
+//! | set up | `new`, `add_lane`, `set_policy`, `remove_lane`, `set_total`, `add_limiter`, `set_limiter`, `keep_waits`, `set_open` |
+//! | in | `draw_serial`, `submit`; what is restored: `admit`, `put_behind` |
+//! | decide | `next` until it says `None`, at most as often as `startable` says (limits on starts per time may refuse); then, if `may_preempt`, `preempt` until it says `None`; `next_wake` says when to call `tick` until it says `None` |
 //! | out | `conclude`, then `release`; `abandon` where the body is lost; `take_waiting` at the end; `relieve` |
 //! | stop | `stop`, `pause_lane`, `pause_key` |
 //! | from the body | `beat`, `settle_cost`, `await_child`, `leave_child` |
 //! | ask | `overview`; `lane`, `effective_priority`, `longest_wait`, `highest_cost`; `commands`, `command`, `running_attempt`, `job_mut`; `explain` |
+//!
+//! `keep_waits` and `longest_wait` are there with the feature `metrics`; `add_limiter`, `set_limiter`, `settle_cost` and
+//! `highest_cost` with `distributed`.
 //!
 //! Words. A command that runs holds a *slot* of its lane and, under a total limit, a *share* of the total. It is kept as an
 //! *entry*, at a *place* of the arena; lanes, keys and limiters have numbers, too. Of the total, shares are *kept* for lanes
@@ -45,8 +49,9 @@
 //! Read on in this order: `decision` (what goes in and out), `policy` and `terms` (what lanes and commands ask for), `entry`
 //! (a command), `flow` and `keys` (the order inside a lane), `lane`, this file (in and start), `ready` (the order between
 //! lanes), `ending`, `timers`, `stop`, `preempt`, `limits`. What is left can be read alone: `setup`, `view`, `explain`,
-//! `waits`, the containers `heap` and `arena`, and `nest`, about commands that wait for others. Until then skip every line
-//! that says *favour*, *ahead* or *exempt*: it is about those.
+//! `waits`, the containers `heap` and `arena`, and `nest`, about commands that wait for others. Until then skip what
+//! says *favour*, *ahead*, *exempt*, *lend*, *lent*, *freed*, *opened*, *borrow*, *urged*, *tied*, *alone*, `pass_on`,
+//! `forget_child`, `forget_refusals` or `frees_share`: it is about those.
 
 mod arena;
 mod decision;
@@ -163,7 +168,7 @@ pub(crate) struct Scheduler<T> {
     demand: Demand,
     /// Somebody asks how long commands wait.
     keeps_waits: bool,
-    /// What came back to waiting parents, to be lent again before the call ends.
+    /// What came back to commands that lent it, to be lent again before the call ends.
     freed: Vec<(Right, CommandKey)>,
     /// Lanes in which awaited children can start that could not before, to be looked at before the call ends.
     opened: Vec<LaneKey>,

@@ -20,7 +20,7 @@
 //! - *lent*: in the lane of an ancestor that waits for it, its parent or one further up, it runs in that ancestor's slot,
 //!   on its parent's share;
 //! - *urged*: in another lane it needs a slot of that lane. Under a total limit it uses its parent's share; without one it
-//!   waits for its turn like any other.
+//!   waits for its turn like any other, unless it was urged before the total was lifted.
 //!
 //! A parent has one share and may wait for many children: it sets the share aside for the first that can start, and for
 //! another that can when the lane of that one keeps it back. A child does not wait for its key either: neither the most

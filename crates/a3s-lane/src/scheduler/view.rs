@@ -15,7 +15,8 @@ use crate::config::Overflow;
 pub(crate) struct Overview<'a> {
     pub(crate) open: bool,
     pub(crate) total: Option<usize>,
-    /// Commands that wait, and commands that hold a slot.
+    /// Commands that wait, and shares of the total that are in use: as many as commands that hold a slot, less those that run
+    /// on the share of another.
     pub(crate) pending: usize,
     pub(crate) active: usize,
     pub(crate) paused_keys: &'a HashSet<Arc<str>>,
