@@ -136,7 +136,7 @@ pub(crate) struct Scheduler<T> {
     free_lanes: Vec<LaneKey>,
     entries: Arena<Entry<T>>,
     /// Lanes that have a command to start and a slot for it; under a total limit, those for which no share is kept.
-    ready: IndexedHeap<Rank>,
+    common: IndexedHeap<Rank>,
     /// Under a total limit the others: those below their minimum.
     reserved: IndexedHeap<Rank>,
     /// Lanes that have a command to start which needs no share of its own: an awaited child.
@@ -180,7 +180,7 @@ impl<T> Scheduler<T> {
             lanes: Vec::new(),
             free_lanes: Vec::new(),
             entries: Arena::new(),
-            ready: IndexedHeap::new(),
+            common: IndexedHeap::new(),
             reserved: IndexedHeap::new(),
             exempt: IndexedHeap::new(),
             givers: IndexedHeap::new(),

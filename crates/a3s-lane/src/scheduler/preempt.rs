@@ -23,8 +23,8 @@ impl<T> Scheduler<T> {
         self.age(now);
         self.shelve_expired(now);
         // Asked at every step: mostly nobody waits who is more urgent than any lane that could give.
-        let ready = self.ready.peek().into_iter().chain(self.reserved.peek());
-        let (most_urgent, _) = ready.map(|(rank, _)| rank).min()?;
+        let waiting = self.common.peek().into_iter().chain(self.reserved.peek());
+        let (most_urgent, _) = waiting.map(|(rank, _)| rank).min()?;
         let (Reverse(least_urgent), _) = self.givers.peek()?;
         if most_urgent >= least_urgent {
             return None;

@@ -68,7 +68,7 @@ impl<T> Scheduler<T> {
     /// The best ranked lane that may start a command under the total limit.
     pub(super) fn best_lane(&self) -> Option<LaneKey> {
         let Some(total) = self.total else {
-            return self.ready.peek().map(|(_, lane)| LaneKey(lane));
+            return self.common.peek().map(|(_, lane)| LaneKey(lane));
         };
         let free = total.saturating_sub(self.active);
         let exempt = self.exempt.peek();
@@ -76,7 +76,7 @@ impl<T> Scheduler<T> {
             return exempt.map(|(_, lane)| LaneKey(lane));
         }
         let kept = self.demand.kept;
-        let common = self.ready.peek().filter(|_| free > kept);
+        let common = self.common.peek().filter(|_| free > kept);
         let reserved = if free >= kept {
             self.reserved.peek()
         } else {
@@ -136,7 +136,7 @@ impl<T> Scheduler<T> {
         if demand.room() == 0 {
             // Without room before, it is in none of them.
             if before.room() > 0 {
-                self.ready.remove(lane.0);
+                self.common.remove(lane.0);
                 self.reserved.remove(lane.0);
                 self.exempt.remove(lane.0);
                 self.boosts.remove(lane.0);
@@ -146,7 +146,7 @@ impl<T> Scheduler<T> {
         let rank = (state.effective_priority(now), state.last_served);
         self.boosts.assign(lane.0, state.next_boost_at(now));
         if self.total.is_none() {
-            self.ready.set(lane.0, rank);
+            self.common.set(lane.0, rank);
             self.reserved.remove(lane.0);
             self.exempt.remove(lane.0);
             return;
@@ -156,7 +156,7 @@ impl<T> Scheduler<T> {
         self.exempt
             .assign(lane.0, (demand.exempt > 0).then_some(rank));
         self.reserved.assign(lane.0, is_reserved.then_some(rank));
-        self.ready.assign(lane.0, is_common.then_some(rank));
+        self.common.assign(lane.0, is_common.then_some(rank));
     }
 
     /// Looks whether a lane that a limit has refused is still refused.

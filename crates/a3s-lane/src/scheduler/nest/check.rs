@@ -175,7 +175,7 @@ impl<T> Scheduler<T> {
 
     /// Whether nothing is left of any command.
     pub(in crate::scheduler) fn is_empty_throughout(&self) -> bool {
-        let heaps = [&self.ready, &self.reserved, &self.exempt];
+        let heaps = [&self.common, &self.reserved, &self.exempt];
         let lanes = self.lanes.iter().all(|lane| {
             lane.pending() + lane.active + lane.stopping + lane.borrowing + lane.shares == 0
                 && lane.running.is_empty()
