@@ -80,7 +80,7 @@ impl<T> Scheduler<T> {
         };
         self.refresh(lane, now);
         if matches!(released, Released::Requeued) {
-            self.favour(key, now);
+            self.try_favour(key, now);
         }
         self.lend_freed(now);
         released

@@ -117,7 +117,7 @@ impl LaneState {
 
     /// How many commands of this lane could start, as far as its own slots and keys go.
     #[inline]
-    pub(super) fn has_room_for(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         if self.paused {
             return 0;
         }

@@ -184,7 +184,7 @@ impl LaneState {
     #[inline]
     fn demand_now(&self) -> Demand {
         let room = match self.block {
-            None => self.has_room_for(),
+            None => self.room(),
             Some(_) => 0,
         };
         let kept = self.policy.min.saturating_sub(self.shares);

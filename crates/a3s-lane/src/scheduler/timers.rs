@@ -83,7 +83,7 @@ impl<T> Scheduler<T> {
         if let Some(at) = entry.expires_at() {
             self.timers.set(place, (at, key.serial));
         }
-        self.favour(key, now);
+        self.try_favour(key, now);
         self.lend_freed(now);
     }
 

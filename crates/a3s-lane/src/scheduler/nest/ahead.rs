@@ -104,7 +104,7 @@ impl LaneState {
     }
 
     /// Whether it keeps awaited children from starting that go before the others.
-    pub(super) fn is_stuck(&self) -> bool {
+    pub(super) fn keeps_favoured_back(&self) -> bool {
         self.ahead.len() > self.demand.exempt
     }
 

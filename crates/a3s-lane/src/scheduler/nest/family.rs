@@ -28,7 +28,7 @@ impl<T> Scheduler<T> {
         }
         self.set_awaited(child, true);
         // Who is above the child may lend to it, and to those below it.
-        self.favour(child, now);
+        self.try_favour(child, now);
         self.favour_below(child, |_| false, now);
         self.lend_freed(now);
     }

@@ -10,7 +10,7 @@ use super::{Favour, Opening, Right};
 
 impl<T> Scheduler<T> {
     /// Lets an awaited child that is ready go before the others of its lane, if something can be lent to it.
-    pub(in crate::scheduler) fn favour(&mut self, child: CommandKey, now: u64) {
+    pub(in crate::scheduler) fn try_favour(&mut self, child: CommandKey, now: u64) {
         let is_urged = |child: &Entry<T>| child.favour() == Favour::Urged;
         if self.entries.alive(child).is_some_and(is_urged) && self.lender_of(child).is_some() {
             // It waits for a slot of the lane, which may never be free while its ancestor holds this one.
@@ -81,12 +81,12 @@ impl<T> Scheduler<T> {
     }
 
     /// Favours the first child of a command that can be and can start; else the first that can be.
-    fn favour_child_of(&mut self, parent: CommandKey, now: u64) {
+    fn set_share_aside(&mut self, parent: CommandKey, now: u64) {
         let mut last = None;
         loop {
             if let Some(child) = self.share_borrower(parent) {
                 // It may be lent a slot now, if it was not.
-                self.favour(child, now);
+                self.try_favour(child, now);
                 if !self.is_stuck(child) {
                     return;
                 }
@@ -94,7 +94,7 @@ impl<T> Scheduler<T> {
             let Some(child) = self.awaited_after(parent, last) else {
                 return;
             };
-            self.favour(child, now);
+            self.try_favour(child, now);
             last = Some(child);
         }
     }
@@ -109,7 +109,7 @@ impl<T> Scheduler<T> {
         // Not by recursion: families may be deep.
         let mut left = vec![top];
         while let Some(parent) = left.pop() {
-            self.favour_child_of(parent, now);
+            self.set_share_aside(parent, now);
             if enough(self) {
                 return;
             }
@@ -127,7 +127,7 @@ impl<T> Scheduler<T> {
             .map(|place| self.entries[place].key(place))
             .collect();
         for holder in holders {
-            self.favour_child_of(holder, now);
+            self.set_share_aside(holder, now);
         }
         self.lend_freed(now);
     }
@@ -157,7 +157,7 @@ impl<T> Scheduler<T> {
                 lender.is_none_or(|entry| entry.slot().borrower.is_some())
             };
             match right {
-                Right::Share => self.favour_child_of(lender, now),
+                Right::Share => self.set_share_aside(lender, now),
                 Right::Slot if is_lent(self) => {}
                 Right::Slot => self.favour_below(lender, is_lent, now),
             }
@@ -167,13 +167,13 @@ impl<T> Scheduler<T> {
     /// A lane has changed: what was set aside for children that it keeps from starting goes to siblings that can start.
     pub(in crate::scheduler) fn pass_on(&mut self, lane: LaneKey, now: u64) {
         let state = &self.lanes[lane.index()];
-        if state.is_stuck() {
+        if state.keeps_favoured_back() {
             let favoured = state.favoured(&self.entries);
             let parents: Vec<CommandKey> = favoured
                 .filter_map(|place| self.entries[place].parent())
                 .collect();
             for parent in parents {
-                self.favour_child_of(parent, now);
+                self.set_share_aside(parent, now);
             }
         }
         self.lend_freed(now);
@@ -204,7 +204,7 @@ impl<T> Scheduler<T> {
             }
             let borrower = self.share_borrower(parent);
             if borrower.is_some_and(|child| self.is_stuck(child)) {
-                self.favour_child_of(parent, now);
+                self.set_share_aside(parent, now);
             }
         }
     }
