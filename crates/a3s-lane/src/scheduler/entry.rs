@@ -87,10 +87,10 @@ impl<T> Entry<T> {
         };
         terms.expires_at = None;
         terms.run_timeout_ns = None;
-        terms.silence_ns = terms.progress_ns.or(policy.progress_ns);
+        terms.run_progress_ns = terms.progress_ns.or(policy.progress_ns);
         terms.beat = now;
         let timeout_ns = terms.timeout_ns.unwrap_or(policy.timeout_ns);
-        (timeout_ns, terms.silence_ns)
+        (timeout_ns, terms.run_progress_ns)
     }
 
     /// The time limit of the present run, in a lane with this one.

@@ -146,9 +146,9 @@ impl LaneState {
         if let Some(place) = self.ahead.front() {
             return Some(place);
         }
-        if let Some(deadline) = self.policy.deadline_ns()
+        if let Some(overdue) = self.policy.overdue_ns()
             && let Some((since, place)) = self.oldest()
-            && now.saturating_sub(since) >= deadline
+            && now.saturating_sub(since) >= overdue
         {
             return Some(place);
         }

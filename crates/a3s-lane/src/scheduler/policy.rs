@@ -99,7 +99,7 @@ impl LanePolicy {
 
     /// Whether the age of commands matters, beside their order.
     pub(super) fn is_aged(&self) -> bool {
-        self.deadline_ns().is_some() || self.overflow == Overflow::DropOldest
+        self.overdue_ns().is_some() || self.overflow == Overflow::DropOldest
     }
 
     /// Whether starts are limited in time.
@@ -111,7 +111,7 @@ impl LanePolicy {
     }
 
     /// The age at which a command goes first whatever its priority and key.
-    pub(super) fn deadline_ns(&self) -> Option<u64> {
+    pub(super) fn overdue_ns(&self) -> Option<u64> {
         #[cfg(feature = "distributed")]
         return self
             .boost

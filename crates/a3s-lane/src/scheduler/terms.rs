@@ -34,6 +34,7 @@ pub(crate) struct Terms {
     pub(crate) preemptible: bool,
     /// The running command that submitted it.
     pub(crate) parent: Option<CommandKey>,
+    // ---- kept by the scheduler ----
     /// The parent's body waits for it.
     pub(crate) awaited: bool,
     /// What it shares with its parent and its children.
@@ -47,7 +48,7 @@ pub(crate) struct Terms {
     /// The time limit of the present run, where the lane's has changed since it began.
     pub(crate) run_timeout_ns: Option<Option<u64>>,
     /// How long the present run may give no sign of life, and, where that is limited, its last one.
-    pub(crate) silence_ns: Option<u64>,
+    pub(crate) run_progress_ns: Option<u64>,
     pub(crate) beat: u64,
     /// What the present run was charged.
     #[cfg(feature = "distributed")]
@@ -74,7 +75,7 @@ impl Default for Terms {
             uncounted: 0,
             earlier: 0,
             run_timeout_ns: None,
-            silence_ns: None,
+            run_progress_ns: None,
             beat: 0,
             #[cfg(feature = "distributed")]
             charges: Vec::new(),

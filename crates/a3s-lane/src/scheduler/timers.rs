@@ -91,7 +91,7 @@ impl<T> Scheduler<T> {
     fn limit_reached(&mut self, place: u32, now: u64) -> Option<StopReason> {
         let entry = &self.entries[place];
         let terms = entry.terms.as_deref();
-        let Some((terms, progress)) = terms.and_then(|terms| Some((terms, terms.silence_ns?)))
+        let Some((terms, progress)) = terms.and_then(|terms| Some((terms, terms.run_progress_ns?)))
         else {
             return Some(StopReason::Deadline);
         };
