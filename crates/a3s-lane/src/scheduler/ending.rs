@@ -47,8 +47,8 @@ impl<T> Scheduler<T> {
         }
         let jitter = terms.and_then(|terms| terms.jitter);
         let jitter = jitter.unwrap_or(state.policy.jitter);
-        entry.after = After::Back;
-        entry.since = jitter.apply(nanos(retry.delay_for_attempt(attempt)), random);
+        let delay = jitter.apply(nanos(retry.delay_for_attempt(attempt)), random);
+        entry.set_retry_delay(delay);
         Some(Verdict::Retry { attempt })
     }
 
@@ -90,7 +90,8 @@ impl<T> Scheduler<T> {
         self.pending += 1;
         let entry = &mut self.entries[place];
         let state = &mut self.lanes[entry.lane.index()];
-        let delay = std::mem::replace(&mut entry.since, now);
+        let delay = entry.retry_delay();
+        entry.since = now;
         entry.state = State::Ready;
         if after == After::Front {
             entry.terms.get_or_insert_default().uncounted += 1;

@@ -133,6 +133,20 @@ impl<T> Entry<T> {
         self.submitted_at.max(delay_until)
     }
 
+    /// How long the retry of a concluded command waits; 0 for one that is not retried.
+    pub(super) fn retry_delay(&self) -> u64 {
+        match (self.state, self.after) {
+            (State::Concluded, After::Back) => self.since,
+            _ => 0,
+        }
+    }
+
+    /// It is retried after this delay.
+    pub(super) fn set_retry_delay(&mut self, delay: u64) {
+        self.after = After::Back;
+        self.since = delay;
+    }
+
     /// Whether it stands before another one that is ready, of the same priority: preempted ones do, the last of them first;
     /// the others stand in the order in which they became ready.
     pub(super) fn came_before(&self, other: &Self) -> bool {

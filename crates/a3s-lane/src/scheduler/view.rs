@@ -6,7 +6,7 @@ use hashbrown::HashSet;
 
 use super::Scheduler;
 use super::decision::{CommandKey, LaneKey, StopReason};
-use super::entry::{After, Entry, State};
+use super::entry::{Entry, State};
 use super::terms::Terms;
 use crate::config::Overflow;
 
@@ -161,7 +161,6 @@ impl<T> Scheduler<T> {
 impl<'a, T> CommandView<'a, T> {
     fn new(place: u32, entry: &'a Entry<T>) -> Self {
         let terms = entry.terms.as_deref();
-        let retries = entry.state == State::Concluded && entry.after == After::Back;
         Self {
             key: entry.key(place),
             lane: entry.lane,
@@ -169,7 +168,7 @@ impl<'a, T> CommandView<'a, T> {
             attempts: entry.attempt(),
             fairness_key: terms.and_then(|terms| terms.key.as_ref()),
             terms,
-            retry_delay: if retries { entry.since } else { 0 },
+            retry_delay: entry.retry_delay(),
             delayed: entry.state == State::Delayed,
             holds_slot: entry.holds_slot(),
         }
