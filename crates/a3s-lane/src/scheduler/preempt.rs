@@ -46,31 +46,34 @@ impl<T> Scheduler<T> {
             let state = &self.lanes[lane.index()];
             state.shares - self.freeing_of(*lane) > state.policy.min
         });
-        let of_lanes = lanes.filter_map(|number| {
-            let lane = &self.lanes[number.index()];
-            let mut best: Option<(u8, u64, LaneKey, u32)> = None;
-            let mut place = lane.running.tail;
-            while place != NONE {
-                let entry = &self.entries[place];
-                let willing = entry.terms.as_ref().is_none_or(|terms| terms.preemptible);
-                if entry.state == State::Running && willing && entry.is_alone() {
-                    let back_at = now.saturating_add(lane.policy.grace_ns);
-                    let urgency = lane.urgency_with(entry.waits_since(), back_at);
-                    // From the last started to the first: of equals the last started stays.
-                    if best.is_none_or(|best| (urgency, entry.since) > (best.0, best.1)) {
-                        best = Some((urgency, entry.since, number, place));
-                    }
-                    if urgency == lane.policy.priority {
-                        // None is less urgent, and those before it started earlier.
-                        break;
-                    }
-                }
-                place = entry.prev;
-            }
-            best
-        });
+        let of_lanes = lanes.filter_map(|lane| self.victim_of(lane, now));
         let (priority, _, _, place) = of_lanes.max()?;
         Some((place, priority))
+    }
+
+    /// The same for one lane, by how urgent it will be, when it started, and where it is.
+    fn victim_of(&self, lane: LaneKey, now: u64) -> Option<(u8, u64, LaneKey, u32)> {
+        let state = &self.lanes[lane.index()];
+        let mut best: Option<(u8, u64, LaneKey, u32)> = None;
+        let mut place = state.running.tail;
+        while place != NONE {
+            let entry = &self.entries[place];
+            let willing = entry.terms.as_ref().is_none_or(|terms| terms.preemptible);
+            if entry.state == State::Running && willing && entry.is_alone() {
+                let back_at = now.saturating_add(state.policy.grace_ns);
+                let urgency = state.urgency_with(entry.waits_since(), back_at);
+                // From the last started to the first: of equals the last started stays.
+                if best.is_none_or(|best| (urgency, entry.since) > (best.0, best.1)) {
+                    best = Some((urgency, entry.since, lane, place));
+                }
+                if urgency == state.policy.priority {
+                    // None is less urgent, and those before it started earlier.
+                    break;
+                }
+            }
+            place = entry.prev;
+        }
+        best
     }
 
     /// How many shares of the total are about to be free for any lane.
