@@ -7,13 +7,13 @@ const ABSENT: u32 = u32::MAX;
 ///
 /// Memory grows with the highest number ever used and is never given back: at rest nothing is allocated.
 #[derive(Debug)]
-pub(crate) struct IndexedHeap<K> {
+pub(super) struct IndexedHeap<K> {
     heap: Vec<(K, u32)>,
     position: Vec<u32>,
 }
 
 impl<K: Ord + Copy> IndexedHeap<K> {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             heap: Vec::new(),
             position: Vec::new(),
@@ -21,22 +21,22 @@ impl<K: Ord + Copy> IndexedHeap<K> {
     }
 
     /// The smallest key and its member.
-    pub(crate) fn peek(&self) -> Option<(K, u32)> {
+    pub(super) fn peek(&self) -> Option<(K, u32)> {
         self.heap.first().copied()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
 
     /// The key of `member`, when it is in.
-    pub(crate) fn get(&self, member: u32) -> Option<K> {
+    pub(super) fn get(&self, member: u32) -> Option<K> {
         let position = *self.position.get(member as usize)?;
         self.heap.get(position as usize).map(|(key, _)| *key)
     }
 
     /// All keys and their members, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, u32)> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, u32)> + '_ {
         self.heap.iter().copied()
     }
 
@@ -54,7 +54,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
 
     /// Puts `member` in with `key`, or changes its key.
     #[inline]
-    pub(crate) fn set(&mut self, member: u32, key: K) {
+    pub(super) fn set(&mut self, member: u32, key: K) {
         // Most calls change nothing.
         if self.get(member) != Some(key) {
             self.put(member, key);
@@ -63,7 +63,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
 
     /// Puts `member` in with its key, or takes it out when it has none.
     #[inline]
-    pub(crate) fn assign(&mut self, member: u32, key: Option<K>) {
+    pub(super) fn assign(&mut self, member: u32, key: Option<K>) {
         match key {
             Some(key) => self.set(member, key),
             None => self.remove(member),
@@ -95,7 +95,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
 
     /// Takes `member` out; does nothing when it is not in.
     #[inline]
-    pub(crate) fn remove(&mut self, member: u32) {
+    pub(super) fn remove(&mut self, member: u32) {
         if let Some(&position) = self.position.get(member as usize)
             && position != ABSENT
         {
@@ -115,7 +115,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
 
     /// Takes out the member with the smallest key if `due` accepts that key.
     #[inline]
-    pub(crate) fn pop_if(&mut self, due: impl FnOnce(K) -> bool) -> Option<u32> {
+    pub(super) fn pop_if(&mut self, due: impl FnOnce(K) -> bool) -> Option<u32> {
         let (key, member) = self.peek()?;
         if !due(key) {
             return None;
