@@ -79,9 +79,6 @@ impl<T> Scheduler<T> {
     /// Whether the limits of a lane grant a start of its front now; if not, when.
     pub(super) fn check_limits(&mut self, lane: LaneKey, place: u32, now: u64) -> Result<(), u64> {
         let policy = &mut self.lanes[lane.index()].policy;
-        if !policy.is_rated() {
-            return Ok(());
-        }
         let own = policy
             .bucket
             .as_mut()
