@@ -269,22 +269,6 @@ impl<T> Scheduler<T> {
         (CommandKey { place, serial }, pressure)
     }
 
-    /// Puts the ready commands that `which` means behind the others of their lanes, in the order of submission.
-    pub(crate) fn put_behind(&mut self, which: impl Fn(&T) -> bool, now: u64) {
-        let ready = self.entries.iter().filter(|(_, entry)| {
-            entry.state == State::Ready && entry.favour() == Favour::None && which(&entry.job)
-        });
-        let mut ready: Vec<(u64, u32)> =
-            ready.map(|(place, entry)| (entry.serial, place)).collect();
-        ready.sort_unstable();
-        for (_, place) in ready {
-            self.take_from_queue(place);
-            let lane = self.entries[place].lane;
-            self.lanes[lane.index()].push(&mut self.entries, place, End::Back);
-            self.refresh(lane, now);
-        }
-    }
-
     /// Gives a new entry its place: ready, or waiting for its time.
     fn enter(&mut self, place: u32, now: u64) {
         let entry = &mut self.entries[place];

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::Scheduler;
 use super::decision::LaneKey;
+use super::entry::State;
+use super::flow::End;
 use super::lane::LaneState;
+use super::nest::Favour;
 use super::policy::LanePolicy;
 use super::waits::Waits;
 
@@ -12,6 +15,22 @@ impl<T> Scheduler<T> {
     /// Lets commands start, or no more. Before this they only queue.
     pub(crate) fn set_open(&mut self, open: bool) {
         self.open = open;
+    }
+
+    /// Puts the ready commands that `which` means behind the others of their lanes, in the order of submission.
+    pub(crate) fn put_behind(&mut self, which: impl Fn(&T) -> bool, now: u64) {
+        let ready = self.entries.iter().filter(|(_, entry)| {
+            entry.state == State::Ready && entry.favour() == Favour::None && which(&entry.job)
+        });
+        let mut ready: Vec<(u64, u32)> =
+            ready.map(|(place, entry)| (entry.serial, place)).collect();
+        ready.sort_unstable();
+        for (_, place) in ready {
+            self.take_from_queue(place);
+            let lane = self.entries[place].lane;
+            self.lanes[lane.index()].push(&mut self.entries, place, End::Back);
+            self.refresh(lane, now);
+        }
     }
 
     /// Keeps note of how long commands wait, in lanes that are added from now on.
