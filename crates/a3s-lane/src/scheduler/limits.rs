@@ -45,6 +45,7 @@ impl Limiter {
 }
 
 impl<T> Scheduler<T> {
+    /// Takes in a limiter that policies may name from now on.
     pub(crate) fn add_limiter(&mut self, limiter: Limiter) -> LimiterKey {
         let key = u32::try_from(self.limits.len()).expect("fewer than 2^32 limiters");
         self.limits.push(limiter);

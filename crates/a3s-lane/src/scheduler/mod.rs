@@ -175,6 +175,7 @@ pub(crate) struct Scheduler<T> {
 }
 
 impl<T> Scheduler<T> {
+    /// Without lanes and without a total limit; nothing starts before [`set_open`](Self::set_open).
     pub(crate) fn new() -> Self {
         Self {
             lanes: Vec::new(),

@@ -39,6 +39,7 @@ impl<T> Scheduler<T> {
         self.keeps_waits = true;
     }
 
+    /// Takes a lane in, in the place of a removed one where there is one.
     pub(crate) fn add_lane(&mut self, policy: LanePolicy) -> LaneKey {
         self.preemptible_lanes += usize::from(policy.preemptible);
         let mut state = LaneState::new(policy);

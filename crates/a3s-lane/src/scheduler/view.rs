@@ -81,6 +81,7 @@ pub(crate) struct RunningAttempt {
 }
 
 impl<T> Scheduler<T> {
+    /// The counts and settings that are of no lane.
     #[inline]
     pub(crate) fn overview(&self) -> Overview<'_> {
         Overview {
@@ -92,6 +93,7 @@ impl<T> Scheduler<T> {
         }
     }
 
+    /// The counts and settings of a lane.
     #[inline]
     pub(crate) fn lane(&self, lane: LaneKey) -> LaneView {
         let state = &self.lanes[lane.index()];
