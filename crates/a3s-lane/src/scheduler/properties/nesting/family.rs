@@ -140,12 +140,13 @@ const SHARED: LimiterRules = LimiterRules {
 };
 
 fn policy(rules: &LaneRules, now: u64) -> LanePolicy {
-    let mut policy = rules.policy(now);
     #[cfg(feature = "distributed")]
-    if !rules.limiters.is_empty() {
-        policy.limiters = vec![LimiterKey(0)];
-    }
-    policy
+    return LanePolicy {
+        limiters: rules.limiters.iter().map(|_| LimiterKey(0)).collect(),
+        ..rules.policy(now)
+    };
+    #[cfg(not(feature = "distributed"))]
+    rules.policy(now)
 }
 
 impl Family {
