@@ -2,6 +2,7 @@
 
 mod family;
 mod found;
+mod operation;
 #[cfg(feature = "distributed")]
 mod refused;
 mod shares;
@@ -13,7 +14,8 @@ use super::rules::{CommandRules, LaneRules, Rate, RetryRules};
 use super::world::Checked;
 use crate::scheduler::{Ending, StopReason};
 use crate::seeds::{count_operation, properties};
-use family::{Family, Op, Setup};
+use family::Family;
+use operation::{Op, Setup};
 
 /// How many different keys there are.
 const KEYS: u8 = 2;

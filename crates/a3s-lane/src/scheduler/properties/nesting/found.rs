@@ -1,7 +1,8 @@
 //! Counterexamples that were found, each with a name.
 
 use super::super::rules::{CommandRules, LaneRules, RetryRules};
-use super::family::{Family, Op, Setup};
+use super::family::Family;
+use super::operation::{Op, Setup};
 use crate::scheduler::{Ending, Obstacle, Scheduler, Start, StopReason, Terms};
 
 /// Lanes of one slot.

@@ -1,7 +1,8 @@
 //! Families whose children a limit on starts per time refuses.
 
 use super::super::rules::{LaneRules, Rate};
-use super::family::{Family, Op, Setup};
+use super::family::Family;
+use super::operation::{Op, Setup};
 
 const WINDOW: u64 = 1_000;
 

@@ -2,8 +2,9 @@
 
 use super::super::rules::LaneRules;
 use super::super::world::lane_key;
-use super::family::{Family, Op};
+use super::family::Family;
 use super::found::family;
+use super::operation::Op;
 
 fn pause(family: &mut Family, lane: u8, paused: bool) {
     let op = Op::PauseLane { lane, paused };
