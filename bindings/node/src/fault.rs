@@ -137,6 +137,6 @@ mod tests {
                 marked &= !line.starts_with("pub ") && !line.starts_with("impl ");
             }
         }
-        assert_eq!(exported, 77, "the number of exported functions");
+        assert_eq!(exported, 78, "the number of exported functions");
     }
 }

@@ -158,6 +158,8 @@ struct State {
     limiters: FastMap<String, LimiterKey, foldhash::fast::RandomState>,
     /// Commands that were submitted with options, by serial: their handles reach them.
     tracked: FastMap<u64, CommandKey, foldhash::fast::RandomState>,
+    /// How many handles of a child a run of its parent waits for, by the serials: those that joined are several.
+    loans: FastMap<(u64, u32, u64), usize, foldhash::fast::RandomState>,
     /// Ids that submitters chose, and the serials of their commands.
     ids: HashMap<Arc<str>, u64>,
     uniques: Uniques,
@@ -236,6 +238,7 @@ impl Engine {
                 #[cfg(feature = "distributed")]
                 limiters: FastMap::default(),
                 tracked: FastMap::default(),
+                loans: FastMap::default(),
                 ids: HashMap::new(),
                 uniques: Uniques::default(),
                 kept: Kept::default(),

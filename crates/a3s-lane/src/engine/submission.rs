@@ -481,17 +481,33 @@ impl Lender for Engine {
     fn lend(self: Arc<Self>, parent: CommandKey, run: u32, child: u64) {
         let now = self.now();
         let mut state = self.lock();
+        *state
+            .loans
+            .entry((parent.serial(), run, child))
+            .or_default() += 1;
         if let Some(&child) = state.tracked.get(&child) {
             state.scheduler.await_child(parent, run, child, now);
         }
         self.release_lock(state);
     }
 
-    fn end(self: Arc<Self>, parent: CommandKey, child: u64) {
+    fn end(self: Arc<Self>, parent: CommandKey, run: u32, child: u64) {
         let now = self.now();
         let mut state = self.lock();
-        if let Some(&child) = state.tracked.get(&child) {
-            state.scheduler.leave_child(parent, child, now);
+        let loan = (parent.serial(), run, child);
+        let others = state.loans.get_mut(&loan).map_or(0, |count| {
+            *count -= 1;
+            *count
+        });
+        if others == 0 {
+            state.loans.remove(&loan);
+            // What an earlier run waited for is not what this one does.
+            let is_now = state.scheduler.running_attempt(parent, run).is_some();
+            if let Some(&child) = state.tracked.get(&child)
+                && is_now
+            {
+                state.scheduler.leave_child(parent, child, now);
+            }
         }
         self.release_lock(state);
     }

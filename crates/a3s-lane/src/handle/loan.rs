@@ -9,7 +9,7 @@ pub(crate) trait Lender: Send + Sync {
     /// The parent's body waits for the child.
     fn lend(self: Arc<Self>, parent: CommandKey, run: u32, child: u64);
     /// It does not wait any more.
-    fn end(self: Arc<Self>, parent: CommandKey, child: u64);
+    fn end(self: Arc<Self>, parent: CommandKey, run: u32, child: u64);
 }
 
 /// What a handle of a child knows of its parent.
@@ -73,7 +73,7 @@ impl Drop for Waiting {
         if *waiting == 0
             && let Some(lender) = loan.lender.upgrade()
         {
-            lender.end(loan.parent, loan.child);
+            lender.end(loan.parent, loan.run, loan.child);
         }
     }
 }

@@ -401,4 +401,31 @@ mod tests {
         assert_eq!(scheduler.next(5_000).map(|start| start.key), Some(starves));
         assert_eq!(scheduler.longest_wait(lane, 6_000), 0);
     }
+
+    /// A body that looks for its child again and again, as with a time limit, moves it from queue to queue.
+    #[test]
+    fn what_is_noted_of_a_child_that_is_awaited_often_is_bounded() {
+        let mut scheduler = Scheduler::new();
+        scheduler.keep_waits();
+        let policy = LanePolicy::new(&LaneConfig::new(0, 1), &LaneOptions::new(), 0, 0);
+        let lane = scheduler.add_lane(policy);
+        scheduler.set_open(true);
+        let parent = submit(&mut scheduler, lane, 0, 1);
+        let start = scheduler.next(1).expect("the slot is free");
+        let serial = scheduler.draw_serial();
+        let terms = Terms {
+            parent: Some(parent),
+            ..Terms::default()
+        };
+        let child = scheduler.submit(lane, serial, (), Some(Box::new(terms)), 1);
+        let child = child.expect("it is let in").key;
+        scheduler.pause_lane(lane, true, 1);
+        for _ in 0..1_000 {
+            scheduler.await_child(parent, start.run, child, 2);
+            scheduler.leave_child(parent, child, 2);
+        }
+        let noted = scheduler.lanes[lane.index()].waits.as_ref();
+        assert!(noted.map_or(0, |waits| waits.len()) <= 2 + 65);
+        assert_eq!(scheduler.longest_wait(lane, 11), 10);
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
+use hashbrown::HashSet;
+
 use super::arena::Arena;
 use super::entry::{Entry, State};
 
-/// The ready commands in the order in which they became ready. Those that have left stay until they are the first, or
-/// outnumber the others.
+/// The ready commands in the order in which they became ready. Those that have left, and what is noted once more because it
+/// went from one queue to another, stay until they are the first, or outnumber the others.
 #[derive(Debug, Default)]
 pub(super) struct Waits(VecDeque<Wait>);
 
@@ -41,7 +43,8 @@ impl Waits {
             waits.pop_front();
         }
         if waits.len() > 2 * ready + 64 {
-            waits.retain(|wait| wait.goes_on(entries));
+            let mut noted = HashSet::with_capacity(ready);
+            waits.retain(|wait| wait.goes_on(entries) && noted.insert(wait.serial));
         }
         let Entry { since, serial, .. } = entries[place];
         // Mostly the last one; an awaited child goes from one queue to another without becoming ready anew.

@@ -67,15 +67,15 @@ const CONTROLS: &[Covered] = &[
             ),
             (
                 "retry",
-                "behaviour/dead_letters.rs/a_retry_runs_under_the_old_id_with_the_old_options_from_the_first_attempt",
+                "behaviour/dead_letters/retry.rs/a_retry_runs_under_the_old_id_with_the_old_options_from_the_first_attempt",
             ),
             (
                 "retry_with",
-                "behaviour/dead_letters.rs/a_retry_runs_under_the_old_id_with_the_old_options_from_the_first_attempt",
+                "behaviour/dead_letters/retry.rs/a_retry_runs_under_the_old_id_with_the_old_options_from_the_first_attempt",
             ),
             (
                 "retry_all",
-                "behaviour/dead_letters.rs/all_letters_are_retried_oldest_first_and_a_bad_one_keeps_none_back",
+                "behaviour/dead_letters/retry.rs/all_letters_are_retried_oldest_first_and_a_bad_one_keeps_none_back",
             ),
             (
                 "discard",

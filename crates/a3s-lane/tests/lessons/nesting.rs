@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a3s_lane::{
-    CommandContext, EventEmitter, JsonCommand, LaneConfig, LaneOptions, Overflow, QueueManager,
-    QueueManagerBuilder, Result, SubmitOptions,
+    CommandContext, EventEmitter, JsonCommand, LaneConfig, LaneOptions, OnConflict, Overflow,
+    QueueManager, QueueManagerBuilder, Result, SubmitOptions, Unique,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -273,4 +273,37 @@ async fn l02_slots_come_back_whatever_ends_first() {
         .expect("no deadlock");
     manager.shutdown().await;
     manager.drain(LONG).await.expect("nothing is left");
+}
+
+/// Two handles of one child, of which one is given up: the other still waits, and the child has the slot.
+#[tokio::test(start_paused = true)]
+async fn l02_a_handle_that_joined_and_was_dropped_does_not_end_the_wait_of_another() {
+    let parent = |_: Value, context: CommandContext| async move {
+        let child = || {
+            let unique = Unique::new("child").on_conflict(OnConflict::Join);
+            let options = SubmitOptions::new()
+                .with_unique(unique)
+                .with_delay(Duration::from_secs(1));
+            context.submit_child(
+                "only",
+                Box::new(JsonCommand::new("echo", json!(7))),
+                options,
+            )
+        };
+        let (first, second) = (child().await?, child().await?);
+        let mut waits = Box::pin(first.result());
+        let mut gives_up = Box::pin(second.result());
+        assert!(futures::poll!(&mut waits).is_pending());
+        assert!(futures::poll!(&mut gives_up).is_pending());
+        drop(gives_up);
+        waits.await
+    };
+    let manager = started(
+        builder()
+            .with_lane("only", LaneConfig::new(0, 1), 0)
+            .with_handler("parent", parent),
+    )
+    .await;
+    let result = run(&manager, "only", "parent", Value::Null).await;
+    assert_eq!(result.expect("no deadlock"), 7);
 }
