@@ -519,6 +519,8 @@ INTERRUPT = "threading.Thread(target=interrupt).start()"
 def test_no_attempt_counts_as_a_crash_after_a_block(tmp_path: Path, kind: str, is_async: bool, end: str) -> None:
     if end == INTERRUPT and sys.platform == "win32":
         pytest.skip("there are no signals here")
+    if end == INTERRUPT and is_async and sys.version_info < (3, 11):
+        pytest.skip("there `asyncio.run` cancels all tasks at once after an interrupt, those of handlers too")
     for _ in range(4):
         script = LEAVE.format(kind=kind, is_async=is_async, end=end)
         assert in_child(tmp_path, script) == "left\n"
