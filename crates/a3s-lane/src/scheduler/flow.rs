@@ -104,7 +104,7 @@ impl Chain {
 pub(super) enum End {
     Back,
     Front,
-    /// Where it was before it was taken out.
+    /// Where it would be had it waited in the queue since it became ready.
     Between,
 }
 

@@ -41,7 +41,7 @@ pub(super) struct LaneState {
     /// The commands that use a share of the total of their own: those that its minimum is for.
     pub(super) shares: usize,
     /// Of the running ones, also of those in the slot of another, those that were asked to stop or are concluded: what they
-    /// hold is about to be free.
+    /// hold themselves, and have not lent, is about to be free.
     pub(super) stopping: usize,
     /// The commands that hold a slot, in the order of their starts.
     pub(super) running: Chain,

@@ -23,9 +23,9 @@
 //!   waits for its turn like any other, unless it was urged before the total was lifted.
 //!
 //! A parent has one share and may wait for many children: it sets the share aside for the first that can start, and for
-//! another that can when the lane of that one keeps it back. A child does not wait for its key either: neither the most
-//! slots of one key nor a pause of the key keep an awaited child back, since its parent holds a slot until it has ended. A
-//! paused lane does, and so do limits on starts per time.
+//! another that can when the lane of that one keeps it back. A child that goes before the others does not wait for its key
+//! either: neither the most slots of one key nor a pause of the key keep it back, since its parent holds a slot until it has
+//! ended. A paused lane does, and so do limits on starts per time. A child in its turn waits for its key like any other.
 //!
 //! Here is what ties commands to each other; `family` says who waits for whom and who could lend to whom, `favour` who goes
 //! first, `loan` what runs on what, `ahead` is the part of a lane that holds those who go first.

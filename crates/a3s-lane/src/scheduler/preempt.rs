@@ -88,7 +88,7 @@ impl<T> Scheduler<T> {
         of_lanes.sum()
     }
 
-    /// How many shares of the total the commands of a lane are about to give up.
+    /// How many shares of the total the commands of a lane are about to give up. One that passes to a borrower is not counted.
     fn freeing_of(&self, lane: LaneKey) -> usize {
         let state = &self.lanes[lane.index()];
         if state.stopping == 0 {
