@@ -385,9 +385,9 @@ impl Engine {
     /// the true value.
     pub(super) async fn record_awaited(&self, info: &LaneInfo, key: LaneKey, sample: Sample) {
         if info.observer.must_await() {
-            info.observer
-                .record_awaited(&info.id, sample, || self.lock().counts(key))
-                .await;
+            let counts = || self.lock().counts(key);
+            // Boxed: it is large, and in lanes with a storage mostly nobody.
+            Box::pin(info.observer.record_awaited(&info.id, sample, counts)).await;
         }
     }
 }

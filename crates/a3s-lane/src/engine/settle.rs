@@ -279,7 +279,7 @@ impl Engine {
         );
         self.end_told(removed);
         if matches!(settled.ended, Some(Sample::Cancelled)) {
-            self.note_cancelled(&lane, name, &kind).await;
+            Box::pin(self.note_cancelled(&lane, name, &kind)).await;
         }
         self.record_awaited(&lane, key, sample).await;
         if let Some(ended) = settled.ended {

@@ -18,7 +18,7 @@ use crate::storage::{CommandRecord, DeadLetterRecord, RetryNote, Settlement};
 pub(super) type Outcome<T> = Result<T, String>;
 
 /// How many changes share a transaction at most.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
 
 /// A change of what is stored. What one of them names is made as a whole or not at all.
 #[derive(Debug)]

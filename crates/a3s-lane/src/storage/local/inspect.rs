@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cell::{explain, to_time};
 use super::engine::{Outcome, failed};
 use super::log;
-use super::running;
+use super::running::{self, Start};
 use super::schema::{FILE, FORMAT};
 
 /// What a directory of a [`LocalStorage`](super::LocalStorage) holds, as [`inspect`](super::LocalStorage::inspect) found it.
@@ -57,7 +57,7 @@ pub struct LaneInspection {
 pub(super) fn inspect(directory: &Path) -> Outcome<Inspection> {
     let path = directory.join(FILE);
     let found = fs::metadata(&path).map_err(|error| failed("read", &path, &error))?;
-    let running = count_running(directory)?;
+    let begun = begun(directory)?;
     let read = |error| explain("read", &path, &error);
     let connection = open(&path).map_err(read)?;
     let format: u32 = connection
@@ -74,7 +74,7 @@ pub(super) fn inspect(directory: &Path) -> Outcome<Inspection> {
         format,
         lanes: Vec::new(),
         pending: 0,
-        running,
+        running: 0,
         dead_letters: 0,
         results: 0,
         history: 0,
@@ -83,7 +83,7 @@ pub(super) fn inspect(directory: &Path) -> Outcome<Inspection> {
             .map_or(0, |log| log.len()),
         problems: Vec::new(),
     };
-    fill(&mut inspection, &connection).map_err(read)?;
+    fill(&mut inspection, &connection, &begun).map_err(read)?;
     Ok(inspection)
 }
 
@@ -109,7 +109,11 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// All numbers are of one moment.
-fn fill(inspection: &mut Inspection, connection: &Connection) -> rusqlite::Result<()> {
+fn fill(
+    inspection: &mut Inspection,
+    connection: &Connection,
+    begun: &[Start],
+) -> rusqlite::Result<()> {
     let snapshot = connection.unchecked_transaction()?;
     let mut query = snapshot.prepare(
         "SELECT lane, count(*), min(created_at) FROM commands GROUP BY lane ORDER BY lane",
@@ -123,6 +127,12 @@ fn fill(inspection: &mut Inspection, connection: &Connection) -> rusqlite::Resul
     })?;
     inspection.lanes = lanes.collect::<rusqlite::Result<_>>()?;
     inspection.pending = inspection.lanes.iter().map(|lane| lane.pending).sum();
+    let mut query = snapshot.prepare("SELECT 1 FROM commands WHERE number = ? AND retries < ?")?;
+    for start in begun {
+        if query.exists((start.number, start.attempt))? {
+            inspection.running += 1;
+        }
+    }
     let count = |table: &str| -> rusqlite::Result<u64> {
         let query = format!("SELECT count(*) FROM {table}");
         let count: i64 = snapshot.query_row(&query, (), |row| row.get(0))?;
@@ -140,13 +150,14 @@ fn fill(inspection: &mut Inspection, connection: &Connection) -> rusqlite::Resul
     Ok(())
 }
 
-fn count_running(directory: &Path) -> Outcome<u64> {
+/// What the second file says of attempts: some of them may have ended.
+fn begun(directory: &Path) -> Outcome<Vec<Start>> {
     let path = directory.join(running::FILE);
     let file = match File::open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed("read", &path, &error)),
     };
     let (starts, _) = running::read(&file).map_err(|error| failed("read", &path, &error))?;
-    Ok(starts.len() as u64)
+    Ok(starts)
 }

@@ -2,7 +2,8 @@
 //!
 //! Beside the database there is a file of slots, one per running command: the number of its row, the attempt and when it
 //! began. A start writes one slot, which survives the end of the process as soon as the operating system has it; nothing is
-//! synced. A slot is emptied after the transaction that ends its attempt, and before that change is acknowledged.
+//! synced. After the transaction that ends its attempt a slot is free for another start, which overwrites it; only that of an
+//! attempt which does not count is emptied.
 //!
 //! So a slot may be there too long, never too short, and what it says is weighed against the row: a row that is gone has
 //! settled, and one whose `retries` have reached the attempt has recorded its end. That makes counting the slots repeatable as well.
@@ -170,31 +171,33 @@ impl Running {
 
     /// Notes that an attempt that was stopped does not count.
     pub(super) fn requeue(&self, id: &str) {
-        let row = self.rows().find(id);
-        if let Row::Maybe(number) | Row::Certain(number) = row {
-            self.free(number, u32::MAX);
-        }
-    }
-
-    /// Empties the slot of a row whose attempt has ended, unless a later one has begun.
-    pub(super) fn free(&self, number: i64, attempt: u32) {
-        let mut slots = self.slots();
-        let Some((slot, running)) = slots.taken.get(&number).copied() else {
+        let (Row::Maybe(number) | Row::Certain(number)) = self.rows().find(id) else {
             return;
         };
-        if running > attempt {
+        let Some((slot, _)) = self.slots().taken.remove(&number) else {
             return;
-        }
-        slots.taken.remove(&number);
-        drop(slots);
+        };
         // Nobody else has the slot until it is free.
         match self.write(slot, &[0; SLOT]) {
             Ok(()) => self.slots().free.push(slot),
             Err(error) => tracing::error!(
                 %error,
                 path = %self.path.display(),
-                "failed to note that an attempt has ended: a crash may count against it"
+                "failed to note that an attempt was stopped: a crash may count against it"
             ),
+        }
+    }
+
+    /// Frees the slots of rows whose attempts have ended, each up to that attempt. The rows say so, too, from now on.
+    pub(super) fn end(&self, ended: impl Iterator<Item = (i64, u32)>) {
+        let mut slots = self.slots();
+        for (number, attempt) in ended {
+            if let Some((slot, running)) = slots.taken.get(&number).copied()
+                && running <= attempt
+            {
+                slots.taken.remove(&number);
+                slots.free.push(slot);
+            }
         }
     }
 

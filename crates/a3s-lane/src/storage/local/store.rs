@@ -281,9 +281,7 @@ impl Store {
             self.ended.clear();
         }
         self.undo.clear();
-        for (number, attempt) in std::mem::take(&mut self.ended) {
-            self.running.free(number, attempt);
-        }
+        self.running.end(self.ended.drain(..));
         ended
     }
 

@@ -281,7 +281,7 @@ async fn calls_that_wait_share_one_transaction() {
     let directory = directory();
     let storage = open(&directory).await;
     let free = hold(&storage);
-    let mut calls: Vec<_> = (0..300)
+    let mut calls: Vec<_> = (0..1_100)
         .map(|id| Box::pin(storage.save_command(command(id))))
         .collect();
     for call in &mut calls {
@@ -289,9 +289,9 @@ async fn calls_that_wait_share_one_transaction() {
     }
     drop(free);
     futures::future::try_join_all(calls).await.expect("saved");
-    // 256 at most go into one.
+    // 1024 at most go into one.
     assert_eq!(ask(&storage, |store| store.commits).await, 2);
-    assert_eq!(command_ids(&storage).await.len(), 300);
+    assert_eq!(command_ids(&storage).await.len(), 1_100);
 }
 
 #[tokio::test]

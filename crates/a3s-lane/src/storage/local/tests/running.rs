@@ -139,7 +139,13 @@ async fn slots_are_used_again() {
     }
     let bytes = std::fs::read(running(&directory)).expect("readable");
     assert_eq!(bytes.len(), 64);
-    assert_eq!(bytes[32..], [0; 32]);
+    // The second says that the last of the others has begun, which is gone.
+    assert_ne!(bytes[32..], [0; 32]);
+    let inspected = LocalStorage::inspect(store(&directory)).await;
+    assert_eq!(inspected.expect("readable").running, 1);
+    storage.requeue_command("kept").await.expect("noted");
+    let bytes = std::fs::read(running(&directory)).expect("readable");
+    assert_eq!(bytes[..32], [0; 32]);
 }
 
 #[tokio::test]
