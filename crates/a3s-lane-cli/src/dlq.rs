@@ -1,11 +1,12 @@
 //! The `dlq` subcommand: dead letters of a storage that no run has open.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use a3s_lane::storage::CommandRecord;
 use a3s_lane::{
     DeadLetterFilter, DeadLetterRecord, DeadLetters, EventEmitter, LaneError, LocalStorage,
     QueueManagerBuilder, Storage,
@@ -104,14 +105,13 @@ async fn retry(args: &DlqRetryArgs) -> Done {
     let payload = payload.transpose()?;
     let letters = Letters::open(&args.storage.path).await?;
     let found = letters.all.list(&filter).await.map_err(text_of)?;
-    let mut answers = Vec::new();
-    for mut letter in newest(found) {
-        if let Some(payload) = &payload {
+    let mut newest = DeadLetterRecord::newest(found);
+    if let Some(payload) = payload {
+        for letter in &mut newest {
             letter.payload = Some(payload.clone());
         }
-        let id = letter.command_id.clone();
-        answers.push((id, revive(&letters.storage, letter).await));
     }
+    let mut answers = revive(&letters.storage, newest).await;
     let missing = missing(&filter, answers.iter().map(|(id, _)| id.as_str()));
     for id in missing {
         let error = LaneError::CommandNotFound("no dead letter of this command".to_owned());
@@ -141,29 +141,38 @@ async fn retry(args: &DlqRetryArgs) -> Done {
     Ok((text, if failed == 0 { 0 } else { EXIT_INCOMPLETE }))
 }
 
-/// Makes the command of a letter a pending one.
-async fn revive(storage: &LocalStorage, letter: DeadLetterRecord) -> a3s_lane::Result<()> {
-    if storage.load_command(&letter.command_id).await?.is_some() {
+type Answers = Vec<(String, a3s_lane::Result<()>)>;
+
+/// Makes the commands of letters pending ones, all in one step.
+async fn revive(storage: &LocalStorage, letters: Vec<DeadLetterRecord>) -> Answers {
+    let mut pending = Vec::new();
+    let mut answers = Vec::with_capacity(letters.len());
+    for letter in letters {
+        let id = letter.command_id.clone();
+        let answer = record_of(storage, letter).await;
+        answers.push((id, answer.map(|record| pending.push(record))));
+    }
+    if !pending.is_empty()
+        && let Err(error) = storage.revive_dead_letters(pending).await
+    {
+        let text = error.to_string();
+        for (_, answer) in answers.iter_mut().filter(|(_, answer)| answer.is_ok()) {
+            *answer = Err(LaneError::Other(text.clone()));
+        }
+    }
+    answers
+}
+
+/// The command of a letter as a pending one, if there is none with its id.
+async fn record_of(
+    storage: &LocalStorage,
+    letter: DeadLetterRecord,
+) -> a3s_lane::Result<CommandRecord> {
+    if storage.has_command(&letter.command_id).await? {
         let text = "a command of this id is pending; its letter stays".to_owned();
         return Err(LaneError::Duplicate(text));
     }
-    storage.revive_dead_letter(letter.into_pending()?).await
-}
-
-/// Of several letters of a command the newest, as in [`DeadLetters`].
-fn newest(letters: Vec<DeadLetterRecord>) -> Vec<DeadLetterRecord> {
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut newest: Vec<DeadLetterRecord> = Vec::new();
-    for letter in letters {
-        match places.get(&letter.command_id) {
-            Some(&place) => newest[place] = letter,
-            None => {
-                places.insert(letter.command_id.clone(), newest.len());
-                newest.push(letter);
-            }
-        }
-    }
-    newest
+    letter.into_pending()
 }
 
 /// The commands that were named and of which no letter was found.

@@ -22,7 +22,7 @@ use wakers::Place;
 
 pub use chunks::{Chunk, ChunkStream};
 pub use progress::ProgressStream;
-pub(crate) use shared::{Remote, Shared};
+pub(crate) use shared::{Entry, Remote, Shared};
 pub use status::CommandStatus;
 
 /// One submitted command, in the hands of whoever waits for it.

@@ -160,6 +160,33 @@ impl QueueManager {
         self.queue.drain(timeout).await
     }
 
+    /// Ends the queue at once, and the use of its storage: when this returns, another process can open the directory.
+    ///
+    /// As [`shutdown_within`](Self::shutdown_within) without time: what runs is stopped and stays stored, as does what waits.
+    /// For an end that waits, call [`drain`](Self::drain) or `shutdown_within` before. What has to ask the storage is an error
+    /// from then on: dead letters, results, unclaimed commands, the number of dead letters in [`stats`](Self::stats). Calls after
+    /// the first change nothing.
+    ///
+    /// Closes the storage that the manager was built with: whoever uses the same object has to make another one. A manager that is
+    /// dropped lets go of its storage too, but when the last handle and the last task have, and nobody learns when that is.
+    ///
+    /// # Errors
+    ///
+    /// [`LaneError::Storage`](crate::LaneError::Storage) when the storage cannot tell that it is closed; [`LocalStorage`] always can.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call that is dropped has begun the end; another one waits for it.
+    ///
+    /// [`LocalStorage`]: crate::storage::LocalStorage
+    pub async fn close(&self) -> Result<()> {
+        self.shutdown_within(Duration::ZERO).await;
+        match self.queue.storage() {
+            Some(storage) => storage.close().await,
+            None => Ok(()),
+        }
+    }
+
     /// Whether [`shutdown`](Self::shutdown) was called.
     pub fn is_shutting_down(&self) -> bool {
         self.queue.is_shutting_down()

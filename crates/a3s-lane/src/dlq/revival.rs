@@ -1,5 +1,7 @@
 //! How a dead letter becomes a command again.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
 use crate::error::{LaneError, Result};
@@ -7,6 +9,22 @@ use crate::storage::{CommandRecord, DeadLetterRecord, StoredCommand, StoredOptio
 use crate::submission::{OnConflict, SubmitOptions, Unique};
 
 impl DeadLetterRecord {
+    /// Of several letters of a command only the newest, where its oldest stood; `letters` are in their order, oldest first.
+    pub fn newest(letters: Vec<Self>) -> Vec<Self> {
+        let mut places = HashMap::new();
+        let mut newest: Vec<Self> = Vec::with_capacity(letters.len());
+        for letter in letters {
+            match places.get(&letter.command_id) {
+                Some(&place) => newest[place] = letter,
+                None => {
+                    places.insert(letter.command_id.clone(), newest.len());
+                    newest.push(letter);
+                }
+            }
+        }
+        newest
+    }
+
     /// Its command as a pending one: the same id, lane, payload and options, due at once and without a failed attempt. Its time
     /// to live is over, so it has none any more.
     ///

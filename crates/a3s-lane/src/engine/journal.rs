@@ -21,6 +21,8 @@ pub(super) struct Told {
     pub(super) letter: Option<Box<DeadLetterRecord>>,
     /// The chosen id of a command that has left its storage.
     pub(super) removed: Option<Arc<str>>,
+    /// The storage has taken down how the command has ended.
+    pub(super) settled: bool,
 }
 
 impl Engine {
@@ -67,27 +69,18 @@ impl Engine {
             Verdict::Settle | Verdict::Cancelled => {
                 let mut told = Told {
                     letter: self.dead_letter(finished, verdict),
-                    removed: None,
+                    ..Told::default()
                 };
                 if let Some(letter) = &mut told.letter {
                     self.complete(letter, finished, &**storage).await;
                 }
-                let settled = self
-                    .note_settled(&**storage, &name, finished, &mut told)
-                    .await;
-                (settled, told)
+                self.note_settled(storage, &name, finished, &mut told).await;
+                (Ok(()), told)
             }
         };
         let (noted, told) = told;
         if let Err(error) = noted {
-            match verdict {
-                Verdict::Settle | Verdict::Cancelled if !finished.abandoned => {
-                    tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
-                }
-                _ => {
-                    tracing::error!(command_id = %id, %error, "failed to note the end of an attempt");
-                }
-            }
+            tracing::error!(command_id = %id, %error, "failed to note the end of an attempt");
         }
         told
     }
@@ -111,31 +104,40 @@ impl Engine {
 
     async fn note_settled(
         &self,
-        storage: &dyn Storage,
+        storage: &Arc<dyn Storage>,
         name: &CommandName,
         finished: &Finished,
         told: &mut Told,
-    ) -> Result<()> {
-        let kind = finished.work.as_ref().map_or("", command_type);
-        let mut settlement = match &finished.result {
-            Ok(value) => {
-                let outcome = StoredOutcome::Completed(value.clone());
-                Settlement::new(name.to_string(), kind, &*finished.lane.id, outcome)
-            }
-            Err(error) => record::failed(name, kind, &finished.lane, error),
+    ) {
+        let settlement = |letter: Option<&DeadLetterRecord>| {
+            let kind = finished.work.as_ref().map_or("", command_type);
+            let mut settlement = match &finished.result {
+                Ok(value) => {
+                    let outcome = StoredOutcome::Completed(value.clone());
+                    Settlement::new(name.to_string(), kind, &*finished.lane.id, outcome)
+                }
+                Err(error) => record::failed(name, kind, &finished.lane, error),
+            };
+            settlement.letter = letter.cloned();
+            settlement
         };
-        settlement.letter = told.letter.as_deref().cloned();
-        if let Some(extras) = &finished.extras
-            && let Some(id) = &extras.id
-        {
-            let id = Arc::clone(id);
-            self.lock().kept.depart(Arc::clone(&id), &extras.handle);
-            storage.settle_commands(vec![settlement]).await?;
-            told.removed = Some(id);
-            return Ok(());
+        let given = finished.extras.as_ref().and_then(|extras| {
+            let id = Arc::clone(extras.id.as_ref()?);
+            let handle = &extras.handle;
+            self.lock().kept.depart(Arc::clone(&id), handle);
+            Some(id)
+        });
+        let settled = vec![settlement(told.letter.as_deref())];
+        match storage.settle_commands(settled).await {
+            Ok(()) => {
+                told.removed = given;
+                told.settled = true;
+            }
+            Err(error) => {
+                // Made again: no end that is told needs a copy.
+                self.keep_untold(storage, settlement(told.letter.as_deref()), &error);
+            }
         }
-        storage.settle_commands(vec![settlement]).await?;
-        Ok(())
     }
 
     /// Forgets that a command had to be told from what is stored. Called when it has left the scheduler.
@@ -152,11 +154,10 @@ impl Engine {
         };
         let error = crate::LaneError::Cancelled("before its next attempt".to_owned());
         let settlement = record::failed(&name, kind, lane, &error);
-        let id = settlement.id.clone();
-        if let Err(error) = storage.settle_commands(vec![settlement]).await {
-            tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
-        } else {
-            self.lock().kept.was_removed(id.into());
+        let settled = storage.settle_commands(vec![settlement.clone()]).await;
+        match settled {
+            Ok(()) => self.lock().kept.was_removed(settlement.id.into()),
+            Err(error) => self.keep_untold(storage, settlement, &error),
         }
     }
 

@@ -10,6 +10,9 @@ use crate::storage::{FailedAttempt, Settlement, Storage};
 /// The most failed attempts of a command that are kept, the newest ones.
 const MAX_FAILURES: usize = 100;
 
+/// The most settlements that wait until their storage can be told. A command beyond them runs once more after a restart.
+const MAX_UNTOLD: usize = 10_000;
+
 /// Empty in a queue without a storage and dead letters.
 #[derive(Default)]
 pub(super) struct Kept {
@@ -23,7 +26,8 @@ pub(super) struct Kept {
     readers: usize,
     /// Ids to forget when nobody reads.
     removed: Vec<Arc<str>>,
-    /// Commands that left before there was a runtime to tell their storage.
+    /// Commands that have left, and whose storage does not know: there was no runtime to tell it, or it could not be told. It is
+    /// tried again.
     untold: Vec<(Arc<dyn Storage>, Settlement)>,
     /// The storage was read since the start.
     pub(super) restored: bool,
@@ -89,8 +93,13 @@ impl Kept {
         }
     }
 
-    pub(super) fn tell_later(&mut self, storage: Arc<dyn Storage>, settlement: Settlement) {
-        self.untold.push((storage, settlement));
+    /// Keeps a settlement until its storage can be told; false when there are too many.
+    pub(super) fn tell_later(&mut self, storage: Arc<dyn Storage>, settlement: Settlement) -> bool {
+        let has_room = self.untold.len() < MAX_UNTOLD;
+        if has_room {
+            self.untold.push((storage, settlement));
+        }
+        has_room
     }
 
     pub(super) fn take_untold(&mut self) -> Vec<(Arc<dyn Storage>, Settlement)> {

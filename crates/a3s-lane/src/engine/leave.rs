@@ -7,8 +7,9 @@ use super::job::{Extras, Job};
 use super::observer::Sample;
 use super::record;
 use super::settle::drop_command;
+use super::sync::Runtime;
 use super::{Engine, LaneInfo, State};
-use crate::error::LaneError;
+use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
 use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, LaneKey};
@@ -158,41 +159,53 @@ impl Engine {
     }
 
     fn dismiss_stored(self: &Arc<Self>, stored: Vec<Leaving>) {
-        if self.runtime.get().is_some() {
-            let engine = Arc::clone(self);
-            self.spawn(async move {
-                engine.unstore(&stored).await;
-                for command in stored {
-                    engine.answer(command);
-                }
-                engine.check_quiet();
-            });
-            return;
-        }
-        let mut state = self.lock();
-        for command in &stored {
-            if let Some(storage) = &command.lane.storage {
-                let storage = Arc::clone(storage);
-                state.kept.tell_later(storage, command.settlement());
-            }
-        }
-        drop(state);
-        for command in stored {
-            self.answer(command);
-        }
-    }
-
-    /// Takes commands out of their storages. Whoever waits for them is told whatever a storage says.
-    async fn unstore(&self, leaving: &[Leaving]) {
-        let all = leaving.iter().filter_map(|command| {
+        let all = stored.iter().filter_map(|command| {
             let storage = command.lane.storage.as_ref()?;
             Some((Arc::clone(storage), command.settlement()))
         });
-        self.settle_all(all.collect()).await;
+        self.tell_soon(all.collect(), stored);
     }
 
-    /// Settles commands in their storages, in one call for each.
-    pub(super) async fn settle_all(&self, mut all: Vec<(Arc<dyn Storage>, Settlement)>) {
+    /// Settles commands in their storages, then answers those that wait for this. Without a runtime the storages learn of it
+    /// when there is one, and the answers come at once.
+    pub(super) fn tell_soon(self: &Arc<Self>, all: Vec<Untold>, leaving: Vec<Leaving>) {
+        self.settling.fetch_add(1, Ordering::SeqCst);
+        let telling = Telling {
+            engine: Arc::clone(self),
+            all,
+            leaving,
+        };
+        let runtime = self.runtime.get().cloned().or_else(Runtime::try_current);
+        match runtime {
+            Some(runtime) => runtime.spawn(telling.run()),
+            None => drop(telling),
+        }
+    }
+
+    /// Tells storages what they could not be told before.
+    pub(super) async fn tell_untold(&self) {
+        let untold = {
+            let mut state = self.lock();
+            self.has_untold.store(false, Ordering::Relaxed);
+            state.kept.take_untold()
+        };
+        self.settle_all(untold).await;
+    }
+
+    /// As [`tell_untold`](Self::tell_untold), soon: a storage that failed before has just taken something down.
+    pub(super) fn tell_untold_soon(self: &Arc<Self>) {
+        let untold = {
+            let mut state = self.lock();
+            self.has_untold.store(false, Ordering::Relaxed);
+            state.kept.take_untold()
+        };
+        if !untold.is_empty() {
+            self.tell_soon(untold, Vec::new());
+        }
+    }
+
+    /// Settles commands in their storages, in one call for each. Whoever waits for them is told whatever a storage says.
+    async fn settle_all(&self, mut all: Vec<Untold>) {
         while let Some((storage, _)) = all.first() {
             let storage = Arc::clone(storage);
             let (own, others): (Vec<_>, Vec<_>) = all
@@ -200,23 +213,46 @@ impl Engine {
                 .partition(|(other, _)| other.identity() == storage.identity());
             all = others;
             let own: Vec<Settlement> = own.into_iter().map(|(_, settled)| settled).collect();
-            let ids: Vec<Arc<str>> = own
-                .iter()
-                .map(|settled| settled.id.as_str().into())
-                .collect();
-            match storage.settle_commands(own).await {
-                Ok(()) => {
-                    let mut state = self.lock();
-                    for id in ids {
-                        state.kept.was_removed(id);
-                    }
-                }
-                Err(error) => {
-                    for id in ids {
-                        tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
-                    }
+            if own.len() > 1 && self.settle_in(&storage, &own).await.is_ok() {
+                continue;
+            }
+            // Of several, one alone may be what cannot be done.
+            for settlement in own {
+                let settlement = [settlement];
+                if let Err(error) = self.settle_in(&storage, &settlement).await {
+                    let [settlement] = settlement;
+                    self.keep_untold(&storage, settlement, &error);
                 }
             }
+        }
+    }
+
+    async fn settle_in(&self, storage: &Arc<dyn Storage>, own: &[Settlement]) -> Result<()> {
+        storage.settle_commands(own.to_vec()).await?;
+        let mut state = self.lock();
+        for settled in own {
+            state.kept.was_removed(settled.id.as_str().into());
+        }
+        Ok(())
+    }
+
+    /// A command has settled and its storage could not be told: it is tried again when the storage takes something down, and when
+    /// the queue ends.
+    pub(super) fn keep_untold(
+        &self,
+        storage: &Arc<dyn Storage>,
+        settlement: Settlement,
+        error: &LaneError,
+    ) {
+        let id = settlement.id.clone();
+        let mut state = self.lock();
+        let kept = state.kept.tell_later(Arc::clone(storage), settlement);
+        self.has_untold.store(true, Ordering::Relaxed);
+        drop(state);
+        if kept {
+            tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
+        } else {
+            tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage: it runs again after a restart");
         }
     }
 
@@ -226,5 +262,39 @@ impl Engine {
         reply.send(Err(leaving.why.error()), leaving.why.status());
         drop_command(work, &leaving.lane.id);
         self.settling.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A settled command that its storage is to be told of.
+pub(super) type Untold = (Arc<dyn Storage>, Settlement);
+
+/// Settlements on their way to their storages. Dropping it keeps for later what was not told, and answers.
+struct Telling {
+    engine: Arc<Engine>,
+    all: Vec<Untold>,
+    leaving: Vec<Leaving>,
+}
+
+impl Telling {
+    async fn run(mut self) {
+        let all = std::mem::take(&mut self.all);
+        self.engine.settle_all(all).await;
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if !self.all.is_empty() {
+            let mut state = self.engine.lock();
+            for (storage, settlement) in self.all.drain(..) {
+                state.kept.tell_later(storage, settlement);
+            }
+            self.engine.has_untold.store(true, Ordering::Relaxed);
+        }
+        for command in self.leaving.drain(..) {
+            self.engine.answer(command);
+        }
+        self.engine.settling.fetch_sub(1, Ordering::SeqCst);
+        self.engine.check_quiet();
     }
 }

@@ -137,6 +137,7 @@ impl Engine {
             self.stop_running();
             self.idle().await;
         }
+        self.tell_untold().await;
         let report = {
             let mut state = self.lock();
             let stopped = std::mem::take(state.withdrawn.get_or_insert_default());

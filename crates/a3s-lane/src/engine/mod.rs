@@ -42,7 +42,7 @@ mod unique;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap as FastMap;
@@ -145,6 +145,8 @@ pub(crate) struct Engine {
     timer_moved: Notify,
     handlers: HandlerMap,
     restore: Restore,
+    /// Storages have to be told of settled commands: see [`Kept`].
+    has_untold: AtomicBool,
     /// The date of the last command that was stored, in nanoseconds since 1970.
     last_date: AtomicI64,
 }
@@ -269,6 +271,7 @@ impl Engine {
             timer_moved: Notify::new(),
             handlers: HandlerMap::default(),
             restore: Restore::default(),
+            has_untold: AtomicBool::new(false),
             last_date: AtomicI64::new(0),
         });
         engine.observers.watch(&engine);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::admission::{Admitted, Entered, Incoming, Refusal};
+use super::leave::Untold;
 use super::observer::Sample;
-use super::record;
-use super::{Engine, LaneInfo};
+use super::{Engine, LaneInfo, attempt, record};
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
 use crate::handle;
@@ -15,13 +15,22 @@ use crate::scheduler::LaneKey;
 struct Admission<'a> {
     engine: &'a Arc<Engine>,
     admitted: Vec<Admitted>,
+    /// The storage was asked to take them down.
+    may_be_stored: bool,
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
+        let mut stored = Vec::new();
         for admitted in self.admitted.drain(..) {
+            if self.may_be_stored && !admitted.revives() {
+                stored.extend(self.engine.give_up_stored(&admitted));
+            }
             self.engine
                 .give_place_back(&admitted.info, &admitted.incoming);
+        }
+        if !stored.is_empty() {
+            self.engine.tell_soon(stored, Vec::new());
         }
     }
 }
@@ -49,9 +58,13 @@ impl Engine {
         let mut admission = Admission {
             engine: self,
             admitted,
+            may_be_stored: false,
         };
         let (duplicates, stored) = match self.turn_duplicates_away(&mut admission, &info).await {
-            Ok(duplicates) => (duplicates, self.store(&admission, &info).await),
+            Ok(duplicates) => {
+                admission.may_be_stored = info.storage.is_some();
+                (duplicates, self.store(&admission, &info).await)
+            }
             Err(error) => (Vec::new(), Err(error)),
         };
         let mut answers = match stored {
@@ -143,7 +156,7 @@ impl Engine {
             return Ok(());
         };
         let calendar = self.calendar();
-        let mut records = admission.admitted.iter().map(|admitted| {
+        let records = admission.admitted.iter().map(|admitted| {
             let incoming = &admitted.incoming;
             let name = self.incoming_name(admitted);
             let extras = incoming.reply.extras().map(|extras| &**extras);
@@ -157,11 +170,10 @@ impl Engine {
                 &calendar,
             )
         });
-        if admission.admitted.iter().any(|admitted| admitted.revives())
-            && let Some(record) = records.next()
-        {
-            // Retries come one by one.
-            return storage.revive_dead_letter(record).await;
+        let revives = admission.admitted.iter().any(|admitted| admitted.revives());
+        if revives {
+            // A call retries, or submits.
+            return storage.revive_dead_letters(records.collect()).await;
         }
         storage.save_commands(records.collect()).await
     }
@@ -185,6 +197,23 @@ impl Engine {
         });
     }
 
+    /// A submission that is given up while its storage takes it down must not run after a restart. Its id is taken until the storage
+    /// has forgotten it.
+    fn give_up_stored(&self, admitted: &Admitted) -> Option<Untold> {
+        let storage = admitted.info.storage.as_ref()?;
+        let name = self.incoming_name(admitted);
+        let extras = admitted.incoming.reply.extras()?;
+        let id = name.to_string().into();
+        self.lock().kept.depart(id, &extras.handle);
+        let kind = attempt::guarded(|| admitted.incoming.command.command_type().to_owned());
+        let error = LaneError::Cancelled("its submission was given up".to_owned());
+        let kind = kind.unwrap_or_default();
+        Some((
+            Arc::clone(storage),
+            record::failed(&name, &kind, &admitted.info, &error),
+        ))
+    }
+
     fn give_place_back(&self, info: &LaneInfo, incoming: &Incoming) {
         let mut state = self.lock();
         state.admitting -= 1;
@@ -203,9 +232,14 @@ impl Engine {
         let now = self.now();
         let mut state = self.lock();
         let mut refused = false;
+        let mut joined = Vec::new();
         let mut placed = Vec::with_capacity(admission.admitted.len());
         for admitted in admission.admitted.drain(..) {
             let name = self.incoming_name(&admitted);
+            let extras = admitted.incoming.reply.extras();
+            // Only these can have been joined.
+            let handle = extras.filter(|extras| extras.unique.is_some());
+            let handle = handle.map(|extras| Arc::clone(&extras.handle));
             let Admitted {
                 key,
                 serial,
@@ -225,9 +259,13 @@ impl Engine {
                 state.forget_id(refusal.incoming.reply.extras());
                 refused = true;
             }
+            joined.extend(handle.filter(|_| entered.is_ok()));
             placed.push((name, entered));
         }
         self.release_lock(state);
+        for handle in joined {
+            handle.enter();
+        }
         if refused {
             info.room.freed();
             self.check_quiet();

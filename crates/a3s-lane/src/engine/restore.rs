@@ -233,8 +233,7 @@ impl Engine {
         }
         source.own(self)?;
         self.runtime.get_or_init(Runtime::current);
-        let untold = self.lock().kept.take_untold();
-        self.settle_all(untold).await;
+        self.tell_untold().await;
         loop {
             let registered = self.restore.registered.load(Ordering::SeqCst);
             *missing = self.claim(source).await?;

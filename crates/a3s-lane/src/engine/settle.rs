@@ -253,6 +253,9 @@ impl Engine {
         };
         finished.overrule(verdict);
         let told = self.note_end(&finished, verdict).await;
+        if told.settled && self.has_untold.load(Ordering::Relaxed) {
+            self.tell_untold_soon();
+        }
         let (letter, removed) = (told.letter, told.removed);
         let buried = letter.is_some();
         let name = self.name(finished.key, finished.extras.as_deref());

@@ -14,7 +14,7 @@ use crate::command::{Command, StopReason};
 use crate::error::{LaneError, Result};
 use crate::event::CommandName;
 use crate::explain::Explanation;
-use crate::handle::{CommandHandle, CommandStatus, Lender, Loan, Remote, Shared};
+use crate::handle::{CommandHandle, CommandStatus, Entry, Lender, Loan, Remote, Shared};
 use crate::scheduler::{CommandKey, LaneKey, Stopped, Terms, nanos};
 use crate::submission::{OnConflict, Refused, SubmitOptions};
 
@@ -32,8 +32,9 @@ enum Answer {
     Admitted(Arc<Shared>, Box<Admitted>, Replaced),
     /// As `Admitted`, and on its way into its lane with others.
     Placed(Arc<Shared>),
-    /// Another command holds the unique key, and its result is shared.
-    Joined(CommandHandle),
+    /// Another command holds the unique key, and its result is shared. It may be on its way into its lane and its storage still,
+    /// which is waited for: a submission is acknowledged when its command is stored.
+    Joined(CommandHandle, Option<Entry>),
     Full(Request),
     Refused(Refused, Replaced),
 }
@@ -135,7 +136,10 @@ impl State {
         {
             match unique.on_conflict {
                 OnConflict::Join => {
-                    return Answer::Joined(CommandHandle::new(Arc::clone(&holder.handle)));
+                    let shared = Arc::clone(&holder.handle);
+                    let entry =
+                        (!self.tracked.contains_key(&shared.serial())).then(|| Entry::of(&shared));
+                    return Answer::Joined(CommandHandle::new(shared), entry);
                 }
                 OnConflict::Replace => replaced = Some(Arc::clone(holder)),
                 OnConflict::Reject => {
@@ -282,7 +286,7 @@ impl Engine {
         options: SubmitOptions,
     ) -> std::result::Result<CommandHandle, Refused> {
         let commands = vec![(command, options)];
-        let mut answers = self.submit_many(lane_id, commands).await;
+        let mut answers = self.submit_many(lane_id, commands, |_, _| {}).await;
         answers.pop().expect("one answer for one command")
     }
 
@@ -295,20 +299,25 @@ impl Engine {
         options: SubmitOptions,
     ) -> std::result::Result<CommandHandle, Refused> {
         let commands = vec![(command, options)];
-        let mut answers = self.submit_all(lane_id, commands, Some(parent.0)).await;
+        let parent_key = Some(parent.0);
+        let mut answers = self
+            .submit_all(lane_id, commands, parent_key, |_, _| {})
+            .await;
         let handle = answers.pop().expect("one answer for one command")?;
         let lender: Weak<Engine> = Arc::downgrade(self);
         let loan = Loan::new(lender, parent, handle.serial());
         Ok(handle.of_child(loan))
     }
 
-    /// Puts commands into a lane in their order, under one lock as far as none has to wait.
+    /// Puts commands into a lane in their order, under one lock as far as none has to wait. `refused` is told before anything is
+    /// waited for.
     pub(crate) async fn submit_many(
         self: &Arc<Self>,
         lane_id: &str,
         commands: Vec<(Box<dyn Command>, SubmitOptions)>,
+        refused: impl FnMut(usize, &LaneError),
     ) -> Vec<std::result::Result<CommandHandle, Refused>> {
-        let handles = self.submit_all(lane_id, commands, None).await;
+        let handles = self.submit_all(lane_id, commands, None, refused).await;
         if self.hooks.inline {
             self.rest().await;
         }
@@ -320,6 +329,7 @@ impl Engine {
         lane_id: &str,
         commands: Vec<(Box<dyn Command>, SubmitOptions)>,
         parent: Option<CommandKey>,
+        mut refused: impl FnMut(usize, &LaneError),
     ) -> Vec<std::result::Result<CommandHandle, Refused>> {
         let target = Target {
             id: lane_id,
@@ -339,6 +349,12 @@ impl Engine {
             })
             .collect();
         let (mut answers, admitted) = self.answer_at_once(target, requests);
+        for (place, answer) in answers.iter().enumerate() {
+            if let Answer::Refused(answer, _) = answer {
+                refused(place, answer.error());
+            }
+        }
+        drop(refused);
         // Boxed, as all that few lanes need.
         let mut placed = if admitted {
             Box::pin(self.place_admissions(&mut answers)).await
@@ -353,7 +369,12 @@ impl Engine {
                     self.entered(lane_id, entered);
                     Ok(handle)
                 }
-                Answer::Joined(handle) => Ok(handle),
+                Answer::Joined(handle, entry) => {
+                    if let Some(entry) = entry {
+                        entry.await;
+                    }
+                    Ok(handle)
+                }
                 Answer::Refused(refused, replaced) => {
                     self.settle_replaced(replaced);
                     Err(refused)
@@ -448,7 +469,13 @@ impl Engine {
                     self.settle_replaced(replaced);
                     return self.finish_admission(shared, admitted).await;
                 }
-                Answer::Joined(handle) => return Ok(handle),
+                Answer::Joined(handle, entry) => {
+                    drop(place);
+                    if let Some(entry) = entry {
+                        entry.await;
+                    }
+                    return Ok(handle);
+                }
                 Answer::Refused(refused, replaced) => {
                     self.settle_replaced(replaced);
                     return Err(refused);

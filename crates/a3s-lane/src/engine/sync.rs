@@ -34,6 +34,13 @@ impl Runtime {
         Self { handle, workers }
     }
 
+    /// The runtime of the caller, if it has one.
+    pub(crate) fn try_current() -> Option<Self> {
+        tokio::runtime::Handle::try_current()
+            .is_ok()
+            .then(Self::current)
+    }
+
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         // Detached: a task ends when it has nothing left to do.
         drop(self.handle.spawn(task));
@@ -49,6 +56,10 @@ impl Runtime {
 impl Runtime {
     pub(crate) fn current() -> Self {
         Self { workers: 2 }
+    }
+
+    pub(crate) fn try_current() -> Option<Self> {
+        Some(Self::current())
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -1,6 +1,7 @@
 //! What a command's queue and its handles share.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
 struct State {
     status: CommandStatus,
     outcome: Option<Arc<Result<Value>>>,
+    /// It is in its lane, and in its storage; only known of commands that had to wait for that.
+    has_entered: bool,
     waiting: Wakers,
     /// Made when it is first needed: most commands report nothing, and nobody asks.
     feed: Option<Box<Feed>>,
@@ -72,6 +75,7 @@ impl Shared {
             state: Mutex::new(State {
                 status,
                 outcome: None,
+                has_entered: false,
                 waiting: Wakers::default(),
                 feed: None,
             }),
@@ -88,6 +92,17 @@ impl Shared {
         if state.outcome.is_none() {
             state.status = status;
         }
+    }
+
+    /// Tells who waits for it that the command is in its lane.
+    pub(crate) fn enter(&self) {
+        let woken = {
+            let mut state = self.lock();
+            state.has_entered = true;
+            // Those who wait for the outcome look again, and wait on.
+            state.waiting.take()
+        };
+        wake_all(woken);
     }
 
     /// Reports how far the command is. Without effect once it has settled.
@@ -184,6 +199,19 @@ impl Shared {
         Poll::Pending
     }
 
+    /// Ready when the command is in its lane, or has settled, which it also does when it is refused.
+    fn poll_entered(&self, place: &mut Option<Place>, cx: &mut Context<'_>) -> Poll<()> {
+        let replaced = {
+            let mut state = self.lock();
+            if state.has_entered || state.outcome.is_some() {
+                return Poll::Ready(());
+            }
+            state.waiting.wait(place, cx.waker())
+        };
+        drop(replaced);
+        Poll::Pending
+    }
+
     /// The newest value, unless its number is `seen`; nothing when none will come.
     pub(super) fn poll_progress(
         &self,
@@ -256,6 +284,36 @@ impl Shared {
     /// Every critical section leaves the state whole, so a panic of another thread does not matter.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until a command is in its lane and its storage, or has been refused.
+pub(crate) struct Entry {
+    shared: Arc<Shared>,
+    place: Option<Place>,
+}
+
+impl Entry {
+    pub(crate) fn of(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            place: None,
+        }
+    }
+}
+
+impl Future for Entry {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.shared.poll_entered(&mut this.place, cx)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.shared.leave_outcome(&mut self.place);
     }
 }
 

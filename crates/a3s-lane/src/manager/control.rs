@@ -7,7 +7,7 @@ use super::QueueManager;
 use crate::command::{Command, Priority};
 use crate::config::{LaneConfig, LaneOptions};
 use crate::engine::{Engine, LaneSpec};
-use crate::error::Result;
+use crate::error::{LaneError, Result};
 use crate::executor::Executor;
 use crate::explain::Explanation;
 use crate::handle::CommandHandle;
@@ -88,7 +88,21 @@ impl QueueManager {
         commands: impl IntoIterator<Item = (Box<dyn Command>, SubmitOptions)>,
     ) -> Vec<std::result::Result<CommandHandle, Refused>> {
         let commands = commands.into_iter().collect();
-        self.engine().submit_many(lane_id, commands).await
+        self.engine()
+            .submit_many(lane_id, commands, |_, _| {})
+            .await
+    }
+
+    /// As [`submit_many`](Self::submit_many), for the bindings: tells when it is first polled what is refused at once, by the places of
+    /// the commands, so that nobody has to wait for a storage to learn it.
+    #[doc(hidden)]
+    pub async fn submit_many_telling(
+        &self,
+        lane_id: &str,
+        commands: Vec<(Box<dyn Command>, SubmitOptions)>,
+        refused: impl FnMut(usize, &LaneError) + Send,
+    ) -> Vec<std::result::Result<CommandHandle, Refused>> {
+        self.engine().submit_many(lane_id, commands, refused).await
     }
 
     /// Sets the code that runs [`JsonCommand`](crate::JsonCommand)s of a type, from their next attempt on. Stored commands of the

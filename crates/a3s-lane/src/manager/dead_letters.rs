@@ -1,6 +1,6 @@
 //! Commands that failed for good: looked at, tried again, thrown away, moved elsewhere.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,7 +14,10 @@ use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
 use crate::handle::CommandHandle;
 use crate::queue::CommandQueue;
-use crate::storage::{DeadLetterFilter, DeadLetterRecord, Storage};
+use crate::storage::{DeadLetterFilter, DeadLetterRecord, Settlement, Storage, StoredOutcome};
+
+/// How many letters of a lane are retried at once, at most.
+const BATCH: usize = 256;
 
 impl QueueManager {
     /// The commands that failed for good.
@@ -134,8 +137,11 @@ impl DeadLetters {
         self.retry_one(command_id, Some(payload)).await
     }
 
-    /// Retries every letter that `filter` means, oldest first; one that cannot be retried keeps no other back. A letter that
-    /// another call has in hand is left to it.
+    /// Retries every letter that `filter` means, those of a lane oldest first; one that cannot be retried keeps no other back. A
+    /// letter that another call has in hand is left to it.
+    ///
+    /// Up to 256 letters of a lane go into its storage at once, in one [`revive_dead_letters`](Storage::revive_dead_letters): when
+    /// that fails, none of them does.
     ///
     /// # Errors
     ///
@@ -143,15 +149,30 @@ impl DeadLetters {
     ///
     /// # Cancel safety
     ///
-    /// As `retry`; the letters before the one that waits are done, those behind it are untouched.
+    /// As `retry`, for the letters that go together; those before them are done, those behind them are untouched.
     pub async fn retry_all(&self, filter: &DeadLetterFilter) -> Result<Vec<Retried>> {
         let (letters, _claims) = self.take_in_hand(filter).await?;
-        let mut retried = Vec::new();
-        for letter in newest(letters) {
-            let id = letter.command_id.clone();
-            retried.push((id, self.submit_again(letter, None).await));
+        let letters = DeadLetterRecord::newest(letters);
+        let ids: Vec<String> = letters.iter().map(|it| it.command_id.clone()).collect();
+        let mut lanes: Vec<Vec<(usize, DeadLetterRecord)>> = Vec::new();
+        for (place, letter) in letters.into_iter().enumerate() {
+            // Together with those before it, unless the batch is full.
+            let mut open = lanes.iter_mut().rev();
+            let batch = open.find(|batch| batch[0].1.lane_id == letter.lane_id);
+            match batch.filter(|batch| batch.len() < BATCH) {
+                Some(batch) => batch.push((place, letter)),
+                None => lanes.push(vec![(place, letter)]),
+            }
         }
-        Ok(retried)
+        let mut answers: Vec<_> = ids.iter().map(|_| None).collect();
+        for batch in lanes {
+            let (places, letters): (Vec<usize>, Vec<_>) = batch.into_iter().unzip();
+            let retried = self.submit_again(letters, None).await;
+            for (place, answer) in places.into_iter().zip(retried) {
+                answers[place] = Some(answer);
+            }
+        }
+        Ok(ids.into_iter().zip(answers.into_iter().flatten()).collect())
     }
 
     /// Throws away the letters that `filter` means, and with each the other letters of its command; returns how many. A letter
@@ -228,44 +249,88 @@ impl DeadLetters {
             let text = format!("no dead letter of a command {command_id:?}");
             return Err(LaneError::CommandNotFound(text));
         };
-        self.submit_again(letter, payload).await
+        let mut answers = self.submit_again(vec![letter], payload).await;
+        answers.pop().expect("one answer for one letter")
     }
 
-    /// Submits the command of a letter that the caller has in hand.
+    /// Submits the commands of letters of one lane that the caller has in hand, with their own payloads or this one.
     async fn submit_again(
         &self,
-        letter: DeadLetterRecord,
+        letters: Vec<DeadLetterRecord>,
         payload: Option<Value>,
-    ) -> Result<CommandHandle> {
+    ) -> Vec<Result<CommandHandle>> {
+        let now = Utc::now();
+        let mut commands = Vec::with_capacity(letters.len());
+        let rebuilt: Vec<Result<()>> = letters
+            .iter()
+            .map(|letter| {
+                let command = self.rebuild(letter, payload.as_ref())?;
+                let mut options = letter.options.clone().again(now);
+                options.id = Some(letter.command_id.clone());
+                options.revives = Some(letter.command_type.as_str().into());
+                commands.push((command, options));
+                Ok(())
+            })
+            .collect();
+        let lane_id = letters
+            .first()
+            .map_or_else(String::new, |letter| letter.lane_id.clone());
         let engine = self.queue.engine();
-        let command = self.rebuild(
-            &letter.command_id,
-            &letter.command_type,
-            payload.or(letter.payload),
-        )?;
-        let mut options = letter.options.again(Utc::now());
-        options.id = Some(letter.command_id.clone());
-        options.revives = Some(letter.command_type.into());
-        let handle = engine
-            .submit_with(&letter.lane_id, command, options)
-            .await?;
-        if let Some(storage) = self.queue.storage()
-            && !engine.stores(&letter.lane_id)
-        {
+        let mut submitted = engine
+            .submit_many(&lane_id, commands, |_, _| {})
+            .await
+            .into_iter();
+        let answers: Vec<Result<CommandHandle>> = rebuilt
+            .into_iter()
+            .map(|rebuilt| {
+                rebuilt?;
+                let answer = submitted.next().expect("one answer for one command");
+                Ok(answer?)
+            })
+            .collect();
+        self.tidy_up(&lane_id, letters, &answers).await;
+        answers
+    }
+
+    /// Makes the storage agree with what became of letters.
+    async fn tidy_up(
+        &self,
+        lane_id: &str,
+        letters: Vec<DeadLetterRecord>,
+        answers: &[Result<CommandHandle>],
+    ) {
+        let Some(storage) = self.queue.storage() else {
+            return;
+        };
+        let with_answers = letters.into_iter().zip(answers);
+        let (retried, refused): (Vec<_>, Vec<_>) =
+            with_answers.partition(|(_, answer)| answer.is_ok());
+        if !self.queue.engine().stores(lane_id) {
             // Of a lane without storage nothing has told the storage.
-            storage.remove_dead_letters(&[letter.command_id]).await?;
+            let ids: Vec<String> = retried.into_iter().map(|(it, _)| it.command_id).collect();
+            if !ids.is_empty()
+                && let Err(error) = storage.remove_dead_letters(&ids).await
+            {
+                tracing::error!(?ids, %error, "failed to remove dead letters of commands that run again");
+            }
+            return;
         }
-        Ok(handle)
+        for (letter, _) in refused {
+            let id = letter.command_id.clone();
+            if let Err(error) = put_back(&**storage, letter).await {
+                tracing::error!(command_id = %id, %error, "failed to look whether a command that was refused is a dead letter still");
+            }
+        }
     }
 
     /// A command that does what the one of a dead letter did.
     fn rebuild(
         &self,
-        command_id: &str,
-        command_type: &str,
-        payload: Option<Value>,
+        letter: &DeadLetterRecord,
+        payload: Option<&Value>,
     ) -> Result<Box<dyn Command>> {
-        let Some(payload) = payload else {
+        let (command_id, command_type) = (&letter.command_id, letter.command_type.as_str());
+        let Some(payload) = payload.or(letter.payload.as_ref()).cloned() else {
             return Err(without_payload(command_id, command_type));
         };
         let engine = self.queue.engine();
@@ -322,20 +387,31 @@ impl fmt::Debug for DeadLetters {
     }
 }
 
-/// Of several letters of a command only the newest, where its oldest stood.
-fn newest(letters: Vec<DeadLetterRecord>) -> Vec<DeadLetterRecord> {
-    let mut places = HashMap::new();
-    let mut newest: Vec<DeadLetterRecord> = Vec::with_capacity(letters.len());
-    for letter in letters {
-        match places.get(&letter.command_id) {
-            Some(&place) => newest[place] = letter,
-            None => {
-                places.insert(letter.command_id.clone(), newest.len());
-                newest.push(letter);
-            }
-        }
+/// A command that its storage has taken out of the dead letters, and that its lane has refused after that, as the queue has ended
+/// meanwhile, is a dead letter again.
+async fn put_back(storage: &dyn Storage, letter: DeadLetterRecord) -> Result<()> {
+    let id = &letter.command_id;
+    if !storage.has_command(id).await? {
+        return Ok(());
     }
-    newest
+    let of_it = DeadLetterFilter::of(id).with_limit(1);
+    if !storage.find_dead_letters(&of_it).await?.is_empty() {
+        // Its letter was never touched: another command has its id.
+        return Ok(());
+    }
+    let outcome = StoredOutcome::Failed {
+        code: letter.code.clone(),
+        error: letter.error.clone(),
+    };
+    let mut settlement = Settlement::new(
+        id.as_str(),
+        letter.command_type.as_str(),
+        letter.lane_id.as_str(),
+        outcome,
+    );
+    settlement.settled_at = letter.failed_at;
+    settlement.letter = Some(letter);
+    storage.settle_commands(vec![settlement]).await
 }
 
 /// Where the letters are.

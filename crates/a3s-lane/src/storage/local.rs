@@ -16,7 +16,6 @@ mod store;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -25,7 +24,7 @@ use super::{
     Retention, RetryNote, Settlement, Storage, StoredCommand, StoredDeadLetter, StoredResult,
 };
 use crate::error::{LaneError, Result};
-use engine::{Change, Engine, Settings};
+use engine::{Change, Engine, Handle, Settings};
 use index::Row;
 
 pub use inspect::{Inspection, LaneInspection};
@@ -49,7 +48,8 @@ pub enum Durability {
 /// tables are described in `docs/storage.md`.
 ///
 /// The directory belongs to one process at a time, which an operating-system lock on the file `lock` ensures; handles on
-/// one directory inside a process share the thread and the file. `commands.json` and `dead_letters.json` of a3s-lane 0.4 are
+/// one directory inside a process share the thread and the file. [`close`](Storage::close) gives the directory up and waits for
+/// that; a handle that is dropped gives it up soon. `commands.json` and `dead_letters.json` of a3s-lane 0.4 are
 /// read into the file once and kept with `.imported` added to their names.
 ///
 /// Keeps the newest 10,000 dead letters, see [`with_max_dead_letters`](Self::with_max_dead_letters); commands are kept until
@@ -86,7 +86,7 @@ pub enum Durability {
 /// # }
 /// ```
 pub struct LocalStorage {
-    engine: Arc<Engine>,
+    handle: Handle,
     settings: Settings,
 }
 
@@ -96,7 +96,7 @@ impl fmt::Debug for LocalStorage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("LocalStorage")
-            .field("directory", &self.engine.directory())
+            .field("directory", &self.handle.directory())
             .field("durability", &self.settings.durability)
             .finish_non_exhaustive()
     }
@@ -114,9 +114,9 @@ impl LocalStorage {
     /// Cancel safe: a call that is dropped may leave an empty storage behind.
     pub async fn new(storage_dir: PathBuf) -> Result<Self> {
         let opened = tokio::task::spawn_blocking(move || Engine::open(&storage_dir)).await;
-        let engine = opened.unwrap_or_else(|_| Err(engine::interrupted()));
+        let handle = opened.unwrap_or_else(|_| Err(engine::interrupted()));
         Ok(Self {
-            engine: engine.map_err(LaneError::Storage)?,
+            handle: handle.map_err(LaneError::Storage)?,
             settings: Settings {
                 durability: Durability::default(),
                 max_dead_letters: DEFAULT_MAX_DEAD_LETTERS,
@@ -179,10 +179,8 @@ impl LocalStorage {
     /// ```
     pub async fn load_history(&self, filter: &HistoryFilter) -> Result<Vec<HistoryEntry>> {
         let (filter, retention) = (filter.clone(), self.settings.history);
-        let entries = self
-            .engine
-            .ask(move |store| store.entries(&filter, retention));
-        entries.await.map_err(LaneError::Storage)
+        self.ask(move |store| store.entries(&filter, retention))
+            .await
     }
 
     /// Looks into a directory without using it, also while another process does. Reads all of it: SQLite checks every page.
@@ -224,7 +222,7 @@ impl LocalStorage {
     }
 
     async fn apply(&self, change: Change) -> Result<usize> {
-        let done = self.engine.change(change, self.settings);
+        let done = self.engine()?.change(change, self.settings);
         done.await.map_err(LaneError::Storage)
     }
 
@@ -232,14 +230,19 @@ impl LocalStorage {
         &self,
         question: impl FnOnce(&mut store::Store) -> engine::Outcome<T> + Send + 'static,
     ) -> Result<T> {
-        self.engine.ask(question).await.map_err(LaneError::Storage)
+        let answer = self.engine()?.ask(question);
+        answer.await.map_err(LaneError::Storage)
+    }
+
+    fn engine(&self) -> Result<&Engine> {
+        self.handle.engine().map_err(LaneError::Storage)
     }
 }
 
 #[async_trait]
 impl Storage for LocalStorage {
     fn identity(&self) -> usize {
-        Arc::as_ptr(&self.engine).addr()
+        self.handle.identity()
     }
 
     async fn save_command(&self, command: StoredCommand) -> Result<()> {
@@ -288,7 +291,7 @@ impl Storage for LocalStorage {
 
     /// Looks into memory; only one id in billions needs the file.
     async fn has_command(&self, id: &str) -> Result<bool> {
-        if self.engine.running().rows().find(id) == Row::None {
+        if self.engine()?.running().rows().find(id) == Row::None {
             return Ok(false);
         }
         let id = id.to_owned();
@@ -297,13 +300,13 @@ impl Storage for LocalStorage {
 
     /// Costs one write of 32 bytes to the cache of the operating system, and waits for nobody.
     async fn start_command(&self, id: &str, attempt: u32) -> Result<()> {
-        let running = self.engine.running();
+        let running = self.engine()?.running();
         running.start(id, attempt).map_err(LaneError::Storage)
     }
 
     /// Waits for a transaction only when there is a history.
     async fn requeue_command(&self, id: &str) -> Result<()> {
-        self.engine.running().requeue(id);
+        self.engine()?.running().requeue(id);
         if self.settings.history.is_some() {
             self.apply(Change::Requeue(id.to_owned())).await?;
         }
@@ -342,7 +345,16 @@ impl Storage for LocalStorage {
     }
 
     async fn revive_dead_letter(&self, record: CommandRecord) -> Result<()> {
-        self.apply(Change::Revive(Box::new(record))).await.map(drop)
+        self.revive_dead_letters(vec![record]).await
+    }
+
+    async fn revive_dead_letters(&self, records: Vec<CommandRecord>) -> Result<()> {
+        self.apply(Change::Revive(records)).await.map(drop)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.handle.close().await;
+        Ok(())
     }
 }
 

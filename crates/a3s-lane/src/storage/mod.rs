@@ -334,4 +334,31 @@ pub trait Storage: Send + Sync {
         self.save_commands(vec![record]).await?;
         self.remove_dead_letters(&[id]).await.map(drop)
     }
+
+    /// Makes dead letters pending commands again, as [`revive_dead_letter`](Self::revive_dead_letter): all of them or, after an
+    /// error, none.
+    ///
+    /// Default: `revive_dead_letter` for each; not atomic.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that some may not be kept as pending ones; their letters are then still there.
+    async fn revive_dead_letters(&self, records: Vec<CommandRecord>) -> Result<()> {
+        for record in records {
+            self.revive_dead_letter(record).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the use of the place where this storage keeps things: everything that was asked for before is done, and another
+    /// process can have the place when this returns. Later calls fail, this one again changes nothing.
+    ///
+    /// Default: nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// Any error means that another process may not be able to have the place yet.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }

@@ -14,7 +14,7 @@ use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::letter_shelf::LetterShelf;
+use crate::support::vault::Vault;
 use crate::support::{
     Gate, Log, builder_with, eventually, failing, finish, let_others_run, nothing, settled, submit,
     submit_with, within, words,
@@ -44,7 +44,7 @@ impl Place {
     ) -> (QueueManagerBuilder, Option<TempDir>) {
         match self {
             Self::Memory => (builder.with_dlq(100), None),
-            Self::Storage => (builder.with_storage(Arc::new(LetterShelf::default())), None),
+            Self::Storage => (builder.with_storage(Vault::new()), None),
             #[cfg(feature = "local-storage")]
             Self::Local => {
                 let directory = TempDir::new().expect("a temporary directory");
@@ -377,7 +377,7 @@ async fn retries_and_discards_are_told() {
 async fn a_letter_of_a_lane_without_storage_leaves_the_storage_too() {
     use a3s_lane::Lane;
 
-    let manager = started(lanes().with_storage(Arc::new(LetterShelf::default()))).await;
+    let manager = started(lanes().with_storage(Vault::new())).await;
     let letters = manager.dead_letters();
     fail(&manager, "a", "x", "job").await;
     let text = letters

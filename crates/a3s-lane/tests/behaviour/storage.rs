@@ -263,7 +263,7 @@ async fn a_submit_that_is_dropped_half_way_leaves_nothing_behind() {
         .await
         .expect("nothing is on its way");
     assert!(log.entries().is_empty());
-    assert_eq!(spy.log.entries(), ["save t"]);
+    assert_eq!(spy.log.entries(), ["save t", "remove"]);
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ fn the_other_process() {
             "queue" => crate::queue_killed::work(directory).await,
             "poison" => crate::queue_killed::poison(directory).await,
             "write" => crate::faults::write(directory).await,
+            "look" => crate::closing::look(directory).await,
             other => panic!("unknown task {other}"),
         }
     });

@@ -61,22 +61,35 @@ pub(crate) async fn write(directory: &Path) {
     }
 }
 
-/// Compiles what makes calls fail.
-fn library(directory: &Path) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storage/faults/fail_calls.c");
-    let library = directory.join("fail_calls.so");
+/// Compiles what makes calls fail, unless it was before. The suites of Python and Node have theirs in the same place.
+pub(crate) fn library() -> Option<PathBuf> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = package.join("tests/storage/faults/fail_calls.c");
+    let target = package.join("../../target/faults");
+    let library = target.join("fail_calls.so");
+    let age = |path: &Path| {
+        std::fs::metadata(path)
+            .and_then(|found| found.modified())
+            .ok()
+    };
+    if age(&library) > age(&source) {
+        return Some(library);
+    }
+    std::fs::create_dir_all(&target).expect("made");
+    // Others may compile it as well.
+    let own = target.join(format!("fail_calls.{}.so", std::process::id()));
     let compiled = std::process::Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-o"])
-        .args([&library, &source])
+        .args([&own, &source])
         .arg("-ldl")
         .status();
     match compiled {
-        Ok(status) if status.success() => Some(library),
+        Ok(status) if status.success() => {
+            std::fs::rename(own, &library).expect("renamed");
+            Some(library)
+        }
         other => {
-            println!(
-                "skipped: no C compiler made {}: {other:?}",
-                library.display()
-            );
+            println!("skipped: no C compiler made {}: {other:?}", own.display());
             None
         }
     }
@@ -143,8 +156,7 @@ fn run(library: &Path, fault: &Fault) -> usize {
     ignore = "calls are made to fail by LD_PRELOAD"
 )]
 fn calls_that_fail_are_errors_and_nothing_acknowledged_is_lost() {
-    let place = tempfile::tempdir().expect("a temporary directory");
-    let Some(library) = library(place.path()) else {
+    let Some(library) = library() else {
         return;
     };
     let (eio, enospc) = (5, 28);

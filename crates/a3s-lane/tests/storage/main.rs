@@ -2,6 +2,7 @@
 #![cfg(feature = "local-storage")]
 
 mod child;
+mod closing;
 mod conformance;
 mod faults;
 mod formats;

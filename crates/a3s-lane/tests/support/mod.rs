@@ -1,7 +1,6 @@
 //! What the tests of this folder share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-pub(crate) mod letter_shelf;
 pub(crate) mod shelf;
 pub(crate) mod trace;
 pub(crate) mod vault;

@@ -4,14 +4,18 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use a3s_lane::storage::{
-    CommandPage, CommandRecord, DeadLetterRecord, RetryNote, Settlement, StoredResult,
+    CommandPage, CommandRecord, DeadLetterFilter, DeadLetterRecord, RetryNote, Settlement,
+    StoredResult,
 };
 use a3s_lane::{LaneError, Result, Storage, StoredCommand, StoredDeadLetter};
 use async_trait::async_trait;
 
 use super::{Gate, Log};
 
-/// Keeps everything that the trait can be told, except dead letters by filter.
+/// The fault of all calls.
+const ANY: &str = "any";
+
+/// Keeps everything that the trait can be told.
 #[derive(Default)]
 pub(crate) struct Vault {
     shelves: Mutex<Shelves>,
@@ -25,6 +29,8 @@ pub(crate) struct Vault {
     faults: Mutex<HashSet<&'static str>>,
     /// Pages pass it after they were read.
     gate: Option<Gate>,
+    /// Revivals pass it.
+    revivals: Option<Gate>,
 }
 
 #[derive(Clone, Default)]
@@ -68,6 +74,13 @@ impl Vault {
         })
     }
 
+    pub(crate) fn with_revivals_behind(gate: &Gate) -> Arc<Self> {
+        Arc::new(Self {
+            revivals: Some(gate.clone()),
+            ..Self::default()
+        })
+    }
+
     /// What another process finds when this one was killed now.
     pub(crate) fn after_crash(&self) -> Arc<Self> {
         let mut shelves = self.lock().clone();
@@ -101,9 +114,15 @@ impl Vault {
         self.lock().letters.clone()
     }
 
-    /// Puts a record in as an earlier process would have left it.
+    /// Puts a record in as an earlier process would have left it, in place of one of its id.
     pub(crate) fn put(&self, record: CommandRecord) {
         let mut shelves = self.lock();
+        let known = shelves.commands.iter_mut();
+        let mut known = known.filter(|known| known.record.command.id == record.command.id);
+        if let Some(known) = known.next() {
+            known.record = record;
+            return;
+        }
         shelves.number += 1;
         let number = shelves.number;
         shelves.commands.push(Shelved {
@@ -122,10 +141,16 @@ impl Vault {
         }
     }
 
+    /// From now on every call is an error.
+    pub(crate) fn break_down(&self) {
+        self.set_fault(ANY, true);
+    }
+
     fn ask(&self, call: &'static str, detail: impl ToString) -> Result<()> {
         self.log
             .push(format!("{call} {}", detail.to_string()).trim_end());
-        if self.faults.lock().expect("not poisoned").contains(call) {
+        let faults = self.faults.lock().expect("not poisoned");
+        if faults.contains(call) || faults.contains(ANY) {
             return Err(LaneError::Storage("disk full".to_owned()));
         }
         Ok(())
@@ -151,6 +176,7 @@ impl Storage for Vault {
     }
 
     async fn load_commands(&self) -> Result<Vec<StoredCommand>> {
+        self.ask("all", "")?;
         let records = self.records().into_iter();
         Ok(records.map(|record| record.command).collect())
     }
@@ -165,13 +191,12 @@ impl Storage for Vault {
     }
 
     async fn save_dead_letter(&self, letter: StoredDeadLetter) -> Result<()> {
-        self.lock().letters.push(letter.into());
-        Ok(())
+        self.import_dead_letters(vec![letter.into()]).await
     }
 
     async fn load_dead_letters(&self) -> Result<Vec<StoredDeadLetter>> {
-        let letters = self.letters().into_iter();
-        Ok(letters.map(StoredDeadLetter::from).collect())
+        let letters = self.find_dead_letters(&DeadLetterFilter::all()).await?;
+        Ok(letters.into_iter().map(StoredDeadLetter::from).collect())
     }
 
     async fn clear_dead_letters(&self) -> Result<()> {
@@ -268,5 +293,47 @@ impl Storage for Vault {
         let shelves = self.lock();
         let result = shelves.results.iter().find(|result| result.id == id);
         Ok(result.cloned())
+    }
+
+    async fn find_dead_letters(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterRecord>> {
+        self.ask("letters", "")?;
+        let letters = self.letters().into_iter();
+        let found = letters.filter(|letter| filter.matches(letter));
+        Ok(found.take(filter.limit.unwrap_or(usize::MAX)).collect())
+    }
+
+    async fn import_dead_letters(&self, letters: Vec<DeadLetterRecord>) -> Result<()> {
+        self.ask("import", letters.len())?;
+        self.lock().letters.extend(letters);
+        Ok(())
+    }
+
+    async fn remove_dead_letters(&self, ids: &[String]) -> Result<usize> {
+        self.ask("discard", ids.len())?;
+        let letters = &mut self.lock().letters;
+        let before = letters.len();
+        letters.retain(|letter| !ids.contains(&letter.command_id));
+        Ok(before - letters.len())
+    }
+
+    async fn revive_dead_letter(&self, record: CommandRecord) -> Result<()> {
+        self.revive_dead_letters(vec![record]).await
+    }
+
+    async fn revive_dead_letters(&self, records: Vec<CommandRecord>) -> Result<()> {
+        self.ask("revive", records.len())?;
+        if let Some(gate) = &self.revivals {
+            gate.pass().await;
+        }
+        for record in records {
+            let id = record.command.id.clone();
+            self.lock().letters.retain(|letter| letter.command_id != id);
+            self.put(record);
+        }
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.ask("close", "")
     }
 }

@@ -1,6 +1,7 @@
 //! The table of dead letters.
 
 use rusqlite::{Row as Record, params};
+use serde::Serialize;
 
 use super::cell::{from_time, from_unusual, from_value, to_time, to_unusual, to_value};
 use super::engine::Outcome;
@@ -42,7 +43,10 @@ impl Store {
     }
 
     /// Forgets the letters of these commands; returns how many there were.
-    pub(super) fn remove_dead_letters(&mut self, ids: &[String]) -> rusqlite::Result<usize> {
+    pub(super) fn remove_dead_letters(
+        &mut self,
+        ids: &[impl Serialize],
+    ) -> rusqlite::Result<usize> {
         if self.counters.letters == 0 {
             return Ok(0);
         }

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::running::Running;
 use super::store::Store;
@@ -31,7 +33,7 @@ pub(super) enum Change {
     Settle(Vec<Settlement>),
     SaveDeadLetters(Vec<DeadLetterRecord>),
     RemoveDeadLetters(Vec<String>),
-    Revive(Box<CommandRecord>),
+    Revive(Vec<CommandRecord>),
     ClearDeadLetters,
     ClearAll,
 }
@@ -64,6 +66,8 @@ enum Request {
     Change(Waiting),
     /// A question about what is stored after the changes before it.
     Ask(Box<dyn FnOnce(&mut Store) + Send>),
+    /// Nobody uses the directory any more.
+    End,
 }
 
 /// A directory in use. Its thread ends after the last handle, when everything is written.
@@ -73,6 +77,86 @@ pub(super) struct Engine {
     directory: PathBuf,
     requests: Sender<Request>,
     running: Arc<Running>,
+    /// How many handles there are. None is added after the last.
+    handles: AtomicUsize,
+    /// Its sender goes when the thread has let go of the directory.
+    ended: watch::Receiver<()>,
+    /// The thread is one of this process only: a forked child has it not.
+    process: u32,
+}
+
+/// The use of a directory by one storage, until it is closed or dropped.
+pub(super) struct Handle {
+    engine: Arc<Engine>,
+    is_closed: AtomicBool,
+}
+
+impl Handle {
+    /// One more of an engine, if that goes on.
+    fn of(engine: Arc<Engine>) -> Option<Self> {
+        if engine.has_ended() {
+            return None;
+        }
+        let more = |handles: usize| (handles > 0).then(|| handles + 1);
+        let added = engine
+            .handles
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        added.ok().map(|_| Self::new(engine))
+    }
+
+    fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            engine,
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// The engine, for those who have not closed their handle.
+    pub(super) fn engine(&self) -> Outcome<&Engine> {
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err(self.engine.closed());
+        }
+        Ok(&self.engine)
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.engine.directory
+    }
+
+    /// The same number for all handles on one directory.
+    pub(super) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.engine).addr()
+    }
+
+    fn end(&self) {
+        if self.is_closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if self.engine.handles.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // A thread that is gone has nothing to end.
+            let _ = self.engine.requests.send(Request::End);
+        }
+    }
+
+    /// Gives the directory up. The last handle waits until the thread has written everything and let go of it.
+    pub(super) fn close(&self) -> impl Future<Output = ()> + use<> {
+        self.end();
+        let is_last = self.engine.handles.load(Ordering::SeqCst) == 0;
+        let is_own = self.engine.process == std::process::id();
+        let mut ended = self.engine.ended.clone();
+        async move {
+            if is_last && is_own {
+                // Nothing is ever sent: the sender goes.
+                while ended.changed().await.is_ok() {}
+            }
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 /// The directories that this process uses, by their canonical path.
@@ -81,23 +165,37 @@ static IN_USE: LazyLock<Mutex<HashMap<PathBuf, InUse>>> = LazyLock::new(Mutex::d
 struct InUse {
     engine: Weak<Engine>,
     thread: JoinHandle<()>,
-    /// The thread is one of this process only: a forked child has it not.
     process: u32,
+}
+
+/// The right to a directory. Whoever waits for its end learns of it when another process can have it.
+struct Tenure {
+    lock: File,
+    _ended: watch::Sender<()>,
+}
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        // Closing the file would not be enough where a forked child has it open too.
+        if let Err(error) = self.lock.unlock() {
+            tracing::error!(%error, "failed to unlock the directory of a storage");
+        }
+    }
 }
 
 impl Engine {
     /// Opens a directory, or shares it with those in this process who use it already. Blocks.
-    pub(super) fn open(directory: &Path) -> Outcome<Arc<Self>> {
-        fs::create_dir_all(directory).map_err(|error| failed("create", directory, &error))?;
+    pub(super) fn open(directory: &Path) -> Outcome<Handle> {
+        create(directory).map_err(|error| failed("create", directory, &error))?;
         let directory =
             fs::canonicalize(directory).map_err(|error| failed("find", directory, &error))?;
         let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = in_use.remove(&directory) {
             if known.process != std::process::id() {
                 std::mem::forget(known);
-            } else if let Some(engine) = known.engine.upgrade() {
+            } else if let Some(handle) = known.engine.upgrade().and_then(Handle::of) {
                 in_use.insert(directory, known);
-                return Ok(engine);
+                return Ok(handle);
             } else {
                 // It is writing its last changes. A panic of it was reported to those who waited.
                 let _ = known.thread.join();
@@ -107,11 +205,16 @@ impl Engine {
         let store = Store::open(&directory)?;
         let running = store.running();
         let (sender, requests) = channel();
+        let (ended, end) = watch::channel(());
+        let tenure = Tenure {
+            lock,
+            _ended: ended,
+        };
         let thread = thread::Builder::new()
             .name("a3s-lane-storage".into())
             .spawn(move || {
                 run(store, &requests);
-                drop(lock);
+                drop(tenure);
             })
             .map_err(|error| {
                 format!(
@@ -123,6 +226,9 @@ impl Engine {
             directory: directory.clone(),
             requests: sender,
             running,
+            handles: AtomicUsize::new(1),
+            ended: end,
+            process: std::process::id(),
         });
         let known = InUse {
             engine: Arc::downgrade(&engine),
@@ -130,11 +236,15 @@ impl Engine {
             process: std::process::id(),
         };
         in_use.insert(directory, known);
-        Ok(engine)
+        Ok(Handle::new(engine))
     }
 
-    pub(super) fn directory(&self) -> &Path {
-        &self.directory
+    fn has_ended(&self) -> bool {
+        self.ended.has_changed().is_err()
+    }
+
+    fn closed(&self) -> String {
+        format!("{}: the storage was closed", self.directory.display())
     }
 
     pub(super) fn running(&self) -> &Running {
@@ -176,9 +286,13 @@ impl Engine {
         request: Request,
         outcome: oneshot::Receiver<Outcome<T>>,
     ) -> impl Future<Output = Outcome<T>> + use<T> {
-        // The thread is gone only after a panic; then so is the request, and with it the sender of the outcome.
+        // The thread may be gone; then so is the request, and with it the sender of the outcome.
         let _ = self.requests.send(request);
-        async { outcome.await.unwrap_or_else(|_| Err(interrupted())) }
+        let lost = match self.handles.load(Ordering::SeqCst) {
+            0 => self.closed(),
+            _ => interrupted(),
+        };
+        async { outcome.await.unwrap_or(Err(lost)) }
     }
 }
 
@@ -199,12 +313,50 @@ fn run(mut store: Store, requests: &Receiver<Request>) {
                     }
                 }
                 Request::Ask(question) => question(&mut store),
+                Request::End => return,
             }
         }
     }
 }
 
-/// Makes the directory this process's own, until the file is dropped.
+/// Makes a directory, and those above it that are missing, so that they survive a power cut as what they hold does.
+fn create(directory: &Path) -> std::io::Result<()> {
+    let missing: Vec<&Path> = directory
+        .ancestors()
+        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+        .collect();
+    fs::create_dir_all(directory)?;
+    for made in missing {
+        sync(made.parent())?;
+    }
+    Ok(())
+}
+
+/// Has the disk take down what a directory names. Elsewhere than on Unix directories cannot be opened.
+#[cfg(unix)]
+fn sync(directory: Option<&Path>) -> std::io::Result<()> {
+    let directory = directory.filter(|path| !path.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    match File::open(directory).and_then(|directory| directory.sync_all()) {
+        // Some file systems have no sync of directories, and one that cannot be read cannot be synced.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::InvalidInput | ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+#[cfg(not(unix))]
+fn sync(_directory: Option<&Path>) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Makes the directory this process's own, until the file is unlocked.
 fn lock(directory: &Path) -> Outcome<File> {
     let path = directory.join("lock");
     let file = File::options()
@@ -220,9 +372,7 @@ fn lock(directory: &Path) -> Outcome<File> {
             directory.display()
         )),
         // Some network file systems have no locks: there the directory must have one user.
-        Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-            Ok(file)
-        }
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(error)) => Err(failed("lock", &path, &error)),
     }
 }

@@ -87,6 +87,17 @@ const FROM_1: &str = "
     DROP TABLE dead_letters_1;
 ";
 
+/// The format of a file, 0 when there is nothing in it; `None` for one that another program has made.
+pub(super) fn format(connection: &Connection) -> rusqlite::Result<Option<i32>> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let (format, application) = (number("user_version")?, number("application_id")?);
+    let query = "SELECT count(*) FROM sqlite_schema";
+    let tables: i64 = connection.query_row(query, (), |row| row.get(0))?;
+    let is_empty = tables == 0 && format == 0;
+    let is_ours = application == APPLICATION_ID && format > 0;
+    Ok((is_empty || is_ours).then_some(format))
+}
+
 /// Makes the tables of a new file. Inside a transaction.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     for table in [COMMANDS, DEAD_LETTERS, RESULTS, HISTORY] {

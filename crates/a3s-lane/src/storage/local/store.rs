@@ -76,13 +76,25 @@ impl Store {
         log::check(directory)?;
         let opened = Connection::open(&path);
         let connection = opened.map_err(|error| explain("open", &path, &error))?;
-        let format = prepare(&connection).map_err(|error| explain("open", &path, &error))?;
-        if format > FORMAT {
-            return Err(format!(
-                "{} was written by a newer version: its format is {format}, this one knows {FORMAT}",
-                path.display()
-            ));
-        }
+        let open = |error| explain("open", &path, &error);
+        connection.busy_timeout(PATIENCE).map_err(open)?;
+        // Before anything is changed: it may be the file of another program.
+        let format = match schema::format(&connection).map_err(open)? {
+            Some(format) if format > FORMAT => {
+                return Err(format!(
+                    "{} was written by a newer version: its format is {format}, this one knows {FORMAT}",
+                    path.display()
+                ));
+            }
+            Some(format) => format,
+            None => {
+                return Err(format!(
+                    "{} is the database of another program: give the storage a directory of its own",
+                    path.display()
+                ));
+            }
+        };
+        prepare(&connection).map_err(open)?;
         let mut store = Self {
             connection,
             path,
@@ -353,12 +365,15 @@ impl Store {
                 }
             }
             Change::RemoveDeadLetters(ids) => return self.remove_dead_letters(ids),
-            Change::Revive(record) => {
-                self.save_command(record)?;
-                self.remove_dead_letters(std::slice::from_ref(&record.command.id))?;
-                if noting {
-                    self.note_revived(record, now)?;
+            Change::Revive(records) => {
+                for record in records {
+                    self.save_command(record)?;
+                    if noting {
+                        self.note_revived(record, now)?;
+                    }
                 }
+                let ids: Vec<&str> = records.iter().map(|it| it.command.id.as_str()).collect();
+                self.remove_dead_letters(&ids)?;
             }
             Change::ClearDeadLetters => self.clear_dead_letters()?,
             Change::ClearAll => {
@@ -405,17 +420,15 @@ impl Store {
 /// A transaction deletes at most this many and twice as many as it adds, so that none takes long.
 const PRUNED_MORE: i64 = 16;
 
-/// Settings of the connection; returns the format of the file, 0 when it is new.
-fn prepare(connection: &Connection) -> rusqlite::Result<i32> {
-    connection.busy_timeout(PATIENCE)?;
+/// Settings of the connection.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Without it fsync leaves data in the disk's cache there.
     #[cfg(target_os = "macos")]
     connection.pragma_update(None, "fullfsync", 1)?;
-    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    connection.pragma_update(None, "journal_size_limit", 16 << 20)
 }
 
 /// Too large, or not what the table takes: the fault of one change alone.

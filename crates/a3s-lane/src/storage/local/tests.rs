@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{TimeZone, Utc};
 use futures::FutureExt;
@@ -101,7 +102,8 @@ async fn ask<T: Send + 'static>(
 /// Keeps the thread busy until the result is dropped.
 fn hold(storage: &LocalStorage) -> std::sync::mpsc::Sender<()> {
     let (free, held) = std::sync::mpsc::channel::<()>();
-    drop(storage.engine.ask(move |_| {
+    let engine = storage.engine().expect("not closed");
+    drop(engine.ask(move |_| {
         let _ = held.recv();
         Ok(())
     }));

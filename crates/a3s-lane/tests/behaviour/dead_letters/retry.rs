@@ -148,7 +148,7 @@ async fn of_two_retries_at_once_one_wins_in_memory() {
 #[tokio::test]
 async fn of_two_retries_at_once_one_wins_in_a_storage() {
     let gate = Gate::new();
-    let vault = LetterShelf::with_revivals_behind(&gate);
+    let vault = Vault::with_revivals_behind(&gate);
     let manager = started(lanes().with_storage(vault)).await;
     let letters = manager.dead_letters();
     fail(&manager, "a", "x", "job").await;
@@ -160,7 +160,7 @@ async fn of_two_retries_at_once_one_wins_in_a_storage() {
 #[tokio::test]
 async fn a_retry_that_is_given_up_leaves_the_letter() {
     let gate = Gate::new();
-    let manager = started(lanes().with_storage(LetterShelf::with_revivals_behind(&gate))).await;
+    let manager = started(lanes().with_storage(Vault::with_revivals_behind(&gate))).await;
     let letters = manager.dead_letters();
     fail(&manager, "a", "x", "job").await;
     let mine = letters.clone();
@@ -385,7 +385,7 @@ async fn without_a_place_for_letters_the_error_says_what_to_configure() {
 
 #[tokio::test]
 async fn a_storage_that_fails_is_an_error_of_every_call() {
-    let vault = Arc::new(LetterShelf::default());
+    let vault = Vault::new();
     let manager = started(lanes().with_storage(vault.clone())).await;
     let letters = manager.dead_letters();
     fail(&manager, "a", "x", "job").await;
@@ -411,7 +411,7 @@ async fn a_storage_that_fails_is_an_error_of_every_call() {
 
 #[tokio::test]
 async fn a_retry_leaves_the_storage_one_pending_command_and_no_letter() {
-    let vault = Arc::new(LetterShelf::default());
+    let vault = Vault::new();
     let manager = started(lanes().with_storage(vault.clone()).with_dlq(10)).await;
     let options = SubmitOptions::new()
         .with_id("job")
@@ -421,7 +421,7 @@ async fn a_retry_leaves_the_storage_one_pending_command_and_no_letter() {
     settled(&handle).await.expect_err("it fails");
     let queue = manager.queue();
     let memory = queue.dlq().expect("it has both");
-    assert_eq!((memory.len().await, vault.commands().len()), (1, 0));
+    assert_eq!((memory.len().await, vault.records().len()), (1, 0));
     manager.pause_lane("a").expect("there is such a lane");
     let letters = manager.dead_letters();
     let handle = letters
@@ -429,7 +429,7 @@ async fn a_retry_leaves_the_storage_one_pending_command_and_no_letter() {
         .await
         .expect("retried");
     assert!(all(&letters).await.is_empty() && memory.is_empty().await);
-    let stored = vault.commands();
+    let stored = vault.records();
     assert_eq!(stored.len(), 1);
     assert_eq!(stored[0].command.payload, json!({"n": 1}));
     assert_eq!((stored[0].command.retry_count, stored[0].crashes), (0, 0));
@@ -437,5 +437,115 @@ async fn a_retry_leaves_the_storage_one_pending_command_and_no_letter() {
     assert!(stored[0].options.expires_at.is_none() && stored[0].failures.is_empty());
     manager.resume_lane("a").expect("there is such a lane");
     settled(&handle).await.expect("it completes");
-    eventually("nothing is stored", async || vault.commands().is_empty()).await;
+    eventually("nothing is stored", async || vault.records().is_empty()).await;
+}
+
+/// As many as there are go into the storage at once, lane by lane.
+#[tokio::test]
+async fn all_letters_of_a_lane_are_retried_in_one_call_of_the_storage() {
+    let vault = Vault::new();
+    let manager = started(lanes().with_storage(vault.clone())).await;
+    let letters = manager.dead_letters();
+    for number in 0..10 {
+        let lane = if number % 2 == 0 { "a" } else { "b" };
+        fail(&manager, lane, "x", &number.to_string()).await;
+    }
+    let before = vault.log.entries().len();
+    let all_of_them = DeadLetterFilter::all();
+    let retried = letters.retry_all(&all_of_them).await.expect("retries");
+    let told: Vec<&str> = retried.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(told, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    for (_, handle) in &retried {
+        let handle = handle.as_ref().expect("it is retried");
+        settled(handle).await.expect_err("it fails again");
+    }
+    let calls = vault.log.entries();
+    let revivals: Vec<_> = calls[before..]
+        .iter()
+        .filter(|call| call.starts_with("revive"))
+        .collect();
+    assert_eq!(revivals, ["revive 5", "revive 5"]);
+}
+
+#[tokio::test]
+async fn letters_that_the_storage_cannot_revive_stay() {
+    let vault = Vault::new();
+    let manager = started(lanes().with_storage(vault.clone())).await;
+    let letters = manager.dead_letters();
+    for id in ["1", "2"] {
+        fail(&manager, "a", "x", id).await;
+    }
+    vault.set_fault("revive", true);
+    let retried = letters.retry_all(&DeadLetterFilter::all()).await;
+    for (id, answer) in retried.expect("the letters can be read") {
+        assert_eq!(
+            answer.expect_err("it fails").code(),
+            "STORAGE_ERROR",
+            "{id}"
+        );
+    }
+    let error = letters.retry("1").await.expect_err("it fails");
+    assert_eq!(error.code(), "STORAGE_ERROR");
+    assert_eq!(ids(&all(&letters).await), ["1", "2"]);
+    assert!(vault.records().is_empty());
+}
+
+/// The queue ends between the two: the storage has made the letter a pending command, and the lane takes no more.
+#[test]
+fn a_letter_stays_when_the_queue_ends_during_its_retry() {
+    let gate = Gate::new();
+    let vault = Vault::with_revivals_behind(&gate);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (manager, before) = runtime.block_on(async {
+        let manager = started(lanes().with_storage(vault.clone())).await;
+        fail(&manager, "a", "x", "job").await;
+        let before = all(&manager.dead_letters()).await;
+        // Something that the end of the runtime stops, which ends the queue.
+        submit(&manager, "b", crate::support::endless("y")).await;
+        (manager, before)
+    });
+    let other = tokio::runtime::Runtime::new().expect("a runtime");
+    other.block_on(async {
+        let letters = manager.dead_letters();
+        let mut retrying = Box::pin(letters.retry_with("job", json!({})));
+        assert!(futures::poll!(&mut retrying).is_pending());
+        runtime.shutdown_background();
+        eventually("the queue has ended", async || {
+            let command = job("x", json!({}));
+            manager.submit("a", command).await.is_err()
+        })
+        .await;
+        gate.open();
+        let error = within(retrying).await.expect_err("the queue has ended");
+        assert_eq!(error.code(), "QUEUE_ERROR");
+        assert_eq!(all(&letters).await, before);
+        assert!(vault.types().iter().all(|kind| kind != "x"));
+    });
+}
+
+/// A storage that fails right after the command is in: the command runs, and the letter stays.
+#[tokio::test]
+async fn a_letter_of_a_lane_without_storage_that_cannot_be_removed_has_a_handle() {
+    let vault = Vault::new();
+    let manager = started(lanes().with_storage(vault.clone())).await;
+    let bare = a3s_lane::Lane::new("bare", LaneConfig::new(0, 1), 2);
+    manager.queue().register_lane(Arc::new(bare)).await;
+    let letters = manager.dead_letters();
+    fail(&manager, "a", "x", "job").await;
+    let text = letters
+        .export(&DeadLetterFilter::all())
+        .await
+        .expect("text");
+    letters
+        .discard(&DeadLetterFilter::all())
+        .await
+        .expect("gone");
+    let moved = text.replace(r#""lane_id":"a""#, r#""lane_id":"bare""#);
+    letters.import(&moved).await.expect("imports");
+    vault.set_fault("discard", true);
+    let handle = letters.retry_with("job", json!({})).await;
+    settled(&handle.expect("it is in"))
+        .await
+        .expect("it completes");
+    assert_eq!(ids(&all(&letters).await), ["job"]);
 }

@@ -75,6 +75,28 @@ async fn a_file_of_a_newer_version_is_an_error() {
     );
 }
 
+/// Nothing of it is changed: it may be what a person has put there by mistake.
+#[tokio::test]
+async fn the_database_of_another_program_is_left_alone() {
+    for format in [0, 2] {
+        let directory = directory();
+        std::fs::create_dir_all(store(&directory)).expect("made");
+        let path = store(&directory).join("lanes.db");
+        let file = Connection::open(&path).expect("it opens");
+        file.execute_batch("CREATE TABLE theirs (x)").expect("made");
+        file.pragma_update(None, "user_version", format)
+            .expect("set");
+        drop(file);
+        let before = std::fs::read(&path).expect("readable");
+        let text = storage_error(LocalStorage::new(store(&directory)).await);
+        assert!(
+            text.contains("lanes.db is the database of another program"),
+            "{text}"
+        );
+        assert_eq!(std::fs::read(&path).expect("readable"), before);
+    }
+}
+
 /// Lets the file have so many pages, as a file system without more space would.
 async fn limit(storage: &LocalStorage, pages: u32) {
     ask(storage, move |store| {

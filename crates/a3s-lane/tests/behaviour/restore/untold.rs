@@ -1,0 +1,174 @@
+//! What a storage has not been told yet, or could not be told: nothing acknowledged depends on it, and nothing runs again for it.
+
+use std::time::Duration;
+
+use a3s_lane::{LaneError, OnConflict, SubmitOptions, Unique};
+use futures::FutureExt;
+
+use super::{builder_on, drained, job, running, submit_jobs, waiting_on, writes};
+use crate::support::shelf::Shelf;
+use crate::support::vault::Vault;
+use crate::support::{Gate, Log, eventually, let_others_run, settled, submit_with, within};
+
+fn joining() -> SubmitOptions {
+    SubmitOptions::new().with_unique(Unique::new("k").on_conflict(OnConflict::Join))
+}
+
+/// I8: an acknowledged submission is stored, also one that has joined another.
+#[tokio::test]
+async fn who_joins_a_command_is_acknowledged_when_that_is_stored() {
+    let gate = Gate::new();
+    let shelf = Shelf::with_saves_behind(&gate);
+    let manager = waiting_on(shelf.clone()).await;
+    let mut first = Box::pin(manager.submit_with("only", job(1), joining()));
+    assert!(futures::poll!(&mut first).is_pending());
+    let mut second = Box::pin(manager.submit_with("only", job(2), joining()));
+    assert!(
+        futures::poll!(&mut second).is_pending(),
+        "what it has joined is not stored"
+    );
+    let given_up = manager.submit_with("only", job(3), joining());
+    assert!(given_up.now_or_never().is_none());
+    gate.open();
+    let first = within(first).await.expect("accepted");
+    let second = within(second).await.expect("it has joined the first");
+    assert_eq!(first.id(), second.id());
+    assert_eq!(shelf.stored().len(), 1);
+    let third = manager.submit_with("only", job(4), joining());
+    let third = third.now_or_never().expect("what it joins is stored");
+    assert_eq!(third.expect("joined").id(), first.id());
+}
+
+#[tokio::test]
+async fn who_joins_a_submission_that_is_given_up_is_told() {
+    let gate = Gate::new();
+    let shelf = Shelf::with_saves_behind(&gate);
+    let manager = waiting_on(shelf.clone()).await;
+    let mut first = Box::pin(manager.submit_with("only", job(1), joining()));
+    assert!(futures::poll!(&mut first).is_pending());
+    let mut second = Box::pin(manager.submit_with("only", job(2), joining()));
+    assert!(futures::poll!(&mut second).is_pending());
+    drop(first);
+    let second = within(second).await.expect("it has a handle");
+    settled(&second).await.expect_err("there is no command");
+}
+
+/// Its caller knows nothing of it, so it must not run: neither now nor after a restart. Until it is forgotten nobody else gets its
+/// id, with which it would be forgotten too.
+#[tokio::test]
+async fn a_submission_that_is_given_up_while_it_is_stored_does_not_run_after_a_restart() {
+    for starts in [false, true] {
+        let vault = Vault::new();
+        let log = Log::default();
+        let manager = waiting_on(vault.clone()).await;
+        manager.register_handler("job", writes(&log));
+        if starts {
+            manager.start().await.expect("starts");
+        }
+        let options = || SubmitOptions::new().with_id("a");
+        {
+            let mut submitting = Box::pin(manager.submit_with("only", job("a"), options()));
+            assert!(futures::poll!(&mut submitting).is_pending());
+            // The storage goes on with what it was asked, as one with a thread of its own does.
+            vault.put(super::stored("a"));
+        }
+        let again = manager
+            .submit_with("only", job("a"), options())
+            .now_or_never();
+        let refused = again.expect("at once").expect_err("its id is taken");
+        assert_eq!(LaneError::from(refused).code(), "DUPLICATE");
+        eventually("it is forgotten", async || vault.records().is_empty()).await;
+        submit_jobs(&manager, &["b"]).await;
+        manager.shutdown_within(Duration::ZERO).await;
+        let after = running(builder_on(vault.after_crash()), &log).await;
+        drained(&after).await;
+        assert!(!log.entries().contains(&r#""a""#.to_owned()), "{starts}");
+    }
+}
+
+/// A disk is full for a while: what has settled meanwhile does not run again after a restart, because the storage is told when there is
+/// space again.
+#[tokio::test]
+async fn a_storage_that_could_not_be_told_is_told_with_the_next_command() {
+    let (vault, log) = (Vault::new(), Log::default());
+    let manager = running(builder_on(vault.clone()), &log).await;
+    vault.set_fault("settle", true);
+    submit_jobs(&manager, &["a", "b"]).await;
+    drained(&manager).await;
+    assert_eq!(vault.records().len(), 2);
+    let taken = SubmitOptions::new().with_id("a");
+    let refused = manager.submit_with("only", job("a"), taken).await;
+    refused.expect_err("it is stored still");
+    vault.set_fault("settle", false);
+    submit_jobs(&manager, &["c"]).await;
+    eventually("nothing is stored", async || vault.records().is_empty()).await;
+    drained(&manager).await;
+    submit_jobs(&manager, &["a"]).await;
+    drained(&manager).await;
+    assert_eq!(log.entries(), [r#""a""#, r#""b""#, r#""c""#, r#""a""#]);
+}
+
+#[tokio::test]
+async fn a_storage_that_could_not_be_told_is_told_at_the_end() {
+    let (vault, log) = (Vault::new(), Log::default());
+    let manager = running(builder_on(vault.clone()), &log).await;
+    vault.set_fault("settle", true);
+    submit_jobs(&manager, &["a", "b"]).await;
+    drained(&manager).await;
+    vault.set_fault("settle", false);
+    manager.shutdown_within(Duration::ZERO).await;
+    assert!(vault.records().is_empty());
+    let result = vault.after_crash();
+    let handle = waiting_on(result).await.find("b").await.expect("readable");
+    handle.expect("its result is kept");
+}
+
+/// Nobody starts this queue: its storage learns all the same that a command was cancelled.
+#[tokio::test]
+async fn what_is_cancelled_in_a_queue_that_is_never_started_does_not_run_after_a_restart() {
+    let vault = Vault::new();
+    let manager = waiting_on(vault.clone()).await;
+    submit_jobs(&manager, &["a", "b"]).await;
+    assert!(manager.cancel("a"));
+    eventually("it is forgotten", async || vault.records().len() == 1).await;
+    // Without a runtime.
+    let manager = std::thread::spawn(move || {
+        assert!(manager.cancel("b"));
+        manager
+    });
+    let manager = manager.join().expect("no panic");
+    let_others_run().await;
+    manager.close().await.expect("closed");
+    assert!(vault.records().is_empty());
+}
+
+#[tokio::test]
+async fn a_queue_that_is_closed_closes_its_storage_when_nothing_runs_any_more() {
+    let (vault, log) = (Vault::new(), Log::default());
+    let builder = builder_on(vault.clone()).with_handler("hangs", super::hangs);
+    let manager = running(builder, &log).await;
+    let stuck = a3s_lane::JsonCommand::new("hangs", 1.into());
+    let handle = submit_with(&manager, "only", Box::new(stuck), SubmitOptions::new()).await;
+    eventually("it runs", async || {
+        vault.log.entries().contains(&"start 1".to_owned())
+    })
+    .await;
+    manager.close().await.expect("closed");
+    settled(&handle).await.expect_err("it was stopped");
+    let calls = vault.log.entries();
+    assert_eq!(calls[calls.len() - 2..], ["requeue", "close"]);
+    assert_eq!(vault.records()[0].crashes, 0);
+    manager.close().await.expect("it is closed");
+    let refused = manager
+        .submit_with("only", job(1), SubmitOptions::new())
+        .await;
+    refused.expect_err("it is shut down");
+    vault.set_fault("close", true);
+    let error = manager.close().await.expect_err("it fails");
+    assert_eq!(error.code(), "STORAGE_ERROR");
+    waiting_on(Vault::new())
+        .await
+        .close()
+        .await
+        .expect("one that was never started");
+}
