@@ -8,7 +8,7 @@
  */
 
 import { BatchCommand, LaneConfig, LaneOptions, Limiter, SubmitOptions } from './settings.js';
-import { DeadLetters, HistoryEntry, HistoryFilter, UnclaimedCommand } from './storage.js';
+import { DeadLetters, HistoryEntry, HistoryFilter, Inspection, UnclaimedCommand } from './storage.js';
 
 export * from './settings.js';
 export * from './storage.js';
@@ -641,9 +641,23 @@ export class Lane {
   /** As {@link drain}, without blocking: rejects with `TIMEOUT` when the time is up. */
   drainAsync(timeoutMs: number): Promise<void>;
 
-  /** `await using lane = ...`: {@link shutdown}, and then waits until what was accepted has run. */
+  /**
+   * Ends the queue at once, as {@link shutdownWithin} with 0 does, and the use of the `storage`: another process can open the directory when
+   * this resolves. What has to ask the storage then fails with `STORAGE_ERROR`. May be called again.
+   */
+  close(): Promise<void>;
+
+  /** `await using lane = ...`: {@link shutdown}, then waits until what was accepted has run, and {@link close}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
+
+/**
+ * What the directory of a `storage` holds, also while another process uses it. Reads all of it, and changes nothing.
+ *
+ * Rejects with `STORAGE_ERROR` where there is no storage, or one that cannot be read. What is damaged but can be read in part is told by
+ * `problems`.
+ */
+export function inspect(directory: string): Promise<Inspection>;
 
 declare global {
   interface SymbolConstructor {

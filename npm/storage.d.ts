@@ -162,3 +162,35 @@ export interface HistoryEntry {
   code: string | null;
   error: string | null;
 }
+
+/** The pending commands of one lane. */
+export interface LaneInspection {
+  laneId: string;
+  pending: number;
+  /** When the oldest of them was submitted. RFC 3339, UTC. */
+  oldestCreatedAt: string;
+}
+
+/** What the directory of a `storage` holds: the same as `a3s-lane inspect --json` prints. */
+export interface Inspection {
+  directory: string;
+  /** The format of its file. */
+  format: number;
+  /** The lanes of pending commands, by name. */
+  lanes: LaneInspection[];
+  /** Pending commands, in all lanes. */
+  pending: number;
+  /** Those of them that run now, or ran when their process ended. */
+  running: number;
+  deadLetters: number;
+  /** Results that are kept. */
+  results: number;
+  /** Entries of the history that are kept. */
+  history: number;
+  /** The size of the database. */
+  fileBytes: number;
+  /** The size of its write-ahead log. */
+  logBytes: number;
+  /** What SQLite's integrity check finds wrong; empty for a file that is whole. */
+  problems: string[];
+}

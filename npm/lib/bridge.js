@@ -149,38 +149,43 @@ class Bridge {
     }
   }
 
-  /** Submits commands with checked options; each answer has a slot if it was accepted. */
+  /**
+   * Submits commands with checked options; each answer has a slot if it was accepted. With a storage one that it cannot keep is refused
+   * by itself, and the others go into it together.
+   */
   enqueueMany(laneId, commands) {
-    if (this.keeps === kept.EVERYTHING) return this.#enqueueEach(laneId, commands);
     this.push();
-    const slots = commands.map(({ commandType, payload }) => this.#open(this.#kind(laneId, commandType), payload));
-    const tokens = slots.map(({ token }) => token);
+    const slots = [];
+    const each = [];
     let answers;
+    let told;
     try {
-      const each = slots.map((slot, index) => command(slot, commands[index].options));
-      answers = native(() => this.#native.submitManyHosted(laneId, each, tokens));
+      answers = commands.map(({ commandType, payload, options }) => {
+        const slot = this.#open(this.#kind(laneId, commandType), payload);
+        slots.push(slot);
+        try {
+          each.push(command(slot, options));
+        } catch (error) {
+          if (this.keeps !== kept.EVERYTHING || !(error instanceof LaneError)) throw error;
+          this.#close(slots.pop());
+          return { answer: error };
+        }
+        return { slot };
+      });
+      const tokens = slots.map(({ token }) => token);
+      told = native(() => this.#native.submitManyHosted(laneId, each, tokens)).values();
     } catch (error) {
       for (const slot of slots) this.#close(slot);
       throw error;
     }
     this.schedule();
-    return answers.map((answer, index) => {
-      if (answer.code !== undefined) this.#close(slots[index]);
-      return { answer, slot: slots[index] };
-    });
-  }
-
-  /** With a storage each waits by itself, and is refused by itself when it cannot be kept. */
-  #enqueueEach(laneId, commands) {
-    return commands.map(({ commandType, payload, options }) => {
-      try {
-        const { handle, slot } = this.enqueue(laneId, commandType, payload, options);
-        return { answer: { handle }, slot };
-      } catch (error) {
-        if (!(error instanceof LaneError)) throw error;
-        return { answer: error };
-      }
-    });
+    for (const accepted of answers) {
+      if (accepted.slot === undefined) continue;
+      accepted.answer = told.next().value;
+      if (accepted.answer.code !== undefined) this.#close(accepted.slot);
+      else if (this.keeps === kept.EVERYTHING) kept.untilAccepted(accepted.answer.handle).then(this.#holdWhileActive);
+    }
+    return answers;
   }
 
   /**

@@ -2,6 +2,8 @@
 
 // What is kept of commands outside of JavaScript: by a storage, which the next process reads, or for dead letters.
 
+const { inspectStorage } = require('../native.js');
+const check = require('./check.js');
 const { LaneError, native, settled } = require('./error.js');
 
 /** Payloads and results stay in JavaScript. */
@@ -74,6 +76,29 @@ function unclaimed(json) {
   }));
 }
 
+/** What a directory holds that the option `storage` has named; see `Inspection`. */
+async function inspect(directory) {
+  check.string('directory', directory);
+  const found = JSON.parse(await settled(native(() => inspectStorage(directory))));
+  return {
+    directory: found.directory,
+    format: found.format,
+    lanes: found.lanes.map((lane) => ({
+      laneId: lane.lane_id,
+      pending: lane.pending,
+      oldestCreatedAt: lane.oldest_created_at,
+    })),
+    pending: found.pending,
+    running: found.running,
+    deadLetters: found.dead_letters,
+    results: found.results,
+    history: found.history,
+    fileBytes: found.file_bytes,
+    logBytes: found.log_bytes,
+    problems: found.problems,
+  };
+}
+
 /** The native halves of lanes that end with the process, each with what finds it again when it is garbage. */
 const lanes = new Map();
 const collected = new FinalizationRegistry((reference) => lanes.delete(reference));
@@ -97,4 +122,4 @@ function endAll() {
   }
 }
 
-module.exports = { EVERYTHING, NOTHING, PAYLOADS, command, endWithProcess, text: stored, unclaimed, untilAccepted, what };
+module.exports = { EVERYTHING, NOTHING, PAYLOADS, command, endWithProcess, inspect, text: stored, unclaimed, untilAccepted, what };

@@ -391,6 +391,13 @@ class Lane {
     }
   }
 
+  async close() {
+    const closed = ask(this, (own) => own.close());
+    this.#resultsMayCome();
+    this.#holdSubscriptions();
+    await settled(closed);
+  }
+
   drain(timeoutMs) {
     check.number('timeoutMs', timeoutMs);
     ask(this, (own) => own.drain(timeoutMs));
@@ -410,6 +417,7 @@ if (Symbol.asyncDispose !== undefined) {
       if (!this.snapshot().started) await this.shutdownWithin(0);
       this.shutdown();
       await this.drainAsync(LONGEST_MS);
+      await this.close();
     },
     configurable: true,
     writable: true,

@@ -101,8 +101,8 @@ test('l22_the_names_in_the_documentation_exist_in_the_packed_package', async () 
   const { stdout, stderr } = await program(code, { esm: true, cwd: installed() });
   assert.equal(stderr, '');
   assert.deepEqual(JSON.parse(stdout), [
-    ['Lane', 'LaneError'],
-    ['Lane', 'LaneError', 'default'],
+    ['Lane', 'LaneError', 'inspect'],
+    ['Lane', 'LaneError', 'default', 'inspect'],
     [
       ...['ManualClock', 'SubmissionLog', 'createLane', 'default', 'drainNow', 'enqueueScripted'],
       ...['submitManyScripted', 'submitScripted'],

@@ -20,6 +20,10 @@ use crate::storage::Storing;
 /// A submission that ends with the command's handle, or with its refusal.
 pub(crate) type Submitting = Pin<Box<dyn Future<Output = Result<CommandHandle, Fault>> + Send>>;
 
+/// A submission of several commands.
+pub(crate) type SubmittingAll =
+    Pin<Box<dyn Future<Output = Vec<Result<CommandHandle, Fault>>> + Send>>;
+
 /// Does at once what `work` can do without waiting. What is left of it must be driven by the caller.
 pub(crate) fn begin<T>(
     work: Pin<&mut (impl Future<Output = T> + ?Sized)>,
@@ -40,7 +44,7 @@ pub(crate) enum Ticket {
     Late(Arc<Waiting>),
 }
 
-/// A command that waits for room.
+/// A command that waits for room, or for the storage.
 pub(crate) struct Waiting {
     pub(crate) id: String,
     pub(crate) lane_id: String,
@@ -52,6 +56,8 @@ pub(crate) struct Waiting {
 enum State {
     /// With the waker of the task that drives it.
     Waits(Submitting, Waker),
+    /// With others, which are driven together.
+    WaitsWithOthers,
     In(CommandHandle),
     Refused(Fault),
 }
@@ -74,11 +80,62 @@ impl Ticket {
             decided: watch::Sender::new(false),
         });
         let driven = Arc::clone(&waiting);
+        let rest = async move { poll_fn(|cx| driven.poll(cx)).await };
         match order {
-            Some(order) => order.drive(driven)?,
-            None => _ = runtime()?.spawn(async move { poll_fn(|cx| driven.poll(cx)).await }),
+            Some(order) => order.drive(&waiting.lane_id, Box::pin(rest))?,
+            None => _ = runtime()?.spawn(rest),
         }
         Ok(Self::Late(waiting))
+    }
+
+    /// Begins a submission of commands with these ids that go into the storage together; `refused` has what was refused at once
+    /// when that has begun.
+    pub(crate) fn submit_all(
+        mut submitting: SubmittingAll,
+        ids: Vec<String>,
+        lane_id: &str,
+        refused: &Mutex<Vec<(usize, Fault)>>,
+        order: &Storing,
+    ) -> Result<Vec<Result<Self, Fault>>, Fault> {
+        if let Some(answers) = begin(submitting.as_mut())? {
+            let answers = answers.into_iter();
+            return Ok(answers.map(|answer| answer.map(Self::In)).collect());
+        }
+        let mut refused = refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .split_off(0)
+            .into_iter()
+            .peekable();
+        let mut waiting = Vec::with_capacity(ids.len());
+        let mut answers = Vec::with_capacity(ids.len());
+        for (place, id) in ids.into_iter().enumerate() {
+            let one = Arc::new(Waiting {
+                id,
+                lane_id: lane_id.to_owned(),
+                state: Mutex::new(State::WaitsWithOthers),
+                decided: watch::Sender::new(false),
+            });
+            waiting.push(Arc::clone(&one));
+            answers.push(match refused.next_if(|(at, _)| *at == place) {
+                Some((_, fault)) => Err(fault),
+                None => Ok(Self::Late(one)),
+            });
+        }
+        let together = Together(waiting);
+        order.drive(
+            lane_id,
+            Box::pin(async move {
+                let decided = poll_fn(|cx| {
+                    catch_unwind(AssertUnwindSafe(|| submitting.as_mut().poll(cx))).map_or_else(
+                        |panic| Poll::Ready(Err(Fault::panicked(&*panic))),
+                        |poll| poll.map(Ok),
+                    )
+                });
+                together.decide(decided.await);
+            }),
+        )?;
+        Ok(answers)
     }
 
     /// The core's handle, or why there is none (yet).
@@ -122,7 +179,49 @@ impl Ticket {
     }
 }
 
+/// Commands that were submitted together. They are refused when this is dropped before they are decided, as at the end of the runtime.
+struct Together(Vec<Arc<Waiting>>);
+
+impl Together {
+    fn decide(&self, answers: Result<Vec<Result<CommandHandle, Fault>>, Fault>) {
+        match answers {
+            Ok(answers) => {
+                for (waiting, answer) in self.0.iter().zip(answers) {
+                    waiting.arrive(answer);
+                }
+            }
+            Err(fault) => {
+                for waiting in &self.0 {
+                    waiting.arrive(Err(fault.clone()));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        let gone = LaneError::QueueError("the submission is gone".into());
+        self.decide(Err(gone.into()));
+    }
+}
+
 impl Waiting {
+    /// One of several has come into its lane, or was refused.
+    fn arrive(&self, answer: Result<CommandHandle, Fault>) {
+        let state = lock(&self.state);
+        match (&*state, answer) {
+            (State::WaitsWithOthers, Ok(handle)) => self.decide(state, State::In(handle)),
+            (State::WaitsWithOthers, Err(fault)) => self.decide(state, State::Refused(fault)),
+            // It was cancelled meanwhile.
+            (_, Ok(handle)) => {
+                drop(state);
+                handle.cancel();
+            }
+            (_, Err(_)) => {}
+        }
+    }
+
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = lock(&self.state);
         let State::Waits(submitting, task) = &mut *state else {
@@ -147,7 +246,7 @@ impl Waiting {
         match &*lock(&self.state) {
             State::In(handle) => Ok(handle.clone()),
             State::Refused(fault) => Err(Some(fault.clone())),
-            State::Waits(..) => Err(None),
+            State::Waits(..) | State::WaitsWithOthers => Err(None),
         }
     }
 
@@ -162,12 +261,20 @@ impl Waiting {
             State::Refused(_) => false,
             State::Waits(_, task) => {
                 let task = task.clone();
-                let text = format!("before lane '{}' had room for it", self.lane_id);
-                self.decide(state, State::Refused(LaneError::Cancelled(text).into()));
+                self.decide(state, self.cancelled());
                 task.wake();
                 true
             }
+            State::WaitsWithOthers => {
+                self.decide(state, self.cancelled());
+                true
+            }
         }
+    }
+
+    fn cancelled(&self) -> State {
+        let text = format!("before lane '{}' had room for it", self.lane_id);
+        State::Refused(LaneError::Cancelled(text).into())
     }
 
     fn decide(&self, mut state: MutexGuard<'_, State>, decided: State) {

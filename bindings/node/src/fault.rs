@@ -60,6 +60,12 @@ impl Fault {
 
 impl From<LaneError> for Fault {
     fn from(error: LaneError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&LaneError> for Fault {
+    fn from(error: &LaneError) -> Self {
         Self {
             code: error.code(),
             message: error.to_string(),
@@ -137,6 +143,6 @@ mod tests {
                 marked &= !line.starts_with("pub ") && !line.starts_with("impl ");
             }
         }
-        assert_eq!(exported, 78, "the number of exported functions");
+        assert_eq!(exported, 80, "the number of exported functions");
     }
 }

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 
 use a3s_lane::{
@@ -227,6 +227,9 @@ impl Queue {
         lane_id: &str,
         commands: Vec<Result<Prepared, Fault>>,
     ) -> Result<Vec<Result<Ticket, Fault>>, Fault> {
+        if self.storage.is_some() && !self.inline && !self.lanes.waits(lane_id) {
+            return self.store_many(lane_id, commands);
+        }
         if self.waits(lane_id) {
             // Each waits by itself, and has its handle meanwhile.
             let answers = commands.into_iter();
@@ -250,6 +253,54 @@ impl Queue {
             let missing = || LaneError::QueueError("an answer is missing".into());
             let handle = submitted.next().ok_or_else(missing)?;
             Ok(Ticket::In(handle.map_err(LaneError::from)?))
+        });
+        Ok(answers.collect())
+    }
+
+    /// As `enqueue_many`, in one step of the storage: it has all that were not refused at once, or none.
+    fn store_many(
+        self: &Arc<Self>,
+        lane_id: &str,
+        commands: Vec<Result<Prepared, Fault>>,
+    ) -> Result<Vec<Result<Ticket, Fault>>, Fault> {
+        let mut ids = Vec::with_capacity(commands.len());
+        let mut accepted = Vec::with_capacity(commands.len());
+        let mut answers = Vec::with_capacity(commands.len());
+        for command in commands {
+            answers.push(command.map(|Prepared { body, options, id }| {
+                // The handle has an id before the core can give one.
+                let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
+                accepted.push((body, options.with_id(&id)));
+                ids.push(id);
+            }));
+        }
+        let refused = Arc::new(Mutex::new(Vec::new()));
+        let (queue, lane, told) = (Arc::clone(self), lane_id.to_owned(), Arc::clone(&refused));
+        let submitting = Box::pin(async move {
+            let count = accepted.len();
+            let manager = match queue.manager() {
+                Ok(manager) => manager,
+                Err(fault) => return vec![Err(fault); count],
+            };
+            let submitted = manager
+                .submit_many_telling(&lane, accepted, |place, error| {
+                    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                    told.push((place, Fault::from(error)));
+                })
+                .await
+                .into_iter();
+            submitted
+                .map(|answer| answer.map_err(|refused| LaneError::from(refused).into()))
+                .collect()
+        });
+        let submitted =
+            self.within(|| Ticket::submit_all(submitting, ids, lane_id, &refused, &self.storing));
+        let mut submitted = submitted?.into_iter();
+        self.subscriptions.collect();
+        let answers = answers.into_iter().map(|answer| {
+            answer?;
+            let missing = || LaneError::QueueError("an answer is missing".into());
+            submitted.next().ok_or_else(missing)?
         });
         Ok(answers.collect())
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::path::PathBuf;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -16,7 +16,7 @@ use napi::{Env, Result};
 use napi_derive::napi;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::admission::{Ticket, Waiting};
+use crate::admission::Ticket;
 use crate::event::number;
 use crate::fault::{Code, Fault, guard};
 use crate::handle::{NativeAnswer, NativeHandle};
@@ -154,30 +154,32 @@ impl NativeRetention {
     }
 }
 
+/// What is left of a submission.
+pub(crate) type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Commands on their way into the storage enter their lane in the order of their submission, whatever order the storage
 /// answers in.
 #[derive(Default)]
-pub(crate) struct Storing(Mutex<HashMap<String, UnboundedSender<Arc<Waiting>>>>);
+pub(crate) struct Storing(Mutex<HashMap<String, UnboundedSender<Rest>>>);
 
 impl Storing {
     /// Drives a submission, after those that came before it in its lane.
-    pub(crate) fn drive(&self, waiting: Arc<Waiting>) -> std::result::Result<(), Fault> {
+    pub(crate) fn drive(&self, lane_id: &str, rest: Rest) -> std::result::Result<(), Fault> {
         let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = match lanes.get(&waiting.lane_id) {
-            Some(lane) => match lane.send(waiting) {
+        let rest = match lanes.get(lane_id) {
+            Some(lane) => match lane.send(rest) {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused.0,
             },
-            None => waiting,
+            None => rest,
         };
-        let (lane, mut submissions) = unbounded_channel::<Arc<Waiting>>();
-        let lane_id = waiting.lane_id.clone();
+        let (lane, mut submissions) = unbounded_channel::<Rest>();
         // Its receiver is here.
-        let _ = lane.send(waiting);
-        lanes.insert(lane_id, lane);
+        let _ = lane.send(rest);
+        lanes.insert(lane_id.to_owned(), lane);
         runtime()?.spawn(async move {
-            while let Some(waiting) = submissions.recv().await {
-                poll_fn(|cx| waiting.poll(cx)).await;
+            while let Some(rest) = submissions.recv().await {
+                rest.await;
             }
         });
         Ok(())
@@ -238,6 +240,18 @@ impl NativeLane {
         })
     }
 
+    /// Ends the queue at once, and the use of its storage.
+    #[napi(ts_return_type = "Promise<NativeOutcome>")]
+    pub fn close<'env>(&self, env: &'env Env) -> Result<Object<'env>, Code> {
+        guard(|| {
+            let queue = Arc::clone(&self.queue);
+            promise(env, runtime()?, async move {
+                queue.manager()?.close().await?;
+                Ok(None)
+            })
+        })
+    }
+
     /// How many commands run. Asks no storage, as `stats` does.
     #[napi]
     pub fn active(&self) -> Result<f64, Code> {
@@ -249,6 +263,20 @@ impl NativeLane {
     pub fn end_now(&self) -> Result<(), Code> {
         guard(|| self.queue.end_now())
     }
+}
+
+/// What a directory holds, as JSON text. Reads all of it.
+#[napi(ts_return_type = "Promise<NativeOutcome>")]
+pub fn inspect_storage(env: &Env, directory: String) -> Result<Object<'_>, Code> {
+    guard(|| {
+        if directory.is_empty() {
+            return Err(Fault::invalid_argument("directory must not be empty"));
+        }
+        promise(env, runtime()?, async move {
+            let found = LocalStorage::inspect(directory.into()).await?;
+            Ok(Some(serde_json::to_string(&found)?))
+        })
+    })
 }
 
 impl Queue {

@@ -1,8 +1,9 @@
 // What the declared types allow and refuse. `tsc` must accept this file: each @ts-expect-error marks a line that must
 // *not* compile.
 
-import lanes, { Lane, LaneError } from '@a3s-lab/lane';
+import lanes, { Lane, LaneError, inspect } from '@a3s-lab/lane';
 import type {
+  Inspection,
   Alert,
   Alerts,
   BareHandle,
@@ -467,6 +468,13 @@ enqueueScripted(lane, 'query', 'c', [more, [{ return_metadata: {} }]], everythin
 const scripts: ScriptedBatchCommand[] = [{ commandType: 'c', script, options: everything }];
 same<(CommandHandle | LaneError)[], ReturnType<typeof submitManyScripted>>(true);
 submitManyScripted(lane, 'query', scripts);
+
+same<Promise<Inspection>, ReturnType<typeof inspect>>(true);
+same<Promise<void>, ReturnType<typeof lane.close>>(true);
+inspect('directory').then(({ lanes: [first], problems }) => {
+  const told: (string | number | undefined)[] = [first?.laneId, first?.pending, first?.oldestCreatedAt, ...problems];
+  return told;
+});
 
 same<typeof Lane, typeof lanes.Lane>(true);
 same<typeof submitScripted, typeof testing.submitScripted>(true);

@@ -1,0 +1,36 @@
+'use strict';
+
+// What makes the storage of another process fail: a full disk, and calls of the operating system that do. Where it cannot be had, `skip`
+// says why.
+
+const { spawnSync } = require('child_process');
+const fs = require('fs');
+const path = require('path');
+
+const { root } = require('./support.js');
+
+const SOURCE = path.join(root, 'crates', 'a3s-lane', 'tests', 'storage', 'faults', 'fail_calls.c');
+
+/** The library that is preloaded, which the suites of all languages share; compiled when it is older than its source. */
+function library() {
+  if (process.platform !== 'linux') return { skip: 'calls are made to fail by LD_PRELOAD' };
+  const target = path.join(root, 'target', 'faults');
+  const compiled = path.join(target, 'fail_calls.so');
+  if (fs.existsSync(compiled) && fs.statSync(compiled).mtimeMs > fs.statSync(SOURCE).mtimeMs) return { library: compiled };
+  fs.mkdirSync(target, { recursive: true });
+  const own = path.join(target, `fail_calls.${process.pid}.so`);
+  const { status, error, stderr } = spawnSync('cc', ['-shared', '-fPIC', '-O1', '-o', own, SOURCE, '-ldl'], { encoding: 'utf8' });
+  if (status !== 0) return { skip: `there is no C compiler: ${error || stderr}` };
+  fs.renameSync(own, compiled);
+  return { library: compiled };
+}
+
+/** Mounts a file system of a megabyte in memory. */
+function smallDisk(directory) {
+  fs.mkdirSync(directory);
+  const { status, error, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', directory], { encoding: 'utf8' });
+  if (status !== 0) return { skip: `a file system cannot be mounted here: ${error || stderr}` };
+  return { unmount: () => spawnSync('umount', ['-l', directory]) };
+}
+
+module.exports = { library, smallDisk };
