@@ -32,6 +32,7 @@ from a3s_lane._a3s_lane import (
     ShutdownReport,
     Unique,
     __version__,
+    inspect,
 )
 from a3s_lane.errors import (
     CommandCancelledError,
@@ -63,7 +64,17 @@ from a3s_lane.errors import (
 from a3s_lane import _alerts as _alerts, _logging as _logging
 from a3s_lane._handler_function import HandlerFunction
 from a3s_lane._metrics import HistogramPercentiles, HistogramStats, MetricsSnapshot
-from a3s_lane._stored import UNSET, DeadLetter, FailedAttempt, HistoryEntry, Unclaimed, Unset
+from a3s_lane._stored import (
+    UNSET,
+    DeadLetter,
+    FailedAttempt,
+    HistoryEntry,
+    Inspection,
+    LaneInspection,
+    Unclaimed,
+    Unset,
+    inspect_async,
+)
 from a3s_lane.options import DeadLetterFilter, SubmitOptions
 
 __all__ = [
@@ -90,6 +101,7 @@ __all__ = [
     "HistogramPercentiles",
     "HistogramStats",
     "HistoryEntry",
+    "Inspection",
     "JobLeaseConflictError",
     "JobNotFoundError",
     "JobStateConflictError",
@@ -98,6 +110,7 @@ __all__ = [
     "LaneError",
     "LaneEvent",
     "LaneFullError",
+    "LaneInspection",
     "LaneNotFoundError",
     "LaneStatus",
     "LaneTimeoutError",
@@ -127,4 +140,6 @@ __all__ = [
     "Unset",
     "WouldBlockError",
     "__version__",
+    "inspect",
+    "inspect_async",
 ]

@@ -10,7 +10,7 @@ from typing_extensions import ParamSpec, Self, Unpack
 
 from a3s_lane._handler_function import HandlerFunction
 from a3s_lane._metrics import MetricsSnapshot
-from a3s_lane._stored import DeadLetter, HistoryEntry, Unclaimed
+from a3s_lane._stored import DeadLetter, HistoryEntry, Inspection, Unclaimed
 from a3s_lane.errors import LaneError
 from a3s_lane.options import SubmitOptions
 
@@ -45,11 +45,13 @@ __all__ = [
     "create_lane",
     "drain_now",
     "enqueue_scripted",
+    "inspect",
     "submit_many_scripted",
     "submit_scripted",
     "_LoopAnchor",
     "_Pending",
     "_add_middleware",
+    "_begin_close",
     "_begin_drain",
     "_begin_enqueue",
     "_begin_enter",
@@ -312,6 +314,10 @@ class Lane:
 
         Everything that was left settles with :class:`QueueError`. Ctrl-C interrupts the wait; what runs goes on then.
         """
+    def close(self) -> None:
+        """Ends the lanes at once, as :meth:`shutdown_within` with 0 does, and the use of the ``storage``: another process can open the
+        directory when this returns. What has to ask the storage then raises :class:`StorageError`. May be called again.
+        """
     def drain(self, timeout_secs: float) -> None:
         """Waits until nothing is waiting or running, at most ``timeout_secs`` seconds.
 
@@ -374,6 +380,8 @@ class Lane:
         """Waits until nothing is waiting or running, as :meth:`drain` does, without blocking the event loop."""
     def shutdown_within_async(self, secs: float) -> Coroutine[Any, Any, ShutdownReport]:
         """Ends the lanes, as :meth:`shutdown_within` does, without blocking the event loop."""
+    def close_async(self) -> Coroutine[Any, Any, None]:
+        """As :meth:`close`, without blocking the event loop."""
     def find_async(self, command_id: str) -> Coroutine[Any, Any, CommandHandle | None]:
         """As :meth:`find`, without blocking the event loop."""
     def unclaimed_async(self) -> Coroutine[Any, Any, list[Unclaimed]]:
@@ -1315,6 +1323,13 @@ class Submitted:
     def __ne__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
 
+def inspect(directory: str | PathLike[str]) -> Inspection:
+    """What the directory of a ``storage=`` holds, also while another process uses it. Reads all of it, and changes nothing.
+
+    Raises :class:`StorageError` where there is no storage, or one that cannot be read. What is damaged but can be read in part is
+    told by ``problems``.
+    """
+
 def create_lane(
     configs: Iterable[LaneConfig] | None = None,
     *,
@@ -1377,6 +1392,7 @@ def _begin_submit(
 def _begin_enqueue(
     lane: Lane, lane_id: str, command_type: str, payload: object, options: dict[str, Any] | None
 ) -> Any: ...
+def _begin_close(lane: Lane) -> Any: ...
 def _begin_drain(lane: Lane, timeout_secs: float) -> Any: ...
 def _begin_shutdown(lane: Lane, secs: float) -> Any: ...
 def _end_of_work(lane: Lane) -> None: ...

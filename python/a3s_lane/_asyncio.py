@@ -115,6 +115,11 @@ async def shutdown_within(lane: _a3s_lane.Lane, secs: float) -> _a3s_lane.Shutdo
     return report
 
 
+async def close(lane: _a3s_lane.Lane) -> None:
+    await _ended(_a3s_lane._begin_close(lane))
+    _a3s_lane._end_of_work(lane)
+
+
 async def call(
     begin: collections.abc.Callable[..., typing.Any], /, *arguments: object, **keywords: object
 ) -> typing.Any:
@@ -137,14 +142,10 @@ async def exit(
     try:
         if exc_type is None:
             await drain(lane, limit_secs)
-            return
-    except BaseException:
+    finally:
         if is_stored:
-            await shutdown_within(lane, 0)
-        raise
-    if is_stored:
-        # Else what runs when the process ends would count as crashed.
-        await shutdown_within(lane, 0)
+            # What still runs would count as crashed when the process ends.
+            await close(lane)
 
 
 def await_result(handle: _a3s_lane.CommandHandle) -> typing.Any:

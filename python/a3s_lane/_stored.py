@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections.abc
 import dataclasses
 import datetime
 import enum
+import os
 import typing
 
-__all__ = ["UNSET", "DeadLetter", "FailedAttempt", "HistoryEntry", "Unclaimed", "Unset"]
+__all__ = [
+    "UNSET",
+    "DeadLetter",
+    "FailedAttempt",
+    "HistoryEntry",
+    "Inspection",
+    "LaneInspection",
+    "Unclaimed",
+    "Unset",
+    "inspect_async",
+]
 
 
 class Unset(enum.Enum):
@@ -102,6 +115,52 @@ class HistoryEntry:
     error: str | None
 
 
+@dataclasses.dataclass(frozen=True)
+class LaneInspection:
+    """The pending commands of one lane, of which the oldest was submitted at ``oldest_created_at``."""
+
+    __module__ = "a3s_lane"
+
+    lane_id: str
+    pending: int
+    oldest_created_at: datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What a ``storage=`` directory holds: the same as ``a3s-lane inspect --json`` prints.
+
+    ``format`` is that of its file. ``pending`` commands are in ``lanes``, by name; ``running`` of them run now, or ran when their
+    process ended. ``file_bytes`` and ``log_bytes`` are the sizes of the database and its log. ``problems`` is what SQLite's integrity
+    check finds wrong, empty for a file that is whole.
+    """
+
+    __module__ = "a3s_lane"
+
+    directory: str
+    format: int
+    lanes: list[LaneInspection]
+    pending: int
+    running: int
+    dead_letters: int
+    results: int
+    history: int
+    file_bytes: int
+    log_bytes: int
+    problems: list[str]
+
+
+def inspect_async(
+    directory: str | os.PathLike[str],
+) -> collections.abc.Coroutine[typing.Any, typing.Any, Inspection]:
+    """As :func:`inspect`, without blocking the event loop."""
+    from a3s_lane import _a3s_lane
+
+    return asyncio.to_thread(_a3s_lane.inspect, directory)
+
+
+inspect_async.__module__ = "a3s_lane"
+
 _Fields = dict[str, typing.Any]
 
 
@@ -127,3 +186,8 @@ def unclaimed(fields: _Fields) -> Unclaimed:
 
 def history_entry(fields: _Fields) -> HistoryEntry:
     return HistoryEntry(**_read_times(fields, "at"))
+
+
+def inspection(fields: _Fields) -> Inspection:
+    lanes = [LaneInspection(**_read_times(each, "oldest_created_at")) for each in fields["lanes"]]
+    return Inspection(**{**fields, "lanes": lanes})

@@ -363,10 +363,10 @@ impl Lane {
     /// The events from now on, for ``async for``: all of them, or those whose key is one of ``keys``.
     #[pyo3(signature = (keys = None))]
     fn events(&self, py: Python<'_>, keys: Option<&Bound<'_, PyAny>>) -> PyResult<EventStream> {
-        match keys {
-            None => self.subscribe(py),
-            Some(keys) => self.subscribe_filtered(py, keys),
-        }
+        keys.map_or_else(
+            || self.subscribe(py),
+            |keys| self.subscribe_filtered(py, keys),
+        )
     }
 
     /// What is waiting and running now.
@@ -395,6 +395,12 @@ impl Lane {
     fn shutdown_within(&self, py: Python<'_>, secs: &Bound<'_, PyAny>) -> PyResult<ShutdownReport> {
         self.queue(py)?;
         self.end_within(py, argument::seconds("secs", secs)?)
+    }
+
+    /// Ends the lanes at once, as :meth:`shutdown_within` with 0 does, and the use of the ``storage``: another process can open the
+    /// directory when this returns. What has to ask the storage then raises :class:`StorageError`. May be called again.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.close_now(py)
     }
 
     /// Waits until nothing is waiting or running, at most ``timeout_secs`` seconds.
@@ -458,6 +464,12 @@ impl Lane {
     ) -> PyResult<Bound<'py, PyAny>> {
         let module = slf.py().import("a3s_lane._asyncio")?;
         module.call_method1("shutdown_within", (slf, secs))
+    }
+
+    /// As :meth:`close`, without blocking the event loop.
+    fn close_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let module = slf.py().import("a3s_lane._asyncio")?;
+        module.call_method1("close", (slf,))
     }
 
     /// As :meth:`find`, without blocking the event loop.
@@ -542,11 +554,7 @@ impl Lane {
         module.call_method1("enter", (slf,))
     }
 
-    #[pyo3(signature = (
-        exc_type = None,
-        exc_value = None,
-        traceback = None
-    ))]
+    #[pyo3(signature = (exc_type = None, exc_value = None, traceback = None))]
     fn __aexit__<'py>(
         slf: &Bound<'py, Self>,
         exc_type: Option<&Bound<'py, PyAny>>,
@@ -575,11 +583,7 @@ impl Lane {
         Ok(slf.unbind())
     }
 
-    #[pyo3(signature = (
-        exc_type = None,
-        exc_value = None,
-        traceback = None
-    ))]
+    #[pyo3(signature = (exc_type = None, exc_value = None, traceback = None))]
     fn __exit__(
         &self,
         py: Python<'_>,

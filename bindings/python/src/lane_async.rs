@@ -137,6 +137,16 @@ pub(crate) fn begin_shutdown(
     begin_timed(py, &place, wrapped, ended)
 }
 
+/// Begins [`Lane::close_async`].
+#[pyfunction(name = "_begin_close")]
+pub(crate) fn begin_close(py: Python<'_>, lane: &Bound<'_, Lane>) -> PyResult<Py<PyAny>> {
+    let queue = lane.get().queue(py)?;
+    let place = queue.running_place(py)?;
+    let manager = Arc::clone(&queue.manager);
+    let closed = async move { manager.close().await.map(|()| Value::Null) };
+    begin_timed(py, &place, json_result, closed)
+}
+
 /// Ends the handlers' threads and loop where nothing can come any more.
 #[pyfunction(name = "_end_of_work")]
 pub(crate) fn end_of_work(py: Python<'_>, lane: &Bound<'_, Lane>) -> PyResult<()> {

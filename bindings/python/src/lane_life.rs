@@ -84,13 +84,20 @@ impl Lane {
         } else {
             self.drain_for(py, EXIT_DRAIN)
         };
-        let queue = self.queue(py)?;
-        if queue.storage.is_some() && (failed || ended.is_err()) {
-            // Else what runs when the process ends would count as crashed.
-            let stopped = self.end_within(py, Duration::ZERO);
-            return ended.and(stopped.map(drop));
+        if self.queue(py)?.storage.is_some() {
+            // What still runs would count as crashed when the process ends.
+            let closed = self.close_now(py);
+            return ended.and(closed);
         }
         ended
+    }
+
+    pub(crate) fn close_now(&self, py: Python<'_>) -> PyResult<()> {
+        let queue = self.queue(py)?;
+        let instead = "`await lane.close_async()`";
+        check(py, &queue.places, instead)?;
+        try_blocking(py, &queue.places, instead, queue.manager.close())?;
+        self.end_of_work(py)
     }
 
     /// Nothing is left to do; when nothing can come either, the handlers' threads and loop end.

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyString};
 
 use crate::argument::{self, Given};
+use crate::stored;
 use crate::wait::try_wait;
 
 /// How much a storage keeps of what is over: results, or history.
@@ -107,7 +108,10 @@ impl StorageArguments {
     /// Reads one argument; false when there is none of this name.
     pub(crate) fn set(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
         match name {
-            "storage" => self.directory = argument::given(value).map(directory).transpose()?,
+            "storage" => {
+                let given = argument::given(value);
+                self.directory = given.map(|value| directory(name, value)).transpose()?;
+            }
             "durability" => {
                 let choices = [("full", Durability::Full), ("relaxed", Durability::Relaxed)];
                 self.durability = Some(argument::choice(name, value, &choices)?);
@@ -169,22 +173,36 @@ impl StorageArguments {
     }
 }
 
+/// What the directory of a ``storage=`` holds, also while another process uses it. Reads all of it, and changes nothing.
+///
+/// Raises :class:`StorageError` where there is no storage, or one that cannot be read. What is damaged but can be read in part is
+/// told by ``problems``.
+#[pyfunction]
+pub(crate) fn inspect<'py>(
+    py: Python<'py>,
+    directory: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let directory = self::directory("directory", directory)?;
+    let found = try_wait(py, LocalStorage::inspect(directory))?;
+    stored::inspection(py, &found)
+}
+
 /// A `str` or an `os.PathLike`.
-fn directory(value: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+fn directory(field: &str, value: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     let path: PathBuf = value.extract().map_err(|error: PyErr| {
         if error.is_instance_of::<PyTypeError>(value.py()) {
-            argument::wrong_class("storage", "str or os.PathLike", value)
+            argument::wrong_class(field, "str or os.PathLike", value)
         } else {
             error
         }
     })?;
     if path.as_os_str().is_empty() {
-        return Err(PyValueError::new_err("storage must not be empty"));
+        let text = format!("{field} must not be empty");
+        return Err(PyValueError::new_err(text));
     }
     if value.is_instance_of::<PyString>() && path.as_os_str().as_encoded_bytes().contains(&0) {
-        return Err(PyValueError::new_err(
-            "storage must not contain a null character",
-        ));
+        let text = format!("{field} must not contain a null character");
+        return Err(PyValueError::new_err(text));
     }
     Ok(path)
 }

@@ -1,7 +1,8 @@
 //! What is stored, as Python sees it.
 
 use a3s_lane::storage::{
-    DeadLetterRecord, FailedAttempt, HistoryEntry, StoredOptions, Unclaimed, UnclaimedReason,
+    DeadLetterRecord, FailedAttempt, HistoryEntry, Inspection, StoredOptions, Unclaimed,
+    UnclaimedReason,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
@@ -111,6 +112,11 @@ fn unclaimed<'py>(py: Python<'py>, unclaimed: &Unclaimed) -> PyResult<Bound<'py,
     fields.set_item("submitted_at", timestamp(record.command.created_at))?;
     fields.set_item("due_at", record.due_at.map(timestamp))?;
     made(py, "unclaimed", fields)
+}
+
+pub(crate) fn inspection<'py>(py: Python<'py>, found: &Inspection) -> PyResult<Bound<'py, PyAny>> {
+    let fields = from_json(py, &to_value(found)?)?;
+    made(py, "inspection", fields.cast_into::<PyDict>()?)
 }
 
 fn options<'py>(py: Python<'py>, options: &StoredOptions) -> PyResult<Bound<'py, PyAny>> {

@@ -1,0 +1,52 @@
+"""What makes the storage of a child process fail: a full disk, and calls of the operating system that do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conftest import REPOSITORY
+
+SOURCE = REPOSITORY / "crates" / "a3s-lane" / "tests" / "storage" / "faults" / "fail_calls.c"
+
+
+def library() -> Path:
+    """The library that is preloaded, which the suites of all languages share; compiled when it is older than its source."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("calls are made to fail by LD_PRELOAD")
+    target = REPOSITORY / "target" / "faults"
+    compiled = target / "fail_calls.so"
+    if compiled.exists() and compiled.stat().st_mtime > SOURCE.stat().st_mtime:
+        return compiled
+    target.mkdir(parents=True, exist_ok=True)
+    own = target / f"fail_calls.{os.getpid()}.so"
+    command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(own), str(SOURCE), "-ldl"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"there is no C compiler: {error}")
+    own.replace(compiled)
+    return compiled
+
+
+@contextmanager
+def small_disk(path: Path) -> Iterator[Path]:
+    """A file system of a megabyte in memory."""
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        pytest.skip(f"a file system cannot be mounted here: {error}")
+    if mounted.returncode != 0:
+        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
