@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::handle::Shared;
 use crate::storage::{FailedAttempt, Settlement, Storage};
@@ -22,6 +22,9 @@ pub(super) struct Kept {
     /// stays here when it could not be taken out of its storage. Those with ids that the queue has drawn are here only until
     /// then.
     departed: HashMap<Arc<str>, Arc<Shared>, foldhash::fast::RandomState>,
+    /// Those of the departed whose submission was given up while it was stored: whoever wants their id waits until the storage has
+    /// forgotten them.
+    given_up: HashSet<Arc<str>, foldhash::fast::RandomState>,
     /// How many read the storage at this moment: they may hold what was taken out since.
     readers: usize,
     /// Ids to forget when nobody reads.
@@ -69,6 +72,20 @@ impl Kept {
 
     pub(super) fn depart(&mut self, id: Arc<str>, handle: &Arc<Shared>) {
         self.departed.insert(id, Arc::clone(handle));
+    }
+
+    pub(super) fn give_up(&mut self, id: Arc<str>, handle: &Arc<Shared>) {
+        self.given_up.insert(Arc::clone(&id));
+        self.depart(id, handle);
+    }
+
+    pub(super) fn is_given_up(&self, id: &str) -> bool {
+        self.given_up.contains(id)
+    }
+
+    /// Nobody waits for this id any more; true when somebody may have.
+    pub(super) fn let_go(&mut self, id: &str) -> bool {
+        self.given_up.remove(id)
     }
 
     /// A command that has departed is not stored any more.

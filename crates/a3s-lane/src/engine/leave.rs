@@ -230,8 +230,14 @@ impl Engine {
     async fn settle_in(&self, storage: &Arc<dyn Storage>, own: &[Settlement]) -> Result<()> {
         storage.settle_commands(own.to_vec()).await?;
         let mut state = self.lock();
+        let mut waited = false;
         for settled in own {
+            waited |= state.kept.let_go(&settled.id);
             state.kept.was_removed(settled.id.as_str().into());
+        }
+        drop(state);
+        if waited {
+            self.let_go.notify_waiters();
         }
         Ok(())
     }
@@ -246,9 +252,13 @@ impl Engine {
     ) {
         let id = settlement.id.clone();
         let mut state = self.lock();
+        let waited = state.kept.let_go(&id);
         let kept = state.kept.tell_later(Arc::clone(storage), settlement);
         self.has_untold.store(true, Ordering::Relaxed);
         drop(state);
+        if waited {
+            self.let_go.notify_waiters();
+        }
         if kept {
             tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
         } else {
@@ -287,9 +297,11 @@ impl Drop for Telling {
         if !self.all.is_empty() {
             let mut state = self.engine.lock();
             for (storage, settlement) in self.all.drain(..) {
+                state.kept.let_go(&settlement.id);
                 state.kept.tell_later(storage, settlement);
             }
             self.engine.has_untold.store(true, Ordering::Relaxed);
+            self.engine.let_go.notify_waiters();
         }
         for command in self.leaving.drain(..) {
             self.engine.answer(command);

@@ -145,6 +145,8 @@ pub(crate) struct Engine {
     timer_moved: Notify,
     handlers: HandlerMap,
     restore: Restore,
+    /// Wakes whoever waits for the id of a submission that was given up.
+    let_go: Notify,
     /// Storages have to be told of settled commands: see [`Kept`].
     has_untold: AtomicBool,
     /// The date of the last command that was stored, in nanoseconds since 1970.
@@ -271,6 +273,7 @@ impl Engine {
             timer_moved: Notify::new(),
             handlers: HandlerMap::default(),
             restore: Restore::default(),
+            let_go: Notify::new(),
             has_untold: AtomicBool::new(false),
             last_date: AtomicI64::new(0),
         });

@@ -101,7 +101,7 @@ impl Engine {
             for (place, admitted) in admission.admitted.iter().enumerate() {
                 let extras = admitted.incoming.reply.extras();
                 if let Some(id) = extras.and_then(|extras| extras.id.as_ref())
-                    && storage.has_command(id).await?
+                    && (self.stays_departed(id).await || storage.has_command(id).await?)
                 {
                     let text =
                         format!("id {id:?} belongs to a stored command that has not settled");
@@ -119,6 +119,21 @@ impl Engine {
             .collect();
         refused.reverse();
         Ok(refused)
+    }
+
+    /// Waits until a submission with this id that was given up is forgotten; true when the storage could not be told.
+    async fn stays_departed(&self, id: &str) -> bool {
+        loop {
+            let mut let_go = std::pin::pin!(self.let_go.notified());
+            let_go.as_mut().enable();
+            {
+                let state = self.lock();
+                if !state.kept.is_given_up(id) {
+                    return state.kept.has_departed(id);
+                }
+            }
+            let_go.await;
+        }
     }
 
     /// Puts commands into their lane that its storage has.
@@ -204,7 +219,7 @@ impl Engine {
         let name = self.incoming_name(admitted);
         let extras = admitted.incoming.reply.extras()?;
         let id = name.to_string().into();
-        self.lock().kept.depart(id, &extras.handle);
+        self.lock().kept.give_up(id, &extras.handle);
         let kind = attempt::guarded(|| admitted.incoming.command.command_type().to_owned());
         let error = LaneError::Cancelled("its submission was given up".to_owned());
         let kind = kind.unwrap_or_default();

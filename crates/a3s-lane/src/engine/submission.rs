@@ -125,7 +125,8 @@ impl State {
             return request.refuse(error);
         }
         if let Some(id) = &request.options.id
-            && (self.ids.contains_key(id.as_str()) || self.kept.has_departed(id))
+            && (self.ids.contains_key(id.as_str())
+                || (self.kept.has_departed(id) && !self.kept.is_given_up(id)))
         {
             let text = format!("id {id:?} belongs to a command that has not settled");
             return request.refuse(LaneError::Duplicate(text));

@@ -77,6 +77,7 @@ pub async fn storage_conformance(
     suite.dead_letters_are_kept_in_order().await;
     suite.dead_letters_are_found_and_removed().await;
     suite.a_revived_command_is_no_dead_letter().await;
+    suite.dead_letters_are_revived_together().await;
     if level == StorageLevel::Complete {
         suite.options_and_failures_are_kept().await;
         suite.pages_are_bounded_and_stable().await;
@@ -98,6 +99,7 @@ impl<F: AsyncFn(String) -> Arc<dyn Storage>> Suite<F> {
 
     /// Opens it again, as after the end of the process.
     async fn reopen(&self, rule: Rule, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
+        rule.ok("close", storage.close().await);
         drop(storage);
         self.open(rule).await
     }

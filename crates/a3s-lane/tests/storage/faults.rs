@@ -185,3 +185,33 @@ fn calls_that_fail_are_errors_and_nothing_acknowledged_is_lost() {
     }
     assert!(failed > 50, "only {failed} errors were seen");
 }
+
+/// A power cut must not take the directory with all that was acknowledged in it.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "syncs are seen by LD_PRELOAD")]
+fn directories_that_are_made_are_synced_into_those_above_them() {
+    let Some(library) = library() else {
+        return;
+    };
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let base = place.path().canonicalize().expect("there");
+    let log = base.join("syncs");
+    let directory = base.join("a/b/store");
+    let synced = || {
+        let mut command = child::command("look", &directory);
+        command.env("LD_PRELOAD", &library).env("SYNC_LOG", &log);
+        let output = child::spawn(command).wait_with_output().expect("it ends");
+        assert!(output.status.success());
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let _ = std::fs::remove_file(&log);
+        let above: Vec<PathBuf> = text.lines().map(PathBuf::from).collect();
+        let above = above.into_iter();
+        above
+            .filter(|path| !path.starts_with(&directory))
+            .collect::<Vec<_>>()
+    };
+    let mut above = synced();
+    above.sort();
+    assert_eq!(above, [base.clone(), base.join("a"), base.join("a/b")]);
+    assert!(synced().is_empty(), "they are there");
+}

@@ -239,7 +239,8 @@ impl Engine {
         Ok(Handle::new(engine))
     }
 
-    fn has_ended(&self) -> bool {
+    /// The thread has let go of the directory.
+    pub(super) fn has_ended(&self) -> bool {
         self.ended.has_changed().is_err()
     }
 

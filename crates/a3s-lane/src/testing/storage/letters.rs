@@ -160,6 +160,36 @@ impl<F: AsyncFn(String) -> Arc<dyn Storage>> Suite<F> {
         );
     }
 
+    pub(super) async fn dead_letters_are_revived_together(&self) {
+        let rule = Rule("dead_letters_are_revived_together");
+        let storage = self.open(rule).await;
+        let letters = (1..=3).map(|number| {
+            let command_id = command(number).id;
+            DeadLetterRecord::from(StoredDeadLetter {
+                command_id,
+                ..letter(number)
+            })
+        });
+        let imported = storage.import_dead_letters(letters.collect()).await;
+        rule.ok("import_dead_letters", imported);
+        let records = [1, 3].map(|number| CommandRecord::from(command(number)));
+        let revived = storage.revive_dead_letters(records.to_vec()).await;
+        rule.ok("revive_dead_letters", revived);
+        let storage = self.reopen(rule, storage).await;
+        let found = rule.ids(&*storage).await;
+        rule.same(
+            "the pending commands",
+            found,
+            vec!["command-1".to_owned(), "command-3".to_owned()],
+        );
+        let letters = rule.letter_ids(&*storage).await;
+        rule.same(
+            "the letters that are left",
+            letters,
+            vec!["command-2".to_owned()],
+        );
+    }
+
     pub(super) async fn dead_letters_hold_all_that_is_known(&self) {
         let rule = Rule("dead_letters_hold_all_that_is_known");
         let storage = self.open(rule).await;

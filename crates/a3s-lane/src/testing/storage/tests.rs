@@ -18,6 +18,7 @@ enum Flaw {
     ClearsAll,
     CountsNothing,
     FailsOnUnknown,
+    RevivesOne,
 }
 
 /// A storage as of 0.4: in memory, with the required methods only.
@@ -83,6 +84,17 @@ impl Storage for Minimal {
         Ok(())
     }
 
+    async fn revive_dead_letters(&self, records: Vec<CommandRecord>) -> Result<()> {
+        let count = match self.flaw {
+            Flaw::RevivesOne => 1,
+            _ => records.len(),
+        };
+        for record in records.into_iter().take(count) {
+            self.revive_dead_letter(record).await?;
+        }
+        Ok(())
+    }
+
     async fn clear_all(&self) -> Result<()> {
         lock(&self.commands).clear();
         lock(&self.letters).clear();
@@ -132,6 +144,11 @@ async fn a_broken_rule_is_named() {
             required,
             Flaw::NeverRemoves,
             "saving_replaces_and_removing_forgets: the ids that are left should be",
+        ),
+        (
+            required,
+            Flaw::RevivesOne,
+            "dead_letters_are_revived_together: the pending commands should be",
         ),
         (
             required,

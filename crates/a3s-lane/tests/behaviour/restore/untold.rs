@@ -53,8 +53,8 @@ async fn who_joins_a_submission_that_is_given_up_is_told() {
     settled(&second).await.expect_err("there is no command");
 }
 
-/// Its caller knows nothing of it, so it must not run: neither now nor after a restart. Until it is forgotten nobody else gets its
-/// id, with which it would be forgotten too.
+/// Its caller knows nothing of it, so it must not run: neither now nor after a restart. Whoever submits with its id meanwhile waits, as
+/// both would be forgotten together.
 #[tokio::test]
 async fn a_submission_that_is_given_up_while_it_is_stored_does_not_run_after_a_restart() {
     for starts in [false, true] {
@@ -72,18 +72,45 @@ async fn a_submission_that_is_given_up_while_it_is_stored_does_not_run_after_a_r
             // The storage goes on with what it was asked, as one with a thread of its own does.
             vault.put(super::stored("a"));
         }
-        let again = manager
-            .submit_with("only", job("a"), options())
-            .now_or_never();
-        let refused = again.expect("at once").expect_err("its id is taken");
-        assert_eq!(LaneError::from(refused).code(), "DUPLICATE");
-        eventually("it is forgotten", async || vault.records().is_empty()).await;
-        submit_jobs(&manager, &["b"]).await;
+        let mut again = Box::pin(manager.submit_with("only", job("again"), options()));
+        assert!(futures::poll!(&mut again).is_pending());
+        within(again).await.expect("its id is free in the end");
+        let calls = vault.log.entries();
+        let calls: Vec<_> = calls.iter().map(String::as_str).collect();
+        let saves = calls
+            .iter()
+            .enumerate()
+            .filter(|(_, call)| **call == "save 1");
+        let saves: Vec<_> = saves.map(|(place, _)| place).collect();
+        let settled = calls.iter().position(|call| *call == "settle 1");
+        assert!(
+            settled.is_some_and(|place| saves[0] < place && place < saves[1]),
+            "{calls:?}"
+        );
+        if starts {
+            drained(&manager).await;
+        }
         manager.shutdown_within(Duration::ZERO).await;
         let after = running(builder_on(vault.after_crash()), &log).await;
         drained(&after).await;
-        assert!(!log.entries().contains(&r#""a""#.to_owned()), "{starts}");
+        assert_eq!(log.entries(), [r#""again""#], "{starts}");
     }
+}
+
+#[tokio::test]
+async fn the_id_of_a_submission_that_was_given_up_is_taken_while_the_storage_fails() {
+    let vault = Vault::new();
+    let manager = waiting_on(vault.clone()).await;
+    let options = || SubmitOptions::new().with_id("a");
+    vault.set_fault("settle", true);
+    {
+        let mut submitting = Box::pin(manager.submit_with("only", job("a"), options()));
+        assert!(futures::poll!(&mut submitting).is_pending());
+        vault.put(super::stored("a"));
+    }
+    let again = within(manager.submit_with("only", job("a"), options())).await;
+    let refused = again.expect_err("it is stored still");
+    assert_eq!(LaneError::from(refused).code(), "DUPLICATE");
 }
 
 /// A disk is full for a while: what has settled meanwhile does not run again after a restart, because the storage is told when there is

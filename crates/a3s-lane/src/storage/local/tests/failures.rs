@@ -75,6 +75,23 @@ async fn a_file_of_a_newer_version_is_an_error() {
     );
 }
 
+#[tokio::test]
+async fn a_storage_whose_thread_has_died_says_so_and_opens_again() {
+    let directory = directory();
+    let storage = open(&directory).await;
+    storage.save_command(command("a")).await.expect("saved");
+    let died = storage.ask(|_| -> engine::Outcome<()> { panic!("of this test") });
+    assert!(storage_error(died.await).contains("interrupted"));
+    while !storage.engine().expect("not closed").has_ended() {
+        tokio::task::yield_now().await;
+    }
+    let error = storage.save_command(command("b")).await;
+    assert!(storage_error(error).contains("interrupted"));
+    // While somebody holds the dead one.
+    assert_eq!(command_ids(&open(&directory).await).await, ["a"]);
+    storage.close().await.expect("it waits for nobody");
+}
+
 /// Nothing of it is changed: it may be what a person has put there by mistake.
 #[tokio::test]
 async fn the_database_of_another_program_is_left_alone() {
