@@ -8,7 +8,7 @@
  */
 
 import { BatchCommand, LaneConfig, LaneOptions, Limiter, SubmitOptions } from './settings.js';
-import { DeadLetters, HistoryEntry, HistoryFilter, Inspection, UnclaimedCommand } from './storage.js';
+import { DeadLetters, HistoryEntry, HistoryFilter, UnclaimedCommand } from './storage.js';
 
 export * from './settings.js';
 export * from './storage.js';
@@ -650,14 +650,6 @@ export class Lane {
   /** `await using lane = ...`: {@link shutdown}, then waits until what was accepted has run, and {@link close}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
-
-/**
- * What the directory of a `storage` holds, also while another process uses it. Reads all of it, and changes nothing.
- *
- * Rejects with `STORAGE_ERROR` where there is no storage, or one that cannot be read. What is damaged but can be read in part is told by
- * `problems`.
- */
-export function inspect(directory: string): Promise<Inspection>;
 
 declare global {
   interface SymbolConstructor {

@@ -194,3 +194,11 @@ export interface Inspection {
   /** What SQLite's integrity check finds wrong; empty for a file that is whole. */
   problems: string[];
 }
+
+/**
+ * What the directory of a `storage` holds, also while another process uses it. Reads all of it, and changes nothing.
+ *
+ * Rejects with `STORAGE_ERROR` where there is no storage, or one that cannot be read. What is damaged but can be read in part is told by
+ * `problems`.
+ */
+export function inspect(directory: string): Promise<Inspection>;
