@@ -172,6 +172,8 @@ export declare class NativeLane {
   history(filter: string): Promise<NativeOutcome>
   /** Ends the queue at once, and the use of its storage. */
   close(): Promise<NativeOutcome>
+  /** What a directory holds, as JSON text. Reads all of it. */
+  static inspectStorage(directory: string): Promise<NativeOutcome>
   /** How many commands run. Asks no storage, as `stats` does. */
   active(): number
   /** The process ends: what runs is stopped, and the storage learns that it was. Blocks. */
@@ -215,9 +217,6 @@ export declare class NativeSubscription {
   /** A promise that keeps the process alive until the subscription has ended or was closed. */
   ended(): Promise<NativeOutcome>
 }
-
-/** What a directory holds, as JSON text. Reads all of it. */
-export declare function inspectStorage(directory: string): Promise<NativeOutcome>
 
 /** One alert about one lane. */
 export interface NativeAlert {

@@ -842,4 +842,3 @@ module.exports.NativeLane = nativeBinding.NativeLane
 module.exports.NativeLog = nativeBinding.NativeLog
 module.exports.NativeReports = nativeBinding.NativeReports
 module.exports.NativeSubscription = nativeBinding.NativeSubscription
-module.exports.inspectStorage = nativeBinding.inspectStorage

@@ -2,7 +2,7 @@
 
 // What is kept of commands outside of JavaScript: by a storage, which the next process reads, or for dead letters.
 
-const { inspectStorage } = require('../native.js');
+const { NativeLane } = require('../native.js');
 const check = require('./check.js');
 const { LaneError, native, settled } = require('./error.js');
 
@@ -79,7 +79,7 @@ function unclaimed(json) {
 /** What a directory holds that the option `storage` has named; see `Inspection`. */
 async function inspect(directory) {
   check.string('directory', directory);
-  const found = JSON.parse(await settled(native(() => inspectStorage(directory))));
+  const found = JSON.parse(await settled(native(() => NativeLane.inspectStorage(directory))));
   return {
     directory: found.directory,
     format: found.format,

@@ -252,6 +252,20 @@ impl NativeLane {
         })
     }
 
+    /// What a directory holds, as JSON text. Reads all of it.
+    #[napi(ts_return_type = "Promise<NativeOutcome>")]
+    pub fn inspect_storage(env: &Env, directory: String) -> Result<Object<'_>, Code> {
+        guard(|| {
+            if directory.is_empty() {
+                return Err(Fault::invalid_argument("directory must not be empty"));
+            }
+            promise(env, runtime()?, async move {
+                let found = LocalStorage::inspect(directory.into()).await?;
+                Ok(Some(serde_json::to_string(&found)?))
+            })
+        })
+    }
+
     /// How many commands run. Asks no storage, as `stats` does.
     #[napi]
     pub fn active(&self) -> Result<f64, Code> {
@@ -263,20 +277,6 @@ impl NativeLane {
     pub fn end_now(&self) -> Result<(), Code> {
         guard(|| self.queue.end_now())
     }
-}
-
-/// What a directory holds, as JSON text. Reads all of it.
-#[napi(ts_return_type = "Promise<NativeOutcome>")]
-pub fn inspect_storage(env: &Env, directory: String) -> Result<Object<'_>, Code> {
-    guard(|| {
-        if directory.is_empty() {
-            return Err(Fault::invalid_argument("directory must not be empty"));
-        }
-        promise(env, runtime()?, async move {
-            let found = LocalStorage::inspect(directory.into()).await?;
-            Ok(Some(serde_json::to_string(&found)?))
-        })
-    })
 }
 
 impl Queue {
