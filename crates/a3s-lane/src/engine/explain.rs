@@ -63,7 +63,7 @@ impl State {
         LaneSnapshot {
             id: id.to_owned(),
             priority: view.priority,
-            effective_priority: self.scheduler.effective_priority(lane, now),
+            effective_priority: view.effective_priority(now),
             pending: counts.pending,
             active: counts.active,
             min: counts.min,

@@ -232,8 +232,7 @@ impl Engine {
         observers: Observers,
         hooks: Hooks,
     ) -> Arc<Self> {
-        let mut scheduler = Scheduler::new();
-        observers.keep_waits(&mut scheduler);
+        let scheduler = Scheduler::new(observers.want_waits());
         let engine = Arc::new(Self {
             state: Mutex::new(State {
                 scheduler,
@@ -397,7 +396,7 @@ impl Engine {
         let now = self.now();
         let state = self.lock();
         let lane = state.lane_of(lane)?;
-        Some(state.scheduler.effective_priority(lane, now))
+        Some(state.scheduler.lane(lane).effective_priority(now))
     }
 }
 

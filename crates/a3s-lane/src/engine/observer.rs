@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::Weak;
 
 use super::Engine;
-use crate::scheduler::{LaneCounts, Scheduler};
+use crate::scheduler::LaneCounts;
 
 #[cfg(feature = "monitoring")]
 use crate::alerts::{AlertLevel, AlertManager};
@@ -37,13 +37,12 @@ pub(crate) struct Observers {
 }
 
 impl Observers {
-    /// Lets the scheduler note how long commands wait, if somebody asks for it.
-    pub(super) fn keep_waits<T>(&self, scheduler: &mut Scheduler<T>) {
+    /// Whether somebody asks how long commands wait.
+    pub(super) fn want_waits(&self) -> bool {
         #[cfg(feature = "metrics")]
-        if self.metrics.is_some() {
-            scheduler.keep_waits();
-        }
-        let _ = scheduler;
+        return self.metrics.is_some();
+        #[cfg(not(feature = "metrics"))]
+        return false;
     }
 
     /// Lets the metrics ask the queue how long its commands wait.
@@ -200,7 +199,7 @@ impl LaneWaits for Engine {
         let now = self.now();
         let state = self.lock();
         let lanes = state.names.iter();
-        let wait = |lane| millis(state.scheduler.longest_wait(lane, now));
+        let wait = |lane| millis(state.scheduler.lane(lane).longest_wait(now));
         lanes
             .map(|(id, &lane)| (Arc::clone(id), wait(lane)))
             .collect()

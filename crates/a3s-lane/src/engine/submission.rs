@@ -96,7 +96,7 @@ impl State {
     /// A cost that a limiter of the lane could never grant.
     pub(super) fn check_cost(&self, lane: LaneKey, cost: u64) -> Result<()> {
         #[cfg(feature = "distributed")]
-        if let Some((highest, limiter)) = self.scheduler.highest_cost(lane)
+        if let Some((highest, limiter)) = self.scheduler.lane(lane).highest_cost()
             && cost > highest
         {
             let name = self.limiter_name(limiter);

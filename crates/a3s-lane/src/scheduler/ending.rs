@@ -3,7 +3,6 @@
 use super::decision::{CommandKey, Ending, LaneKey, Released, StopReason, Verdict};
 use super::entry::{After, State};
 use super::flow::End;
-use super::nest::Favour;
 use super::{Scheduler, nanos};
 
 impl<T> Scheduler<T> {
@@ -67,43 +66,48 @@ impl<T> Scheduler<T> {
         let cancelled = entry.stop.take() == Some(StopReason::Cancel);
         let after = if cancelled { After::Leave } else { entry.after };
         self.free_slot(key.place, now);
-        let released = if after == After::Leave {
-            let job = self.remove(key.place);
-            if cancelled {
-                Released::Cancelled(job)
-            } else {
-                Released::Settled(job)
-            }
-        } else {
+        if after != After::Leave {
             self.requeue(key.place, after, now);
-            Released::Requeued
-        };
-        self.refresh(lane, now);
-        if matches!(released, Released::Requeued) {
-            self.try_favour(key, now);
+            return Released::Requeued;
         }
-        self.lend_freed(now);
-        released
+        let job = self.remove(key.place);
+        self.refresh(lane, now);
+        if cancelled {
+            Released::Cancelled(job)
+        } else {
+            Released::Settled(job)
+        }
     }
 
     fn requeue(&mut self, place: u32, after: After, now: u64) {
         self.pending += 1;
         let entry = &mut self.entries[place];
-        let state = &mut self.lanes[entry.lane.index()];
+        let lane = entry.lane;
         let delay = entry.retry_delay();
-        entry.since = now;
-        entry.state = State::Ready;
         if after == After::Front {
             entry.terms.get_or_insert_default().uncounted += 1;
-            state.push(&mut self.entries, place, End::Front);
+            self.make_ready(place, End::Front, now);
         } else if delay == 0 {
-            state.push(&mut self.entries, place, End::Back);
+            self.make_ready(place, End::Back, now);
         } else {
             entry.state = State::Delayed;
-            state.delayed += 1;
+            entry.since = now;
             self.timers
                 .set(place, (now.saturating_add(delay), entry.serial));
+            self.lanes[lane.index()].delayed += 1;
+            self.refresh(lane, now);
         }
+    }
+
+    /// A command that was not ready joins the queue of its lane.
+    pub(super) fn make_ready(&mut self, place: u32, end: End, now: u64) {
+        let entry = &mut self.entries[place];
+        let (key, lane) = (entry.key(place), entry.lane);
+        entry.state = State::Ready;
+        entry.since = now;
+        self.lanes[lane.index()].push(&mut self.entries, place, end);
+        self.refresh(lane, now);
+        self.nest_ready(key, now);
     }
 
     /// Gives up a command whose run holds a slot, concluded or not, and frees the slot.
@@ -117,7 +121,6 @@ impl<T> Scheduler<T> {
         self.free_slot(key.place, now);
         let job = self.remove(key.place);
         self.refresh(lane, now);
-        self.lend_freed(now);
         Some((lane, job))
     }
 
@@ -150,20 +153,14 @@ impl<T> Scheduler<T> {
         }
         let job = self.remove(place);
         self.refresh(lane, now);
-        self.lend_freed(now);
         job
     }
 
-    /// Takes a ready command out of its lane's queue, or from those that go before it.
+    /// Takes a ready command out of its lane's queue.
     pub(super) fn take_from_queue(&mut self, place: u32) {
-        let entry = &self.entries[place];
-        let (key, favour) = (entry.key(place), entry.favour());
-        let state = &mut self.lanes[entry.lane.index()];
-        if favour == Favour::None {
-            state.unlink(&mut self.entries, place);
-        } else {
-            state.unlink_favoured(&mut self.entries, place, favour);
-            self.give_up_loans(key);
+        if !self.nest_unlink(place) {
+            let lane = self.entries[place].lane;
+            self.lanes[lane.index()].unlink(&mut self.entries, place);
         }
     }
 
@@ -172,11 +169,9 @@ impl<T> Scheduler<T> {
         #[cfg(feature = "distributed")]
         self.forget_charges(place);
         let entry = &self.entries[place];
-        let (lane, key, number) = (entry.lane, entry.key(place), entry.key_number());
+        let (lane, number) = (entry.lane, entry.key_number());
         let stopping = usize::from(entry.state != State::Running);
-        if entry.is_tied() {
-            self.free_tied(key, now);
-        } else {
+        if !self.nest_free(place, now) {
             self.active -= 1;
             let state = &mut self.lanes[lane.index()];
             state.shares -= 1;
@@ -189,10 +184,7 @@ impl<T> Scheduler<T> {
 
     /// Forgets a command that is in no queue.
     pub(super) fn remove(&mut self, place: u32) -> T {
-        let entry = &self.entries[place];
-        if let Some(parent) = entry.parent() {
-            self.forget_child(parent, entry.key(place));
-        }
+        self.nest_forget(place);
         let entry = self.entries.remove(place).expect("the command is there");
         self.lanes[entry.lane.index()].leave(entry.key_number());
         entry.job

@@ -147,13 +147,17 @@ impl<T> Entry<T> {
         self.since = delay;
     }
 
+    /// Whether a ready command was preempted when it ran last.
+    pub(super) fn was_preempted(&self) -> bool {
+        self.after == After::Front
+    }
+
     /// Whether it stands before another one that is ready, of the same priority: preempted ones do, the last of them first;
     /// the others stand in the order in which they became ready.
     pub(super) fn came_before(&self, other: &Self) -> bool {
-        let preempted = |entry: &Self| entry.after == After::Front;
         // A retry joins behind those who come at the same time.
         let joined = |entry: &Self| (entry.since, entry.after == After::Back, entry.serial);
-        match (preempted(self), preempted(other)) {
+        match (self.was_preempted(), other.was_preempted()) {
             (true, true) => other.since <= self.since,
             (false, false) => joined(self) < joined(other),
             (before, _) => before,

@@ -6,8 +6,8 @@ use hashbrown::HashMap;
 
 use super::Scheduler;
 use super::decision::{CommandKey, LaneKey};
-use super::entry::State;
-use super::keys::KeyObstacle;
+use super::entry::{Entry, State};
+use super::lane::LaneState;
 use super::nest::Favour;
 
 /// The most holders of slots that an obstacle names.
@@ -66,9 +66,13 @@ impl<T> Scheduler<T> {
             [] | [_] => HashMap::new(),
             _ => self.positions(),
         };
-        let position = |lane: LaneKey, place: u32| match keys {
-            [_] => self.lanes[lane.index()].position(&self.entries, place),
-            _ => positions.get(&place).copied().unwrap_or_default(),
+        let position = |entry: &Entry<T>, place: u32| {
+            let flow = self.lanes[entry.lane.index()].flow(entry.key_number());
+            let found = match keys {
+                [_] => flow.iter(&self.entries).position(|other| other == place),
+                _ => positions.get(&place).copied(),
+            };
+            found.unwrap_or_default()
         };
         let explained = keys.iter().filter_map(|key| {
             let entry = self.entries.alive(*key)?;
@@ -85,7 +89,7 @@ impl<T> Scheduler<T> {
                 obstacles: if running {
                     Vec::new()
                 } else {
-                    self.obstacles(key.place, now, || position(entry.lane, key.place))
+                    self.obstacles(key.place, now, || position(entry, key.place))
                 },
             })
         });
@@ -94,13 +98,9 @@ impl<T> Scheduler<T> {
 
     /// How many commands go before each ready one, by its place.
     fn positions(&self) -> HashMap<u32, usize> {
-        let mut positions = HashMap::new();
-        for lane in &self.lanes {
-            lane.each_position(&self.entries, |place, position| {
-                positions.insert(place, position);
-            });
-        }
-        positions
+        let flows = self.lanes.iter().flat_map(LaneState::flows);
+        let places = flows.flat_map(|flow| flow.iter(&self.entries).zip(0..));
+        places.collect()
     }
 
     fn obstacles(&self, place: u32, now: u64, position: impl FnOnce() -> usize) -> Vec<Obstacle> {
@@ -127,17 +127,13 @@ impl<T> Scheduler<T> {
         // What an awaited child is lent, it does not wait for; nor does it wait for its key.
         let favour = entry.favour();
         let in_turn = favour == Favour::None;
-        match state.key_obstacle(entry.key_number()) {
-            Some(KeyObstacle::Paused) if in_turn => found.push(Obstacle::KeyPaused),
-            Some(KeyObstacle::Busy(active)) if in_turn => found.push(Obstacle::KeyBusy(active)),
-            _ => {}
+        if in_turn {
+            found.extend(state.key_obstacle(entry.key_number()));
         }
         // One that is overdue goes first wherever it stands.
         if entry.state == State::Ready && state.front(now) != Some(place) {
-            match position() {
-                0 => {}
-                ahead => found.push(Obstacle::Behind(ahead)),
-            }
+            let ahead = Some(position()).filter(|ahead| *ahead > 0);
+            found.extend(ahead.map(Obstacle::Behind));
         }
         if !matches!(favour, Favour::Lent(_)) && state.active >= state.policy.max {
             let holders = state.running.iter(&self.entries).take(MAX_NAMED);

@@ -1,6 +1,5 @@
 //! The ready commands of one lane and one fairness key, in order.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::arena::Arena;
@@ -110,21 +109,8 @@ pub(super) enum End {
 
 /// A priority inside a lane. Tests count how often two are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), derive(PartialOrd, Ord))]
 struct Level(i32);
-
-impl Ord for Level {
-    fn cmp(&self, other: &Self) -> Ordering {
-        #[cfg(test)]
-        tests::COMPARISONS.set(tests::COMPARISONS.get() + 1);
-        self.0.cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Level {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
 
 /// Ready commands by their priority, and first in first out inside one.
 ///
@@ -140,7 +126,7 @@ pub(super) struct Flow {
 }
 
 /// Since when a command waits, its serial, its place.
-type Age = (u64, u64, u32);
+pub(super) type Age = (u64, u64, u32);
 
 impl Flow {
     pub(super) fn new(aged: bool) -> Self {
@@ -232,13 +218,6 @@ impl Flow {
         });
     }
 
-    /// Where the commands of each priority are kept.
-    #[cfg(test)]
-    pub(super) fn chains(&self) -> impl Iterator<Item = (i32, usize)> + '_ {
-        let rest = self.rest.iter();
-        rest.map(|(level, chain)| (level.0, std::ptr::from_ref(chain).addr()))
-    }
-
     /// The commands in order.
     pub(super) fn iter<'a, T>(
         &'a self,
@@ -254,82 +233,4 @@ fn age<T>(entry: &Entry<T>, place: u32) -> Age {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-    use std::collections::HashMap;
-
-    use super::super::policy::LanePolicy;
-    use super::super::{CommandKey, LaneKey, Scheduler, Stopped, Terms};
-    use crate::command::StopReason;
-    use crate::config::{LaneConfig, LaneOptions};
-
-    thread_local! {
-        pub(super) static COMPARISONS: Cell<usize> = const { Cell::new(0) };
-    }
-
-    fn scheduler() -> (Scheduler<()>, LaneKey) {
-        let mut scheduler = Scheduler::new();
-        let policy = LanePolicy::new(&LaneConfig::new(0, 1), &LaneOptions::new(), 0, 0);
-        let lane = scheduler.add_lane(policy);
-        scheduler.set_open(true);
-        (scheduler, lane)
-    }
-
-    fn submit(scheduler: &mut Scheduler<()>, lane: LaneKey, priority: i32) -> CommandKey {
-        let serial = scheduler.draw_serial();
-        let terms = Terms {
-            priority,
-            ..Terms::default()
-        };
-        let submitted = scheduler.submit(lane, serial, (), Some(Box::new(terms)), 0);
-        submitted.expect("it is let in").key
-    }
-
-    fn comparisons(work: impl FnOnce()) -> usize {
-        COMPARISONS.set(0);
-        work();
-        COMPARISONS.get()
-    }
-
-    /// sindresorhus/p-queue and others keep a sorted list, in which a command that goes before others costs as many
-    /// steps as there are others. Here it is a walk from the root of a tree, whatever the order in which they come.
-    #[test]
-    fn l08_a_command_finds_its_place_without_a_look_at_the_others() {
-        // A node has at least 6 children and at most 11 keys, which are looked at one by one: 6^7 is more than 100,000.
-        const MOST: usize = 7 * 11 + 3;
-        let orders: [fn(i32) -> i32; 3] = [|n| -n, |n| n, |n| n.wrapping_mul(0x5E37_79B1)];
-        for order in orders {
-            let (mut scheduler, lane) = scheduler();
-            let mut keys = Vec::new();
-            for number in 0..100_000 {
-                let cost = comparisons(|| keys.push(submit(&mut scheduler, lane, order(number))));
-                assert!(cost <= MOST, "{cost} comparisons for command {number}");
-            }
-            let cost = comparisons(|| {
-                let stopped = scheduler.stop(keys[50_000], StopReason::Cancel, 0);
-                assert!(matches!(stopped, Stopped::Left(..)));
-            });
-            assert!(cost <= MOST, "{cost} comparisons for a cancel");
-            let cost = comparisons(|| assert!(scheduler.next(0).is_some()));
-            assert!(cost <= MOST, "{cost} comparisons for a start");
-        }
-    }
-
-    /// Nor does anyone else have to move for it.
-    #[test]
-    fn l08_a_command_takes_its_place_without_a_move_of_the_others() {
-        let (mut scheduler, lane) = scheduler();
-        for number in 0..10_000 {
-            submit(&mut scheduler, lane, 2 * number);
-        }
-        for priority in [-1, 1, 9_999, 19_999] {
-            let before: HashMap<i32, usize> = scheduler.lanes[lane.index()].chains().collect();
-            submit(&mut scheduler, lane, priority);
-            let after = scheduler.lanes[lane.index()].chains();
-            let moved = after.filter(|(priority, place)| before.get(priority) != Some(place));
-            // Those of its node, and one of each node above when all of them are split.
-            let moved = moved.count();
-            assert!(moved <= 7 * 11, "{moved} moved for priority {priority}");
-        }
-    }
-}
+mod tests;

@@ -1,27 +1,35 @@
 //! Fairness keys: how the keys of one lane take turns.
 //!
-//! Start-time fair queueing (Goyal, Vin, Cheng 1996): each key has a *pass*, the virtual time at which it may start
-//! next. The smallest pass goes first and grows by [`STRIDE`] / weight, so that over time each key that always has
-//! work gets starts in proportion to its weight. Time is the pass of the last start. Whoever starts gets its next pass
-//! from the present time, and whoever comes back is never behind it, so that a key that was away, whatever kept it away,
-//! can neither save up turns nor owe them, but for its last one. Of equals the one goes first that had its turn longest
-//! ago. Gold of weight 2 and silver of weight 1, in strides, and their passes after each start:
+//! Start-time fair queueing (Goyal, Vin, Cheng 1996): each key has a *pass*, the virtual time at which it may start next.
+//! The smallest goes first, of equals the one that had its turn longest ago. *Time* moves on to the pass of each start; the
+//! key's next pass is a [`STRIDE`] / weight later. So keys that always have work get starts in proportion to their weights.
+//! A key that was away, whatever kept it away, comes back at the present time, or at its pass if that is later: it cannot save
+//! up turns, and owes its last one.
+//!
+//! - Keys take turns with those whose front has the same priority. Each such *level* has its own time, which stands still while
+//!   a more urgent one has work. A key that changes its level stays as far ahead of time as it was.
+//! - A key without commands is *kept* while it is ahead of time and the lane is not empty: else one whose commands come one at a
+//!   time would be new before each, and go first. When more than [`MOST_KEPT`] are kept, time moves on.
+//! - The next run of a preempted command costs no turn.
+//!
+//! Gold of weight 2, silver and tin of weight 1; time and passes of level 0 after each start, in strides:
 //!
 //! ```text
-//!  start     -     gold   silver   gold   silver   gold   gold
-//!  time      0     0      0        1/2    1        1      3/2
-//!  gold      0     1/2    1/2      1      1        3/2    2
-//!  silver    0     0      1        1      2        2      2         silver is next: gold had the last turn
+//!  start   level   time  gold  silver  tin
+//!  -         -      0     0      0      0
+//!  gold      0      0    1/2     0      0
+//!  silver    0      0    1/2     1      0
+//!  tin       0      0    1/2     1      1     tin has no more: kept, 1 ahead
+//!  gold      0     1/2    1      1      1     tin comes back: at 1, where a new key comes at 1/2
+//!  silver    0      1     1      2      1     all were at 1, silver had its turn longest ago
+//!  gold     -1      1    3/2     2      1     gold has had an urgent command: a turn, whatever its level
+//!  tin       0      1    3/2     2      2     tin has no more
+//!  gold      0     3/2    2      2      2
+//!  silver    0      2     2      3      -     time has come to tin's pass: forgotten
 //! ```
-//!
-//! A key whose last command leaves is kept until time has passed it, or nobody is left in the lane who could wait for a
-//! turn that it took. Otherwise a key whose commands come one at a time would be a new one before each, which goes first.
-//! When more than [`MOST_KEPT`] are kept, time moves on.
-//!
-//! Keys take turns with those whose front has the same priority: each such *level* has a time of its own. Those that
-//! wait behind a more urgent level wait alike, so its time stands still, and who joins them joins at that time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -29,7 +37,8 @@ use slab::Slab;
 
 use super::arena::Arena;
 use super::entry::Entry;
-use super::flow::{End, Flow};
+use super::explain::Obstacle;
+use super::flow::{Age, End, Flow};
 use super::heap::IndexedHeap;
 
 /// By how much the pass of a key of weight 1 grows with each start. Weights up to 16 divide it.
@@ -150,21 +159,19 @@ impl KeyTable {
     /// The command that goes first.
     pub(super) fn front(&self) -> Option<u32> {
         let (_, key) = self.order.peek()?;
-        self.states[key as usize].flow.front()
+        self.flow(key).front()
     }
 
-    /// The oldest command whose key has room: since when it waits, and its place.
-    pub(super) fn oldest(&self) -> Option<(u64, u32)> {
+    /// The oldest command whose key has room.
+    pub(super) fn oldest(&self) -> Option<Age> {
         let (_, key) = self.oldest.peek()?;
-        let (since, _, place) = self.states[key as usize].flow.oldest()?;
-        Some((since, place))
+        self.flow(key).oldest()
     }
 
     /// The oldest command of all.
-    pub(super) fn oldest_of_all(&self) -> Option<u32> {
+    pub(super) fn oldest_of_all(&self) -> Option<Age> {
         let (_, key) = self.oldest_of_all.peek()?;
-        let (_, _, place) = self.states[key as usize].flow.oldest()?;
-        Some(place)
+        self.flow(key).oldest()
     }
 
     /// A command of the key `name` and this priority enters the lane; returns the key's number.
@@ -235,10 +242,17 @@ impl KeyTable {
         }
         self.kept.insert((level, pass, key));
         if self.kept.len() > MOST_KEPT {
-            let least = self.kept.range((level, time, 0)..).next();
-            let least = least.map_or(pass, |&(_, pass, _)| pass);
-            self.clocks.entry(level).or_default().time = least;
-            self.forget_passed(level, least);
+            self.forget_first();
+        }
+    }
+
+    /// Time moves on, on each level to the first key that is kept there: some levels may have no commands any more.
+    fn forget_first(&mut self) {
+        let mut from = Bound::Unbounded;
+        while let Some(&(level, pass, _)) = self.kept.range((from, Bound::Unbounded)).next() {
+            self.clocks.entry(level).or_default().time = pass;
+            self.forget_passed(level, pass);
+            from = Bound::Excluded((level, u64::MAX, u32::MAX));
         }
     }
 
@@ -257,11 +271,8 @@ impl KeyTable {
 
     /// The time of a level has moved on.
     fn forget_passed(&mut self, level: i32, time: u64) {
-        while let Some(&kept) = self
-            .kept
-            .range((level, 0, 0)..=(level, time, u32::MAX))
-            .next()
-        {
+        let passed = (level, 0, 0)..=(level, time, u32::MAX);
+        while let Some(&kept) = self.kept.range(passed.clone()).next() {
             self.kept.remove(&kept);
             self.forget(kept.2);
         }
@@ -295,20 +306,21 @@ impl KeyTable {
         // One that is overdue may not be: then time does not move, or all others would be late.
         let in_turn = self.front() == Some(place);
         let key = entries[place].key_number();
-        self.charge(key, in_turn);
+        self.charge(key, in_turn, entries[place].was_preempted());
         let state = &mut self.states[key as usize];
         state.flow.unlink(entries, place);
         state.active += 1;
         self.update(key);
     }
 
-    /// An awaited child of the key starts, which was in no flow.
-    pub(super) fn start_favoured(&mut self, key: u32) {
-        self.charge(key, false);
-        self.occupy(key);
+    /// An awaited child starts, which was in no flow.
+    pub(super) fn start_favoured<T>(&mut self, entry: &Entry<T>) {
+        self.charge(entry.key_number(), false, entry.was_preempted());
+        self.occupy(entry.key_number());
     }
 
-    fn charge(&mut self, key: u32, in_turn: bool) {
+    /// A key has its turn. For the next run of a preempted command it `has_paid` with the one before.
+    fn charge(&mut self, key: u32, in_turn: bool, has_paid: bool) {
         let state = &mut self.states[key as usize];
         let clock = self.clocks.entry(state.level).or_default();
         let moves_on = in_turn && clock.time < state.pass;
@@ -316,7 +328,9 @@ impl KeyTable {
             clock.time = state.pass;
         }
         let (level, time) = (state.level, clock.time);
-        state.pass = time.saturating_add(STRIDE / state.weight.min(STRIDE));
+        if !has_paid {
+            state.pass = time.saturating_add(STRIDE / state.weight.min(STRIDE));
+        }
         self.turns += 1;
         state.turn = self.turns;
         if moves_on && !self.kept.is_empty() {
@@ -419,20 +433,17 @@ impl KeyTable {
     }
 
     /// What keeps the commands of a key from starting, if anything: it is paused, or so many of it run.
-    pub(super) fn obstacle(&self, key: u32) -> Option<KeyObstacle> {
+    pub(super) fn obstacle(&self, key: u32) -> Option<Obstacle> {
         let state = &self.states[key as usize];
         if state.paused {
-            return Some(KeyObstacle::Paused);
+            return Some(Obstacle::KeyPaused);
         }
         let limited = state.name.is_some() && state.active >= self.max;
-        limited.then_some(KeyObstacle::Busy(state.active))
+        limited.then_some(Obstacle::KeyBusy(state.active))
     }
 
-    /// How many commands of the same key go before this one.
-    pub(super) fn position<T>(&self, entries: &Arena<Entry<T>>, place: u32) -> usize {
-        let key = entries[place].key_number();
-        let mut flow = self.states[key as usize].flow.iter(entries);
-        flow.position(|other| other == place).unwrap_or_default()
+    pub(super) fn flow(&self, key: u32) -> &Flow {
+        &self.states[key as usize].flow
     }
 
     pub(super) fn flows(&self) -> impl Iterator<Item = &Flow> {
@@ -450,10 +461,5 @@ impl KeyTable {
     }
 }
 
-/// Why the commands of a key do not start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyObstacle {
-    Paused,
-    /// It holds this many slots, as many as one key may.
-    Busy(usize),
-}
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::arena::Arena;
 use super::entry::Entry;
-use super::flow::{Chain, End, Flow, NONE};
-use super::keys::{KeyObstacle, KeyTable, NO_KEY};
+use super::explain::Obstacle;
+use super::flow::{Age, Chain, End, Flow, NONE};
+use super::keys::{KeyTable, NO_KEY};
 use super::nest::Ahead;
 use super::policy::LanePolicy;
 use super::ready::Demand;
@@ -40,8 +41,9 @@ pub(super) struct LaneState {
     pub(super) borrowing: usize,
     /// The commands that use a share of the total of their own: those that its minimum is for.
     pub(super) shares: usize,
-    /// Of the running ones, also of those in the slot of another, those that were asked to stop or are concluded: what they
-    /// hold themselves, and have not lent, is about to be free.
+    /// How many of these are left when all commands have ended that are stopping. Only for `preempt`, which sets it.
+    pub(super) staying: usize,
+    /// The commands that hold a slot, their own or that of another, and were asked to stop or are concluded.
     pub(super) stopping: usize,
     /// The commands that hold a slot, in the order of their starts.
     pub(super) running: Chain,
@@ -72,6 +74,7 @@ impl LaneState {
             active: 0,
             borrowing: 0,
             shares: 0,
+            staying: 0,
             stopping: 0,
             running: Chain::default(),
             ahead: Ahead::default(),
@@ -147,7 +150,7 @@ impl LaneState {
             return Some(place);
         }
         if let Some(overdue) = self.policy.overdue_ns()
-            && let Some((since, place)) = self.oldest()
+            && let Some((since, _, place)) = self.oldest()
             && now.saturating_sub(since) >= overdue
         {
             return Some(place);
@@ -160,44 +163,42 @@ impl LaneState {
 
     /// The oldest command that may start as far as its key is concerned. Known where ages are kept.
     #[inline]
-    fn oldest(&self) -> Option<(u64, u32)> {
+    fn oldest(&self) -> Option<Age> {
         match &self.queue {
-            Queue::Plain(flow) => flow.oldest().map(|(at, _, place)| (at, place)),
+            Queue::Plain(flow) => flow.oldest(),
             Queue::Keyed(keys) => keys.oldest(),
         }
     }
 
     /// The oldest ready command, whether or not it may start. Known where ages are kept.
     pub(super) fn oldest_of_all(&self) -> Option<u32> {
-        match &self.queue {
-            Queue::Plain(flow) => flow.oldest().map(|(_, _, place)| place),
+        let oldest = match &self.queue {
+            Queue::Plain(flow) => flow.oldest(),
             Queue::Keyed(keys) => keys.oldest_of_all(),
-        }
+        };
+        oldest.map(|(_, _, place)| place)
     }
 
+    /// The effective priority, and when it changes next if nothing else happens.
     #[inline]
+    pub(super) fn urgency(&self, now: u64) -> (u8, Option<u64>) {
+        let Some((since, ..)) = self.oldest() else {
+            return (self.policy.priority, None);
+        };
+        let waited = now.saturating_sub(since);
+        let change = self.policy.next_boost(waited);
+        let change = change.map(|waited| since.saturating_add(waited));
+        (self.policy.effective_priority(waited), change)
+    }
+
     pub(super) fn effective_priority(&self, now: u64) -> u8 {
-        match self.oldest() {
-            Some((since, _)) => {
-                let waited = now.saturating_sub(since);
-                self.policy.effective_priority(waited)
-            }
-            None => self.policy.priority,
-        }
+        self.urgency(now).0
     }
 
     /// The most urgent that the lane may have become by `then` with a command of this age back in it.
     pub(super) fn urgency_with(&self, since: u64, then: u64) -> u8 {
-        let oldest = self.oldest().map_or(since, |(at, _)| at.min(since));
+        let oldest = self.oldest().map_or(since, |(at, ..)| at.min(since));
         self.policy.most_urgent(then.saturating_sub(oldest))
-    }
-
-    /// When the effective priority changes next if nothing else happens.
-    #[inline]
-    pub(super) fn next_boost_at(&self, now: u64) -> Option<u64> {
-        let (since, _) = self.oldest()?;
-        let waited = self.policy.next_boost(now.saturating_sub(since))?;
-        Some(since.saturating_add(waited))
     }
 
     /// A command enters the lane; returns the number of its key.
@@ -223,6 +224,7 @@ impl LaneState {
     }
 
     /// A command of this key has left the lane.
+    #[inline]
     pub(super) fn leave(&mut self, key: u32) {
         if let Some(keys) = self.keys_mut() {
             keys.leave(key);
@@ -304,47 +306,27 @@ impl LaneState {
     }
 
     /// What keeps the commands of a key from starting, if anything.
-    pub(super) fn key_obstacle(&self, key: u32) -> Option<KeyObstacle> {
+    pub(super) fn key_obstacle(&self, key: u32) -> Option<Obstacle> {
         match &self.queue {
             Queue::Plain(_) => None,
             Queue::Keyed(keys) => keys.obstacle(key),
         }
     }
 
-    /// How many commands of the lane go before this ready one; where it has keys, of its key.
-    pub(super) fn position<T>(&self, entries: &Arena<Entry<T>>, place: u32) -> usize {
+    /// The queue in which the commands of this key wait.
+    pub(super) fn flow(&self, key: u32) -> &Flow {
         match &self.queue {
-            Queue::Plain(flow) => {
-                let found = flow.iter(entries).position(|other| other == place);
-                found.unwrap_or_default()
-            }
-            Queue::Keyed(keys) => keys.position(entries, place),
+            Queue::Plain(flow) => flow,
+            Queue::Keyed(keys) => keys.flow(key),
         }
     }
 
-    /// The same for every ready one.
-    pub(super) fn each_position<T>(
-        &self,
-        entries: &Arena<Entry<T>>,
-        mut visit: impl FnMut(u32, usize),
-    ) {
-        let mut walk = |flow: &Flow| {
-            let places = flow.iter(entries).zip(0..);
-            places.for_each(|(place, position)| visit(place, position));
+    pub(super) fn flows(&self) -> impl Iterator<Item = &Flow> {
+        let (plain, keyed) = match &self.queue {
+            Queue::Plain(flow) => (Some(flow), None),
+            Queue::Keyed(keys) => (None, Some(keys.flows())),
         };
-        match &self.queue {
-            Queue::Plain(flow) => walk(flow),
-            Queue::Keyed(keys) => keys.flows().for_each(walk),
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn chains(&self) -> impl Iterator<Item = (i32, usize)> + '_ {
-        let flow = match &self.queue {
-            Queue::Plain(flow) => Some(flow),
-            Queue::Keyed(_) => None,
-        };
-        flow.into_iter().flat_map(Flow::chains)
+        plain.into_iter().chain(keyed.into_iter().flatten())
     }
 
     /// How many keys it knows, and how many of them are kept without a command.
@@ -358,74 +340,4 @@ impl LaneState {
 }
 
 #[cfg(all(test, feature = "metrics"))]
-mod tests {
-    use super::super::{CommandKey, Ending, LaneKey, LanePolicy, Scheduler, Terms};
-    use crate::config::{LaneConfig, LaneOptions};
-
-    fn submit(scheduler: &mut Scheduler<()>, lane: LaneKey, priority: i32, now: u64) -> CommandKey {
-        let serial = scheduler.draw_serial();
-        let terms = Terms {
-            priority,
-            ..Terms::default()
-        };
-        let submitted = scheduler.submit(lane, serial, (), Some(Box::new(terms)), now);
-        submitted.expect("it is let in").key
-    }
-
-    /// However many go before it. What is noted is bounded by what waits (I10).
-    #[test]
-    fn the_longest_wait_is_the_one_of_who_starves() {
-        let mut scheduler = Scheduler::new();
-        scheduler.keep_waits();
-        let policy = LanePolicy::new(&LaneConfig::new(0, 1), &LaneOptions::new(), 0, 0);
-        let lane = scheduler.add_lane(policy);
-        scheduler.set_open(true);
-        assert_eq!(scheduler.longest_wait(lane, 5), 0);
-        let starves = submit(&mut scheduler, lane, 1, 10);
-        for now in 11..5_000 {
-            submit(&mut scheduler, lane, 0, now);
-            let start = scheduler.next(now).expect("the slot is free");
-            assert_ne!(start.key, starves);
-            assert_eq!(scheduler.longest_wait(lane, now), now - 10);
-            assert!(
-                scheduler.lanes[lane.index()]
-                    .waits
-                    .as_ref()
-                    .map_or(0, |waits| waits.len())
-                    <= 2 * 2 + 65
-            );
-            let verdict = scheduler.conclude(start.key, start.run, Ending::Completed, 0);
-            verdict.expect("it runs");
-            scheduler.release(start.key, now);
-        }
-        assert_eq!(scheduler.next(5_000).map(|start| start.key), Some(starves));
-        assert_eq!(scheduler.longest_wait(lane, 6_000), 0);
-    }
-
-    /// A body that looks for its child again and again, as with a time limit, moves it from queue to queue.
-    #[test]
-    fn what_is_noted_of_a_child_that_is_awaited_often_is_bounded() {
-        let mut scheduler = Scheduler::new();
-        scheduler.keep_waits();
-        let policy = LanePolicy::new(&LaneConfig::new(0, 1), &LaneOptions::new(), 0, 0);
-        let lane = scheduler.add_lane(policy);
-        scheduler.set_open(true);
-        let parent = submit(&mut scheduler, lane, 0, 1);
-        let start = scheduler.next(1).expect("the slot is free");
-        let serial = scheduler.draw_serial();
-        let terms = Terms {
-            parent: Some(parent),
-            ..Terms::default()
-        };
-        let child = scheduler.submit(lane, serial, (), Some(Box::new(terms)), 1);
-        let child = child.expect("it is let in").key;
-        scheduler.pause_lane(lane, true, 1);
-        for _ in 0..1_000 {
-            scheduler.await_child(parent, start.run, child, 2);
-            scheduler.leave_child(parent, child, 2);
-        }
-        let noted = scheduler.lanes[lane.index()].waits.as_ref();
-        assert!(noted.map_or(0, |waits| waits.len()) <= 2 + 65);
-        assert_eq!(scheduler.longest_wait(lane, 11), 10);
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 
 use super::decision::{CommandKey, LaneKey};
 use super::lane::Block;
+use super::view::LaneView;
 use super::{Scheduler, Terms};
 use crate::ratelimit::Meter;
 
@@ -44,6 +45,20 @@ impl Limiter {
     }
 }
 
+impl<T> LaneView<'_, T> {
+    /// The most that a command of this lane may ever cost, and the limiter that says so.
+    pub(crate) fn highest_cost(&self) -> Option<(u64, LimiterKey)> {
+        let policy = &self.state().policy;
+        let costs = policy.limiters.iter().filter_map(|key| {
+            let limiter = &self.scheduler.limits[key.0 as usize];
+            let kept = limiter.kept_from(policy.priority);
+            let most = limiter.meter.capacity().saturating_sub(kept);
+            (limiter.counts == Counts::Cost).then_some((most, *key))
+        });
+        costs.min()
+    }
+}
+
 impl<T> Scheduler<T> {
     /// Takes in a limiter that policies may name from now on.
     pub(crate) fn add_limiter(&mut self, limiter: Limiter) -> LimiterKey {
@@ -58,23 +73,6 @@ impl<T> Scheduler<T> {
         limiter.meter.inherit(&present.meter, now);
         *present = limiter;
         self.unblock_users(key, now);
-    }
-
-    fn limiter(&self, key: LimiterKey) -> &Limiter {
-        &self.limits[key.0 as usize]
-    }
-
-    /// The most that a command of this lane may ever cost, and the limiter that says so.
-    pub(crate) fn highest_cost(&self, lane: LaneKey) -> Option<(u64, LimiterKey)> {
-        let policy = &self.lanes[lane.index()].policy;
-        let limits = policy.limiters.iter().map(|key| (self.limiter(*key), *key));
-        limits
-            .filter(|(limiter, _)| limiter.counts == Counts::Cost)
-            .map(|(limiter, key)| {
-                let kept = limiter.kept_from(policy.priority);
-                (limiter.meter.capacity().saturating_sub(kept), key)
-            })
-            .min()
     }
 
     /// Whether the limits of a lane grant a start of its front now; if not, when.
@@ -150,9 +148,8 @@ impl<T> Scheduler<T> {
     pub(super) fn block(&mut self, lane: LaneKey, place: u32, due: u64, now: u64) {
         let front = self.entries[place].serial;
         self.lanes[lane.index()].block = Some(Block { due, front });
-        self.note_refusal(place, due);
         self.refresh(lane, now);
-        self.pass_on(lane, now);
+        self.nest_refused(place, due, now);
     }
 
     fn unblock_users(&mut self, limiter: LimiterKey, now: u64) {
@@ -161,13 +158,11 @@ impl<T> Scheduler<T> {
             if !state.policy.limiters.contains(&limiter) {
                 continue;
             }
-            let is_blocked = state.block.take().is_some();
-            self.forget_refusals(LaneKey(lane));
-            if is_blocked {
+            if state.block.take().is_some() {
                 self.blocks.remove(lane);
                 self.refresh(LaneKey(lane), now);
             }
+            self.nest_lane_changed(LaneKey(lane), now);
         }
-        self.lend_freed(now);
     }
 }

@@ -1,10 +1,8 @@
 //! The pure scheduler: a state machine that decides what runs next.
 //!
-//! Commands go in with [`submit`](Scheduler::submit), decisions come out of [`next`](Scheduler::next). It never reads
-//! a clock (`now` is an argument, in nanoseconds since the queue's epoch), never waits and does no I/O; once its
-//! buffers have grown to the load, dispatching allocates nothing for commands without terms, in lanes without a progress
-//! limit and named limiters. Everything that the crate promises about order, limits and fairness is decided here and
-//! tested without a runtime.
+//! Commands go in with [`submit`](Scheduler::submit), decisions come out of [`next`](Scheduler::next). It never reads a clock
+//! (`now` is an argument, in nanoseconds since the queue's epoch), never waits and does no I/O. Once its buffers have grown to
+//! the load, dispatching commands without terms allocates nothing, but for progress limits and named limiters.
 //!
 //! The life of an entry:
 //!
@@ -30,28 +28,24 @@
 //!
 //! | | |
 //! |---|---|
-//! | set up | `new`, `add_lane`, `set_policy`, `remove_lane`, `set_total`, `add_limiter`, `set_limiter`, `keep_waits`, `set_open` |
+//! | set up | `new`, `add_lane`, `set_policy`, `remove_lane`, `set_total`, `add_limiter`, `set_limiter`, `set_open` |
 //! | in | `draw_serial`, `submit`; what is restored: `admit`, `put_behind` |
-//! | decide | `next` until it says `None`, at most as often as `startable` says (limits on starts per time may refuse); then, if `may_preempt`, `preempt` until it says `None`; `next_wake` says when to call `tick` until it says `None` |
+//! | decide | `next` until `None`, at most as often as `startable` says (limits on starts per time may refuse); then, if `may_preempt`, `preempt` until `None`; `tick` until `None` at `next_wake` |
 //! | out | `conclude`, then `release`; `abandon` where the body is lost; `take_waiting` at the end; `relieve` |
 //! | stop | `stop`, `pause_lane`, `pause_key` |
 //! | from the body | `beat`, `settle_cost`, `await_child`, `leave_child` |
-//! | ask | `overview`; `lane`, `effective_priority`, `longest_wait`, `highest_cost`; `commands`, `command`, `running_attempt`, `job_mut`; `explain` |
+//! | ask | `overview`, `lane`, `command`, `commands`, `running_attempt`, `job_mut`, `explain` |
 //!
-//! `keep_waits` and `longest_wait` are there with the feature `metrics`; `add_limiter`, `set_limiter`, `settle_cost` and
-//! `highest_cost` with `distributed`.
-//!
-//! Words. A command that runs holds a *slot* of its lane and, under a total limit, a *share* of the total. It is kept as an
-//! *entry*, at a *place* of the arena; lanes, keys and limiters have numbers, too. Of the total, shares are *kept* for lanes
-//! that are below their minimum. The *front* of a lane is the command that it starts next; a lane whose front was refused by
-//! a limit is *blocked*. A command that was asked to stop keeps its slot until it has ended.
+//! Words. A command that runs holds a *slot* of its lane and a *share* of the total limit. Of the total, shares are *kept* for
+//! lanes below their minimum. A command is an *entry* at a *place* of the arena; lanes, keys and limiters have numbers, too.
+//! The *front* of a lane is the command that it starts next; a lane whose front was refused by a limit is *blocked*.
 //!
 //! Read on in this order: `decision` (what goes in and out), `policy` and `terms` (what lanes and commands ask for), `entry`
 //! (a command), `flow` and `keys` (the order inside a lane), `lane`, this file (in and start), `ready` (the order between
-//! lanes), `ending`, `timers`, `stop`, `preempt`, `limits`. What is left can be read alone: `setup`, `view`, `explain`,
-//! `waits`, the containers `heap` and `arena`, and `nest`, about commands that wait for others. Until then skip what
-//! says *favour*, *ahead*, *exempt*, *lend*, *lent*, *freed*, *opened*, *borrow*, *urged*, *tied*, *alone*, `pass_on`,
-//! `forget_child`, `forget_refusals` or `frees_share`: it is about those.
+//! lanes), `ending`, `timers`, `stop`, `preempt`, `limits`. The rest can be read alone: `setup`, `view`, `explain`, `waits`, the
+//! containers `heap` and `arena`, and `nest`, about commands that wait for others which they submitted. Before that skip what
+//! begins with `nest_`: it does nothing for other commands. *Favoured* or *exempt* are awaited children that start *ahead* of the
+//! others in their lane.
 
 mod arena;
 mod decision;
@@ -107,7 +101,7 @@ use heap::IndexedHeap;
 use lane::LaneState;
 #[cfg(feature = "distributed")]
 pub(crate) use limits::{Counts, Limiter, LimiterKey};
-use nest::{Favour, Right};
+use nest::Offer;
 pub(crate) use policy::LanePolicy;
 use ready::Demand;
 pub(crate) use terms::Terms;
@@ -168,15 +162,16 @@ pub(crate) struct Scheduler<T> {
     demand: Demand,
     /// Somebody asks how long commands wait.
     keeps_waits: bool,
-    /// What came back to commands that lent it, to be lent again before the call ends.
-    freed: Vec<(Right, CommandKey)>,
-    /// Lanes in which awaited children can start that could not before, to be looked at before the call ends.
-    opened: Vec<LaneKey>,
+    /// Awaited children that are to start before the others of their lanes.
+    favoured: usize,
+    /// What such children may get before the call ends.
+    nest_offers: Vec<Offer>,
 }
 
 impl<T> Scheduler<T> {
-    /// Without lanes and without a total limit; nothing starts before [`set_open`](Self::set_open).
-    pub(crate) fn new() -> Self {
+    /// Without lanes and without a total limit; nothing starts before [`set_open`](Self::set_open). With `keeps_waits` lanes
+    /// know their longest wait.
+    pub(crate) fn new(keeps_waits: bool) -> Self {
         Self {
             lanes: Vec::new(),
             free_lanes: Vec::new(),
@@ -199,9 +194,9 @@ impl<T> Scheduler<T> {
             pending: 0,
             active: 0,
             demand: Demand::default(),
-            keeps_waits: false,
-            freed: Vec::new(),
-            opened: Vec::new(),
+            keeps_waits,
+            favoured: 0,
+            nest_offers: Vec::new(),
         }
     }
 
@@ -330,16 +325,11 @@ impl<T> Scheduler<T> {
     fn start(&mut self, lane: LaneKey, place: u32, now: u64) -> Start {
         self.served += 1;
         self.pending -= 1;
-        let entry = &self.entries[place];
-        let (child, favour) = (entry.key(place), entry.favour());
-        let state = &mut self.lanes[lane.index()];
-        if favour == Favour::None {
+        if !self.nest_start(place) {
             self.active += 1;
+            let state = &mut self.lanes[lane.index()];
             state.shares += 1;
             state.start(&mut self.entries, place);
-        } else {
-            state.start_favoured(&mut self.entries, place, favour);
-            self.borrow(child, favour);
         }
         let state = &mut self.lanes[lane.index()];
         state.running.push_back(&mut self.entries, place);

@@ -281,10 +281,11 @@ impl Model {
         let start = self.served;
         let command = self.get(serial).expect("a live command");
         let (at, key) = (command.lane, command.rules.key);
+        let was_preempted = command.after == After::Front;
         let policy = &self.lane(at).rules;
         let timeout_ns = command.rules.timeout_ns.unwrap_or(policy.timeout_ns);
         let progress_ns = command.rules.progress_ns.or(policy.progress_ns);
-        self.key_starts(at, serial, key);
+        self.key_starts(at, serial, key, was_preempted);
         let command = self.get_mut(serial);
         command.phase = Phase::Running;
         command.expires_at = None;
@@ -418,9 +419,9 @@ impl Model {
 
     fn remove(&mut self, serial: u64) {
         let command = self.get(serial).expect("a live command");
-        let (lane, key) = (command.lane, command.rules.key);
+        let lane = command.lane;
         self.commands.retain(|command| command.serial != serial);
-        self.key_leaves(lane, key);
+        self.key_leaves(lane);
     }
 
     /// Something about a lane changed: another front is asked for at once, whoever was refused before.

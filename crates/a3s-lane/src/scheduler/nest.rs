@@ -1,8 +1,8 @@
 //! Nested work: a command that waits for a child lends it what it holds.
 //!
-//! A running command holds a slot of its lane and a share of the total. Its body stands still while it waits for a child,
-//! so both are free for the child and for nobody else: a lane of one cannot deadlock on itself, and no unrelated command
-//! gets between the two. An example, with one slot per lane and a total of one:
+//! A running command holds a slot of its lane and a share of the total. While its body waits for a child, both are free for the
+//! child and for nobody else: a lane of one cannot deadlock on itself, and no unrelated command gets between the two. An
+//! example, with one slot per lane and a total of one:
 //!
 //! ```text
 //!                                       slot of lane A   slot of lane B   the share of the total
@@ -15,20 +15,20 @@
 //! child ends                            parent           free             parent
 //! ```
 //!
-//! So there are two ways in which an awaited child is *favoured*, that is starts before the others of its lane:
+//! So an awaited child can be *favoured*, that is start before the others of its lane, in two ways:
 //!
 //! - *lent*: in the lane of an ancestor that waits for it, its parent or one further up, it runs in that ancestor's slot,
 //!   on its parent's share;
 //! - *urged*: in another lane it needs a slot of that lane. Under a total limit it uses its parent's share; without one it
 //!   waits for its turn like any other, unless it was urged before the total was lifted.
 //!
-//! A parent has one share and may wait for many children: it sets the share aside for the first that can start, and for
-//! another that can when the lane of that one keeps it back. A child that goes before the others does not wait for its key
-//! either: neither the most slots of one key nor a pause of the key keep it back, since its parent holds a slot until it has
-//! ended. A paused lane does, and so do limits on starts per time. A child in its turn waits for its key like any other.
+//! A parent has one share and may wait for many children: it sets the share aside for the first that can start, and for another
+//! when that one is *stuck*, kept back by its lane. A favoured child does not wait for its key, neither for the most slots of
+//! one key nor for the end of a pause, since its parent holds a slot until it has ended; for a pause of its lane and limits on
+//! starts per time it does.
 //!
-//! Here is what ties commands to each other; `family` says who waits for whom and who could lend to whom, `favour` who goes
-//! first, `loan` what runs on what, `ahead` is the part of a lane that holds those who go first.
+//! Here is what ties commands to each other. `family`: who waits for whom and who could lend to whom; `favour`: who goes first;
+//! `loan`: what runs on what; `ahead`: the part of a lane that holds those who go first.
 
 mod ahead;
 #[cfg(test)]
@@ -39,8 +39,8 @@ mod loan;
 
 use std::collections::BTreeSet;
 
-use super::decision::CommandKey;
-use super::entry::Entry;
+use super::decision::{CommandKey, LaneKey};
+use super::entry::{Entry, State};
 
 pub(super) use ahead::{Ahead, Opening};
 
@@ -72,6 +72,15 @@ pub(super) enum Right {
     Slot,
     /// A share of the total.
     Share,
+}
+
+/// What awaited children may get that they could not before.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Offer {
+    /// It has come back to this command.
+    Right(Right, CommandKey),
+    /// The lane lets more of them start than it did, which was this.
+    Lane(LaneKey, Opening),
 }
 
 /// Both ends of a right that commands lend each other. Each has its other end in the other command.
@@ -113,6 +122,11 @@ impl<T> Entry<T> {
         self.nest().map_or(Favour::None, |nest| nest.favour)
     }
 
+    /// Whether it is ready and waits for its turn.
+    pub(super) fn is_in_turn(&self) -> bool {
+        self.state == State::Ready && self.favour() == Favour::None
+    }
+
     fn slot(&self) -> Loan {
         self.nest().map_or(Loan::default(), |nest| nest.slot)
     }
@@ -121,9 +135,9 @@ impl<T> Entry<T> {
         self.nest().map_or(Loan::default(), |nest| nest.share)
     }
 
-    /// Whether it waits, lends or borrows, or did.
-    pub(super) fn is_tied(&self) -> bool {
-        self.nest().is_some()
+    /// Whether it has a share of the total of its own.
+    pub(super) fn owns_share(&self) -> bool {
+        self.share().lender.is_none()
     }
 
     /// Whether it waits for nobody, borrows nothing and lends nothing: stopping it would free its slot at once.

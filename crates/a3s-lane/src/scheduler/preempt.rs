@@ -1,4 +1,18 @@
 //! Preemption: a running command makes room for a more urgent one that only the total limit keeps waiting.
+//!
+//! Somebody is asked to stop as long as more commands wait than shares are about to be free. An example, with a total of 5:
+//!
+//! ```text
+//!  lane    priority  min  runs  waits
+//!  urgent      0      0    0      2     for nothing but the total
+//!  normal      3      1    1      0     preemptible, but its one share is what its minimum is for
+//!  batch       9      1    4      0     preemptible
+//!
+//!  more urgent than batch wait   about to be free
+//!              2                        0           the last started of batch is asked
+//!              2                        1           the one that started before it is asked
+//!              2                        2           enough
+//! ```
 
 use std::cmp::Reverse;
 
@@ -6,6 +20,9 @@ use super::Scheduler;
 use super::decision::{CommandKey, LaneKey, StopReason};
 use super::entry::State;
 use super::flow::NONE;
+
+#[cfg(test)]
+mod tests;
 
 impl<T> Scheduler<T> {
     /// Whether [`preempt`](Self::preempt) can ever find something to do.
@@ -29,12 +46,36 @@ impl<T> Scheduler<T> {
         if most_urgent >= least_urgent {
             return None;
         }
+        self.note_staying();
         let (victim, priority) = self.victim(now)?;
         if self.demand_above(priority, now) <= self.freeing() {
             return None;
         }
         let key = self.entries[victim].key(victim);
         Some((key, self.ask(victim, StopReason::Preempt, now)))
+    }
+
+    /// Notes how many shares each lane will have when all have ended that were asked to stop or are concluded.
+    fn note_staying(&mut self) {
+        for lane in &mut self.lanes {
+            lane.staying = lane.shares;
+        }
+        for lane in 0..self.lanes.len() {
+            if self.lanes[lane].stopping == 0 {
+                continue;
+            }
+            let mut place = self.lanes[lane].running.head;
+            while place != NONE {
+                let entry = &self.entries[place];
+                if entry.state != State::Running && entry.owns_share() {
+                    self.lanes[lane].staying -= 1;
+                    if let Some(heir) = self.nest_heir(place) {
+                        self.lanes[heir.index()].staying += 1;
+                    }
+                }
+                place = self.entries[place].next;
+            }
+        }
     }
 
     /// Of the commands that lanes may lose, the one that will be the least urgent when it is back, of these the last
@@ -44,7 +85,7 @@ impl<T> Scheduler<T> {
         // What a lane has below its minimum would be kept for it again.
         let lanes = lanes.filter(|lane| {
             let state = &self.lanes[lane.index()];
-            state.shares - self.freeing_of(*lane) > state.policy.min
+            state.staying > state.policy.min
         });
         let of_lanes = lanes.filter_map(|lane| self.victim_of(lane, now));
         let (priority, _, _, place) = of_lanes.max()?;
@@ -76,28 +117,13 @@ impl<T> Scheduler<T> {
         best
     }
 
-    /// How many shares of the total are about to be free for any lane.
+    /// How many shares of the total are about to be free for any lane: what a lane has below its minimum is kept for it.
     fn freeing(&self) -> usize {
-        let lanes = (0..self.lanes.len() as u32).map(LaneKey);
-        let of_lanes = lanes.map(|lane| {
-            let state = &self.lanes[lane.index()];
-            // What it has below its minimum then is kept for it.
-            let spare = state.shares.saturating_sub(state.policy.min);
-            self.freeing_of(lane).min(spare)
-        });
-        of_lanes.sum()
-    }
-
-    /// How many shares of the total the commands of a lane are about to give up. One that passes to a borrower is not counted.
-    fn freeing_of(&self, lane: LaneKey) -> usize {
-        let state = &self.lanes[lane.index()];
-        if state.stopping == 0 {
-            return 0;
-        }
-        let running = state.running.iter(&self.entries);
-        let frees =
-            |place: &u32| self.entries[*place].state != State::Running && self.frees_share(*place);
-        running.filter(frees).count()
+        let lanes = self.lanes.iter();
+        let now: usize = lanes.map(|lane| lane.shares.max(lane.policy.min)).sum();
+        let lanes = self.lanes.iter();
+        let then: usize = lanes.map(|lane| lane.staying.max(lane.policy.min)).sum();
+        now.saturating_sub(then)
     }
 
     /// How many commands of lanes that are more urgent than this wait for nothing but the total limit.

@@ -1,4 +1,18 @@
 //! Which lane goes next: the ready set, the total limit and the shares that are kept of it.
+//!
+//! An example, with a total of 6 of which 3 shares are in use:
+//!
+//! ```text
+//!  lane  min  max  runs  ready    kept  on_kept  on_common
+//!  vip    3    4    1      5       2       2         1       it has 3 free slots, and is 2 below its minimum
+//!  mail   1    2    0      1       1       1         0
+//!  bulk   0    9    2      9       0       0         7
+//!  sum                             3       3         8
+//! ```
+//!
+//! All 3 free shares are kept: two of vip may start and one of mail. When one of bulk ends, a fourth share is free, for the best
+//! ranked lane. When instead the total becomes 5, only 2 of the 3 are free, and each lane leaves the others what is kept for
+//! them: one of vip may start, none of mail.
 
 use std::cmp::Reverse;
 
@@ -13,7 +27,7 @@ use super::lane::LaneState;
 pub(super) struct Demand {
     /// Shares of the total that are kept for this lane: as many as it has below its minimum.
     pub(super) kept: usize,
-    /// Commands that could start on no share of the total, on a kept one, and on one that is for anybody.
+    /// Commands that could start on no share of the total (awaited children), on a kept one, and on one that is for anybody.
     pub(super) exempt: usize,
     pub(super) on_kept: usize,
     pub(super) on_common: usize,
@@ -53,16 +67,17 @@ impl<T> Scheduler<T> {
             return exempt + on_kept + on_common;
         };
         let free = total.saturating_sub(self.active);
-        if free >= kept {
-            return exempt + on_kept + on_common.min(free - kept);
+        if free < kept {
+            return exempt + self.startable_of_too_few(free, kept - free);
         }
-        // The limits were changed while commands ran: not every minimum can be kept.
-        let missing = kept - free;
+        exempt + on_kept + on_common.min(free - kept)
+    }
+
+    /// The limits were changed while commands ran: of the shares that are kept so many are `missing`.
+    fn startable_of_too_few(&self, free: usize, missing: usize) -> usize {
         let lanes = self.lanes.iter().map(|lane| lane.demand);
-        let on_kept: usize = lanes
-            .map(|lane| lane.on_kept.min(lane.kept.saturating_sub(missing)))
-            .sum();
-        exempt + on_kept.min(free)
+        let of_lanes = lanes.map(|lane| lane.on_kept.min(lane.kept.saturating_sub(missing)));
+        of_lanes.sum::<usize>().min(free)
     }
 
     /// The best ranked lane that may start a command under the total limit.
@@ -103,27 +118,25 @@ impl<T> Scheduler<T> {
         while let Some(lane) = self.blocks.pop_if(|at| at <= now) {
             self.lanes[lane as usize].block = None;
             self.refresh(LaneKey(lane), now);
-            self.lend_freed(now);
         }
         while let Some(lane) = self.boosts.pop_if(|at| at <= now) {
             self.refresh(LaneKey(lane), now);
         }
     }
 
-    pub(super) fn refresh_all(&mut self, now: u64) {
-        for lane in 0..self.lanes.len() as u32 {
-            self.refresh(LaneKey(lane), now);
-        }
+    /// Brings everything up to date after anything about `lane` changed.
+    #[inline]
+    pub(super) fn refresh(&mut self, lane: LaneKey, now: u64) {
+        self.rank_lane(lane, now);
+        self.nest_lend(now);
     }
 
-    /// Brings the ready set up to date after anything about `lane` changed.
-    pub(super) fn refresh(&mut self, lane: LaneKey, now: u64) {
+    /// Brings the ready set up to date.
+    pub(super) fn rank_lane(&mut self, lane: LaneKey, now: u64) {
         if self.lanes[lane.index()].block.is_some() {
             self.review_block(lane, now);
         }
-        if self.lanes[lane.index()].ahead.is_awaited() {
-            self.note_opening(lane);
-        }
+        self.nest_note_opening(lane);
         let state = &mut self.lanes[lane.index()];
         let gives = state.policy.preemptible && state.shares > state.policy.min;
         let priority = Reverse(state.policy.priority);
@@ -143,8 +156,9 @@ impl<T> Scheduler<T> {
             }
             return;
         }
-        let rank = (state.effective_priority(now), state.last_served);
-        self.boosts.assign(lane.0, state.next_boost_at(now));
+        let (priority, change) = state.urgency(now);
+        let rank = (priority, state.last_served);
+        self.boosts.assign(lane.0, change);
         if self.total.is_none() {
             self.common.set(lane.0, rank);
             self.reserved.remove(lane.0);
@@ -169,7 +183,7 @@ impl<T> Scheduler<T> {
                 state.block = None;
             }
             // Another command may be the oldest now: the front may change at another time.
-            let change = state.next_boost_at(now);
+            let (_, change) = state.urgency(now);
             let until = change.map_or(block.due, |at| at.min(block.due));
             if state.block.is_some() && until != u64::MAX {
                 self.blocks.set(lane.0, until);
@@ -179,6 +193,9 @@ impl<T> Scheduler<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 impl LaneState {
     #[inline]

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use super::Scheduler;
 use super::decision::LaneKey;
-use super::entry::State;
 use super::flow::End;
 use super::lane::LaneState;
-use super::nest::Favour;
 use super::policy::LanePolicy;
 use super::waits::Waits;
 
@@ -19,9 +17,8 @@ impl<T> Scheduler<T> {
 
     /// Puts the ready commands that `which` means behind the others of their lanes, in the order of submission.
     pub(crate) fn put_behind(&mut self, which: impl Fn(&T) -> bool, now: u64) {
-        let ready = self.entries.iter().filter(|(_, entry)| {
-            entry.state == State::Ready && entry.favour() == Favour::None && which(&entry.job)
-        });
+        let entries = self.entries.iter();
+        let ready = entries.filter(|(_, entry)| entry.is_in_turn() && which(&entry.job));
         let mut ready: Vec<(u64, u32)> =
             ready.map(|(place, entry)| (entry.serial, place)).collect();
         ready.sort_unstable();
@@ -31,12 +28,6 @@ impl<T> Scheduler<T> {
             self.lanes[lane.index()].push(&mut self.entries, place, End::Back);
             self.refresh(lane, now);
         }
-    }
-
-    /// Keeps note of how long commands wait, in lanes that are added from now on.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn keep_waits(&mut self) {
-        self.keeps_waits = true;
     }
 
     /// Takes a lane in, in the place of a removed one where there is one.
@@ -62,15 +53,15 @@ impl<T> Scheduler<T> {
     /// Gives a lane a new policy; its pending and running commands stay.
     pub(crate) fn set_policy(&mut self, lane: LaneKey, mut policy: LanePolicy, now: u64) {
         let state = &mut self.lanes[lane.index()];
+        debug_assert!(!state.removed, "the lane is there");
         policy.inherit_tokens(&state.policy, now);
         self.preemptible_lanes -= usize::from(state.policy.preemptible);
         self.preemptible_lanes += usize::from(policy.preemptible);
         state.set_policy(&mut self.entries, policy);
         state.block = None;
         self.blocks.remove(lane.0);
-        self.forget_refusals(lane);
         self.refresh(lane, now);
-        self.pass_on(lane, now);
+        self.nest_lane_changed(lane, now);
     }
 
     /// Takes a lane out; false while it has commands.
@@ -91,16 +82,17 @@ impl<T> Scheduler<T> {
     /// Limits how many commands hold slots at once, over all lanes.
     pub(crate) fn set_total(&mut self, total: Option<usize>, now: u64) {
         self.total = total;
-        self.refresh_all(now);
-        // Without a total nobody needed a share.
-        self.favour_all(now);
+        for lane in 0..self.lanes.len() as u32 {
+            self.rank_lane(LaneKey(lane), now);
+        }
+        self.nest_total_changed(now);
     }
 
     /// Stops or resumes the starts of a lane. What runs goes on.
     pub(crate) fn pause_lane(&mut self, lane: LaneKey, paused: bool, now: u64) -> bool {
         let changed = std::mem::replace(&mut self.lanes[lane.index()].paused, paused) != paused;
         self.refresh(lane, now);
-        self.pass_on(lane, now);
+        self.nest_lane_changed(lane, now);
         changed
     }
 

@@ -2,6 +2,12 @@
 
 use super::Scheduler;
 
+#[cfg(test)]
+thread_local! {
+    /// Of all calls of a thread.
+    pub(super) static TAKEN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The steps of one call.
 #[derive(Debug)]
 pub(super) struct Steps {
@@ -14,6 +20,7 @@ impl Steps {
     pub(super) fn count(&mut self) {
         #[cfg(test)]
         {
+            TAKEN.set(TAKEN.get() + 1);
             self.left = self.left.checked_sub(1).expect("the call ends");
         }
     }

@@ -13,8 +13,7 @@ impl<T> Scheduler<T> {
             let entry = &self.entries[place];
             let key = entry.key(place);
             match entry.state {
-                State::Delayed if !entry.is_expired(now) => self.wake(place, now),
-                State::Ready if !entry.is_expired(now) => self.ask_again(place, now),
+                State::Ready | State::Delayed if !entry.is_expired(now) => self.wake(place, now),
                 State::Ready | State::Delayed | State::Expired => {
                     let lane = entry.lane;
                     let job = self.withdraw(place, now);
@@ -63,28 +62,18 @@ impl<T> Scheduler<T> {
         [block, timer, boost].into_iter().flatten().min()
     }
 
-    /// A delay is over.
+    /// A delay is over, or a limit may grant what it refused a child. The next timer is that of its expiry.
     fn wake(&mut self, place: u32, now: u64) {
-        let entry = &mut self.entries[place];
-        let lane = entry.lane;
-        entry.state = State::Ready;
-        entry.since = now;
-        let state = &mut self.lanes[lane.index()];
-        state.delayed -= 1;
-        state.push(&mut self.entries, place, End::Back);
-        self.refresh(lane, now);
-        self.ask_again(place, now);
-    }
-
-    /// A ready command may be an awaited child that can be favoured now; if not, it waits for its turn, or to expire.
-    fn ask_again(&mut self, place: u32, now: u64) {
         let entry = &self.entries[place];
         let key = entry.key(place);
         if let Some(at) = entry.expires_at() {
             self.timers.set(place, (at, key.serial));
         }
-        self.try_favour(key, now);
-        self.lend_freed(now);
+        if entry.state == State::Ready {
+            return self.nest_ready(key, now);
+        }
+        self.lanes[entry.lane.index()].delayed -= 1;
+        self.make_ready(place, End::Back, now);
     }
 
     /// Which limit of a running command has passed, the earlier one first. When none has, waits for the next.
@@ -132,6 +121,5 @@ impl<T> Scheduler<T> {
         self.entries[place].state = State::Expired;
         self.lanes[lane.index()].delayed += 1;
         self.refresh(lane, now);
-        self.lend_freed(now);
     }
 }

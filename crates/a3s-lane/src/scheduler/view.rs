@@ -7,6 +7,7 @@ use hashbrown::HashSet;
 use super::Scheduler;
 use super::decision::{CommandKey, LaneKey, StopReason};
 use super::entry::{Entry, State};
+use super::lane::LaneState;
 use super::terms::Terms;
 use crate::config::Overflow;
 
@@ -23,8 +24,10 @@ pub(crate) struct Overview<'a> {
 }
 
 /// One lane.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LaneView {
+#[derive(Debug)]
+pub(crate) struct LaneView<'a, T> {
+    pub(super) scheduler: &'a Scheduler<T>,
+    lane: LaneKey,
     pub(crate) counts: LaneCounts,
     /// Its own priority.
     pub(crate) priority: u8,
@@ -95,10 +98,12 @@ impl<T> Scheduler<T> {
 
     /// The counts and settings of a lane.
     #[inline]
-    pub(crate) fn lane(&self, lane: LaneKey) -> LaneView {
+    pub(crate) fn lane(&self, lane: LaneKey) -> LaneView<'_, T> {
         let state = &self.lanes[lane.index()];
         let policy = &state.policy;
         LaneView {
+            scheduler: self,
+            lane,
             counts: LaneCounts {
                 pending: state.pending(),
                 active: state.active,
@@ -111,19 +116,6 @@ impl<T> Scheduler<T> {
             max_pending: policy.max_pending.map(|max| (max, policy.overflow)),
             can_drop: state.unfavoured(),
         }
-    }
-
-    /// The priority of a lane, with the boost that its oldest command gives it.
-    pub(crate) fn effective_priority(&self, lane: LaneKey, now: u64) -> u8 {
-        self.lanes[lane.index()].effective_priority(now)
-    }
-
-    /// How long the command of a lane has been ready that became ready first, in nanoseconds; 0 when none is.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn longest_wait(&self, lane: LaneKey, now: u64) -> u64 {
-        let waits = self.lanes[lane.index()].waits.as_ref();
-        let since = waits.and_then(|waits| waits.since(&self.entries));
-        since.map_or(0, |since| now.saturating_sub(since))
     }
 
     /// All commands, in no order.
@@ -157,6 +149,25 @@ impl<T> Scheduler<T> {
             timeout_ns: entry.timeout_ns(self.lanes[entry.lane.index()].policy.timeout_ns),
             progress_ns: terms.and_then(|terms| terms.run_progress_ns),
         })
+    }
+}
+
+impl<T> LaneView<'_, T> {
+    pub(super) fn state(&self) -> &LaneState {
+        &self.scheduler.lanes[self.lane.index()]
+    }
+
+    /// The priority, with the boost that the oldest command gives.
+    pub(crate) fn effective_priority(&self, now: u64) -> u8 {
+        self.state().effective_priority(now)
+    }
+
+    /// How long the command has been ready that became ready first, in nanoseconds; 0 when none is, or waits are not kept.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn longest_wait(&self, now: u64) -> u64 {
+        let waits = self.state().waits.as_ref();
+        let since = waits.and_then(|waits| waits.since(&self.scheduler.entries));
+        since.map_or(0, |since| now.saturating_sub(since))
     }
 }
 

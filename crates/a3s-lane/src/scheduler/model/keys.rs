@@ -8,7 +8,7 @@
 //! another level, is as far ahead of its time as it was where it comes from, and never behind it.
 //!
 //! A key that has no command in the lane is kept as long as it is ahead of the time of its level, unless the lane is empty.
-//! When too many are kept, the time of the last one's level moves on to the least pass of those that are kept there.
+//! When too many are kept, the time of each level moves on to the least pass of those that are kept there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,8 +107,14 @@ impl Model {
         }
     }
 
-    /// A command starts, still ready. Time goes on when it is the turn of its key.
-    pub(super) fn key_starts(&mut self, lane: usize, serial: u64, key: Option<u8>) {
+    /// A command starts, still ready. Time goes on when it is the turn of its key. What was preempted has had its turn.
+    pub(super) fn key_starts(
+        &mut self,
+        lane: usize,
+        serial: u64,
+        key: Option<u8>,
+        was_preempted: bool,
+    ) {
         let weight = self.lane(lane).rules.weight(key);
         let usual = self.usual_front(lane).map(|front| front.serial);
         let keys = &mut self.lane_mut(lane).keys;
@@ -124,26 +130,28 @@ impl Model {
         let time = keys.time(level);
         keys.turns = turn;
         if let Some(flow) = keys.get_mut(key) {
-            (flow.pass, flow.turn) = (time + (STRIDE / weight).max(1), turn);
+            flow.turn = turn;
+            if !was_preempted {
+                flow.pass = time + (STRIDE / weight).max(1);
+            }
         }
         self.forget_keys(lane);
     }
 
     /// A command of the key has left the lane.
-    pub(super) fn key_leaves(&mut self, lane: usize, key: Option<u8>) {
+    pub(super) fn key_leaves(&mut self, lane: usize) {
         self.place_keys(lane);
         if self.of_lane(lane).next().is_none() {
             self.lane_mut(lane).keys.flows.clear();
         }
         self.forget_keys(lane);
         let kept = self.kept_keys(lane);
-        let last = kept.iter().find(|flow| flow.key == key);
-        if let Some(level) = last.map(|flow| flow.level)
-            && kept.len() > MOST_KEPT
-        {
-            let there = kept.iter().filter(|flow| flow.level == level);
-            let least = there.map(|flow| flow.pass).min().expect("the last one");
-            self.lane_mut(lane).keys.times.insert(level, least);
+        if kept.len() > MOST_KEPT {
+            for flow in &kept {
+                let there = kept.iter().filter(|other| other.level == flow.level);
+                let least = there.map(|flow| flow.pass).min().expect("this one");
+                self.lane_mut(lane).keys.times.insert(flow.level, least);
+            }
             self.forget_keys(lane);
         }
     }

@@ -1,6 +1,7 @@
 //! The part of a lane that holds the awaited children which go before the others.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::super::arena::Arena;
 use super::super::decision::CommandKey;
@@ -57,8 +58,11 @@ impl Ahead {
         !self.awaited_by.is_empty()
     }
 
-    pub(super) fn parents(&self) -> Vec<CommandKey> {
-        self.awaited_by.keys().copied().collect()
+    /// Of those that wait for commands of the lane, the next one after this.
+    pub(super) fn parent_after(&self, parent: Option<CommandKey>) -> Option<CommandKey> {
+        let from = parent.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut parents = self.awaited_by.range((from, Bound::Unbounded));
+        parents.next().map(|(parent, _)| *parent)
     }
 
     pub(super) fn add_parent(&mut self, parent: CommandKey) {
@@ -130,10 +134,12 @@ impl LaneState {
         }
     }
 
-    /// Whether more can start now than when this was last asked.
-    pub(super) fn has_opened(&mut self) -> bool {
+    /// What there was for one when this was last asked, if it was less than now.
+    #[cold]
+    pub(super) fn has_opened(&mut self) -> Option<Opening> {
         let opening = self.opening();
-        opening > std::mem::replace(&mut self.ahead.opening, opening)
+        let before = std::mem::replace(&mut self.ahead.opening, opening);
+        (opening > before).then_some(before)
     }
 
     /// An awaited child that is in no queue goes before the others.
@@ -186,7 +192,7 @@ impl LaneState {
         }
         self.active += 1;
         if let Some(keys) = self.keys_mut() {
-            keys.start_favoured(entries[place].key_number());
+            keys.start_favoured(&entries[place]);
         }
     }
 

@@ -36,7 +36,9 @@ impl<T> Scheduler<T> {
                 format!("{key:?} lends, and holds no slot")
             })?;
         }
-        ensure(self.freed.is_empty() && self.opened.is_empty(), || {
+        let favoured: usize = self.lanes.iter().map(|lane| lane.ahead.len()).sum();
+        ensure(self.favoured == favoured, || "some are favoured".into())?;
+        ensure(self.nest_offers.is_empty(), || {
             "something is lent to nobody".into()
         })?;
         // A refusal that has passed is noticed by the next tick.
@@ -44,7 +46,7 @@ impl<T> Scheduler<T> {
         for lane in 0..self.lanes.len() as u32 {
             self.check_lane(LaneKey(lane))?;
         }
-        let owners = self.holders(|entry| entry.share().lender.is_none());
+        let owners = self.holders(Entry::owns_share);
         ensure(self.active == owners, || {
             format!("{} active, {owners} shares of the total", self.active)
         })
@@ -54,8 +56,7 @@ impl<T> Scheduler<T> {
     pub(in crate::scheduler) fn check_shares(&self, now: u64) -> Checked {
         for (place, entry) in self.entries.iter() {
             let key = entry.key(place);
-            let in_turn = entry.state == State::Ready && entry.favour() == Favour::None;
-            if let Some(parent) = self.waiting_parent(key).filter(|_| in_turn)
+            if let Some(parent) = self.waiting_parent(key).filter(|_| entry.is_in_turn())
                 && let Some(sibling) = self.share_borrower(parent)
             {
                 ensure(
@@ -151,7 +152,7 @@ impl<T> Scheduler<T> {
     fn check_lane(&self, lane: LaneKey) -> Checked {
         let state = &self.lanes[lane.index()];
         let owners = self.holders(|entry| entry.lane == lane && entry.slot().lender.is_none());
-        let shares = self.holders(|entry| entry.lane == lane && entry.share().lender.is_none());
+        let shares = self.holders(|entry| entry.lane == lane && entry.owns_share());
         ensure(state.shares == shares, || {
             format!("{lane:?}: {} shares, {shares} owners", state.shares)
         })?;
@@ -187,7 +188,7 @@ impl<T> Scheduler<T> {
             && heaps.iter().all(|heap| heap.is_empty())
             && self.boosts.len() + self.blocks.len() + self.timers.len() == 0
             && self.pending + self.active + self.startable() + self.givers.len() == 0
-            && self.entries.len() == 0
+            && self.entries.len() + self.favoured == 0
     }
 
     fn holders(&self, which: impl Fn(&Entry<T>) -> bool) -> usize {

@@ -29,22 +29,28 @@ impl<T> Scheduler<T> {
         self.set_awaited(child, true);
         // Who is above the child may lend to it, and to those below it.
         self.try_favour(child, now);
-        self.favour_below(child, |_| false, now);
-        self.lend_freed(now);
+        self.favour_below(child, false, now);
+        self.nest_lend(now);
     }
 
     /// The body of `parent` does not wait for `child` any more. What runs keeps what it was lent until it ends; what has
     /// not started loses it to the others that the family waits for.
     pub(crate) fn leave_child(&mut self, parent: CommandKey, child: CommandKey, now: u64) {
         if self.waiting_parent(child) == Some(parent) {
-            self.forget_child(parent, child);
+            self.nest_forget(child.place);
             self.unfavour_from(child, now);
-            self.lend_freed(now);
+            self.nest_lend(now);
         }
     }
 
-    /// A child that is gone is not awaited any more, also when nobody says so.
-    pub(in crate::scheduler) fn forget_child(&mut self, parent: CommandKey, child: CommandKey) {
+    /// A command is gone or left: it is not awaited any more.
+    #[inline]
+    pub(in crate::scheduler) fn nest_forget(&mut self, place: u32) {
+        let entry = &self.entries[place];
+        let (child, parent) = (entry.key(place), entry.parent());
+        let Some(parent) = parent else {
+            return;
+        };
         if self.entries.alive(parent).and_then(Entry::nest).is_some()
             && let Some(nest) = self.nest_mut(parent)
         {
@@ -68,7 +74,7 @@ impl<T> Scheduler<T> {
             (false, true) => {
                 if !lane.ahead.is_awaited() {
                     // Nobody has looked before.
-                    lane.has_opened();
+                    let _ = lane.has_opened();
                 }
                 lane.ahead.add_parent(parent);
             }

@@ -1,27 +1,36 @@
 //! Which awaited children go before the others of their lane: what is set aside for whom before it starts.
+//!
+//! | what happened | who is looked at |
+//! |---|---|
+//! | `await_child` | the child: `try_favour`; those below it: `favour_below` |
+//! | `nest_ready`: a child is ready again, or refused no more | the child: `try_favour` |
+//! | a slot came back (`Offer::Right`) | those below its owner: `favour_below` |
+//! | a share came back (`Offer::Right`) | the children of its owner: `set_share_aside` |
+//! | `nest_note_opening`: a lane lets more children start | parents of its commands whose share is for a child that is stuck: `pass_to` |
+//! | `nest_refused`: a lane is refused by its limits | parents of its favoured children, for the sake of siblings: `pass_on` |
+//! | `nest_lane_changed`: policy, limits, pause | both |
+//! | `nest_total_changed` | all who wait |
+//! | `leave_child`, or the parent ends | those below lose what came from above: `unfavour_from` |
 
 use super::super::Scheduler;
 use super::super::decision::{CommandKey, LaneKey};
-use super::super::entry::{Entry, State};
+use super::super::entry::Entry;
 use super::super::flow::End;
 #[cfg(feature = "distributed")]
 use super::Refusal;
-use super::{Favour, Opening, Right};
+use super::{Favour, Offer, Opening, Right};
 
 impl<T> Scheduler<T> {
     /// Lets an awaited child that is ready go before the others of its lane, if something can be lent to it.
-    pub(in crate::scheduler) fn try_favour(&mut self, child: CommandKey, now: u64) {
-        let is_urged = |child: &Entry<T>| child.favour() == Favour::Urged;
-        if self.entries.alive(child).is_some_and(is_urged) && self.lender_of(child).is_some() {
+    pub(super) fn try_favour(&mut self, child: CommandKey, now: u64) {
+        if self.favour_of(child) == Favour::Urged && self.lender_of(child).is_some() {
             // It waits for a slot of the lane, which may never be free while its ancestor holds this one.
             self.unfavour(child, now);
         }
-        let in_turn =
-            |entry: &Entry<T>| entry.state == State::Ready && entry.favour() == Favour::None;
         let Some(parent) = self.waiting_parent(child) else {
             return;
         };
-        if !self.entries.alive(child).is_some_and(in_turn) {
+        if !self.entries[child.place].is_in_turn() {
             return;
         }
         if let Some(sibling) = self.share_borrower(parent) {
@@ -45,21 +54,20 @@ impl<T> Scheduler<T> {
         let state = &mut self.lanes[lane.index()];
         state.unlink(&mut self.entries, child.place);
         state.push_favoured(&mut self.entries, child.place, favour);
+        self.favoured += 1;
         if let Some(nest) = self.nest_mut(child) {
             nest.favour = favour;
         }
-        self.refresh(lane, now);
+        self.rank_lane(lane, now);
     }
 
     /// A child that has not started goes back into its turn.
     fn unfavour(&mut self, child: CommandKey, now: u64) {
-        let is_favoured =
-            |entry: &Entry<T>| entry.state == State::Ready && entry.favour() != Favour::None;
-        if self.entries.alive(child).is_some_and(is_favoured) {
+        if self.favour_of(child) != Favour::None {
             let lane = self.entries[child.place].lane;
             self.take_from_queue(child.place);
             self.lanes[lane.index()].push(&mut self.entries, child.place, End::Between);
-            self.refresh(lane, now);
+            self.rank_lane(lane, now);
         }
     }
 
@@ -69,8 +77,8 @@ impl<T> Scheduler<T> {
         // Not by recursion: families may be deep.
         let mut left = self.awaited(child);
         while let Some(below) = left.pop() {
-            match self.entries.alive(below).map(Entry::favour) {
-                Some(Favour::Lent(lender))
+            match self.favour_of(below) {
+                Favour::Lent(lender)
                     if !self.waiting_ancestors(below).any(|above| above == lender) =>
                 {
                     self.unfavour(below, now);
@@ -99,27 +107,21 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Favours those among the awaited descendants of a command that can be favoured now, until `enough` says so.
-    pub(super) fn favour_below(
-        &mut self,
-        top: CommandKey,
-        enough: impl Fn(&Self) -> bool,
-        now: u64,
-    ) {
+    /// Favours those among the awaited descendants of a command that can be favoured now; below a `lender` until its slot is lent.
+    pub(super) fn favour_below(&mut self, top: CommandKey, is_lender: bool, now: u64) {
         // Not by recursion: families may be deep.
         let mut left = vec![top];
-        while let Some(parent) = left.pop() {
+        while !(is_lender && self.is_lent(top))
+            && let Some(parent) = left.pop()
+        {
             self.set_share_aside(parent, now);
-            if enough(self) {
-                return;
-            }
             let children = self.awaited(parent).into_iter().rev();
             left.extend(children.filter(|child| self.awaited_after(*child, None).is_some()));
         }
     }
 
-    /// Favours every awaited command that can be favoured now.
-    pub(in crate::scheduler) fn favour_all(&mut self, now: u64) {
+    /// Without a total nobody needed a share.
+    pub(in crate::scheduler) fn nest_total_changed(&mut self, now: u64) {
         let lanes = self.lanes.iter();
         let running = lanes.flat_map(|lane| lane.running.iter(&self.entries));
         let holders: Vec<CommandKey> = running
@@ -129,43 +131,46 @@ impl<T> Scheduler<T> {
         for holder in holders {
             self.set_share_aside(holder, now);
         }
-        self.lend_freed(now);
+        self.nest_lend(now);
     }
 
-    /// Lends what came back to commands that wait to others that they wait for, and passes shares on to lanes that have
-    /// opened.
+    pub(in crate::scheduler) fn nest_ready(&mut self, child: CommandKey, now: u64) {
+        self.try_favour(child, now);
+        self.nest_lend(now);
+    }
+
+    /// Takes up all offers: every call of the scheduler ends with this.
     #[inline]
-    pub(in crate::scheduler) fn lend_freed(&mut self, now: u64) {
-        if !self.freed.is_empty() || !self.opened.is_empty() {
-            self.lend_all_freed(now);
+    pub(in crate::scheduler) fn nest_lend(&mut self, now: u64) {
+        if !self.nest_offers.is_empty() {
+            self.take_up_offers(now);
         }
     }
 
-    fn lend_all_freed(&mut self, now: u64) {
+    #[cold]
+    fn take_up_offers(&mut self, now: u64) {
         let mut steps = self.steps();
-        loop {
+        while let Some(offer) = self.nest_offers.pop() {
             steps.count();
-            let Some((right, lender)) = self.freed.pop() else {
-                let Some(lane) = self.opened.pop() else {
-                    return;
-                };
-                self.pass_to(lane, now);
-                continue;
-            };
-            let is_lent = |this: &Self| {
-                let lender = this.entries.alive(lender);
-                lender.is_none_or(|entry| entry.slot().borrower.is_some())
-            };
-            match right {
-                Right::Share => self.set_share_aside(lender, now),
-                Right::Slot if is_lent(self) => {}
-                Right::Slot => self.favour_below(lender, is_lent, now),
+            match offer {
+                Offer::Lane(lane, before) => self.pass_to(lane, before, now),
+                Offer::Right(Right::Share, lender) => self.set_share_aside(lender, now),
+                Offer::Right(Right::Slot, lender) => self.favour_below(lender, true, now),
             }
         }
     }
 
-    /// A lane has changed: what was set aside for children that it keeps from starting goes to siblings that can start.
-    pub(in crate::scheduler) fn pass_on(&mut self, lane: LaneKey, now: u64) {
+    pub(in crate::scheduler) fn nest_lane_changed(&mut self, lane: LaneKey, now: u64) {
+        let state = &mut self.lanes[lane.index()];
+        state.limits_version += 1;
+        if state.ahead.is_awaited() {
+            self.nest_offers.push(Offer::Lane(lane, Opening::None));
+        }
+        self.pass_on(lane, now);
+    }
+
+    /// What is set aside for children that a lane keeps from starting goes to siblings that can start.
+    fn pass_on(&mut self, lane: LaneKey, now: u64) {
         let state = &self.lanes[lane.index()];
         if state.keeps_favoured_back() {
             let favoured = state.favoured(&self.entries);
@@ -176,37 +181,44 @@ impl<T> Scheduler<T> {
                 self.set_share_aside(parent, now);
             }
         }
-        self.lend_freed(now);
+        self.nest_lend(now);
     }
 
-    /// Notes whether children can start in a lane now that could not before.
-    #[cold]
-    pub(in crate::scheduler) fn note_opening(&mut self, lane: LaneKey) {
-        if self.lanes[lane.index()].has_opened() {
-            self.opened.push(lane);
-        }
-    }
-
-    /// The limits of a lane may grant what they have refused.
-    pub(in crate::scheduler) fn forget_refusals(&mut self, lane: LaneKey) {
+    #[inline]
+    pub(in crate::scheduler) fn nest_note_opening(&mut self, lane: LaneKey) {
         let state = &mut self.lanes[lane.index()];
-        state.limits_version += 1;
-        if state.ahead.is_awaited() {
-            self.opened.push(lane);
+        if state.ahead.is_awaited()
+            && let Some(before) = state.has_opened()
+        {
+            self.nest_offers.push(Offer::Lane(lane, before));
         }
     }
 
-    /// A lane has opened: children in it get the shares that are set aside for siblings which cannot start.
-    fn pass_to(&mut self, lane: LaneKey, now: u64) {
-        for parent in self.lanes[lane.index()].ahead.parents() {
-            if self.lanes[lane.index()].opening() == Opening::None {
-                return;
-            }
+    /// A lane has opened: it gets children to start until it is as open as it was before.
+    fn pass_to(&mut self, lane: LaneKey, before: Opening, now: u64) {
+        let (mut steps, mut last) = (self.steps(), None);
+        // Mostly all can start, however many wait: then there is nobody to look for.
+        while self.favoured > self.demand.exempt
+            && self.lanes[lane.index()].opening() > before
+            && let Some(parent) = self.lanes[lane.index()].ahead.parent_after(last)
+        {
+            steps.count();
             let borrower = self.share_borrower(parent);
             if borrower.is_some_and(|child| self.is_stuck(child)) {
                 self.set_share_aside(parent, now);
             }
+            last = Some(parent);
         }
+    }
+
+    fn is_lent(&self, lender: CommandKey) -> bool {
+        let lender = self.entries.alive(lender);
+        lender.is_none_or(|entry| entry.slot().borrower.is_some())
+    }
+
+    fn favour_of(&self, child: CommandKey) -> Favour {
+        let child = self.entries.alive(child);
+        child.map_or(Favour::None, Entry::favour)
     }
 
     /// Who uses a command's share of the total, or is to use it.
@@ -241,24 +253,24 @@ impl<T> Scheduler<T> {
         })
     }
 
-    /// A limit has refused this child until `due`: it is asked again then, wherever it stands.
+    /// A child that was refused until `due` is asked again then, wherever it stands.
     #[cfg(feature = "distributed")]
-    pub(in crate::scheduler) fn note_refusal(&mut self, place: u32, due: u64) {
+    pub(in crate::scheduler) fn nest_refused(&mut self, place: u32, due: u64, now: u64) {
         let entry = &self.entries[place];
-        if entry.parent().is_none() {
-            return;
+        let (key, lane) = (entry.key(place), entry.lane);
+        if entry.parent().is_some() {
+            let at = entry.expires_at().map_or(due, |at| at.min(due));
+            if at != u64::MAX {
+                self.timers.set(place, (at, key.serial));
+            }
+            let version = self.lanes[lane.index()].limits_version;
+            if let Some(nest) = self.nest_mut(key) {
+                nest.refused = Refusal {
+                    until: due,
+                    version,
+                };
+            }
         }
-        let key = entry.key(place);
-        let version = self.lanes[entry.lane.index()].limits_version;
-        let at = entry.expires_at().map_or(due, |at| at.min(due));
-        if at != u64::MAX {
-            self.timers.set(place, (at, key.serial));
-        }
-        if let Some(nest) = self.nest_mut(key) {
-            nest.refused = Refusal {
-                until: due,
-                version,
-            };
-        }
+        self.pass_on(lane, now);
     }
 }

@@ -1,14 +1,24 @@
 //! What runs on what: the rights that commands lend each other, from the start of the borrower to its end.
 
 use super::super::Scheduler;
-use super::super::decision::CommandKey;
-use super::super::entry::Entry;
-use super::{Favour, Loan, Right};
+use super::super::decision::{CommandKey, LaneKey};
+use super::super::entry::{Entry, State};
+use super::{Favour, Loan, Offer, Right};
 
 impl<T> Scheduler<T> {
-    /// A favoured child starts: it is out of the queue, and uses what was set aside for it.
-    pub(in crate::scheduler) fn borrow(&mut self, child: CommandKey, favour: Favour) {
-        let parent = self.entries[child.place].parent();
+    /// A ready command starts. True for a favoured one: it uses what was set aside for it.
+    #[inline]
+    pub(in crate::scheduler) fn nest_start(&mut self, place: u32) -> bool {
+        let favour = self.entries[place].favour();
+        favour != Favour::None && self.borrow(place, favour)
+    }
+
+    #[cold]
+    fn borrow(&mut self, place: u32, favour: Favour) -> bool {
+        let entry = &self.entries[place];
+        let (child, parent, lane) = (entry.key(place), entry.parent(), entry.lane);
+        self.favoured -= 1;
+        self.lanes[lane.index()].start_favoured(&mut self.entries, place, favour);
         if let Some(nest) = self.nest_mut(child) {
             nest.favour = Favour::None;
             nest.share.lender = parent;
@@ -16,26 +26,39 @@ impl<T> Scheduler<T> {
                 nest.slot.lender = Some(lender);
             }
         }
+        true
     }
 
-    /// Takes back what was set aside for a favoured child that does not start now.
-    pub(in crate::scheduler) fn give_up_loans(&mut self, child: CommandKey) {
-        let Some(nest) = self.nest_mut(child) else {
-            return;
-        };
-        if let Favour::Lent(lender) = std::mem::take(&mut nest.favour) {
+    /// A ready command leaves its queue. True for a favoured one: it gives up what was set aside for it.
+    #[inline]
+    pub(in crate::scheduler) fn nest_unlink(&mut self, place: u32) -> bool {
+        let favour = self.entries[place].favour();
+        favour != Favour::None && self.give_up(place, favour)
+    }
+
+    #[cold]
+    fn give_up(&mut self, place: u32, favour: Favour) -> bool {
+        let entry = &self.entries[place];
+        let (child, parent, lane) = (entry.key(place), entry.parent(), entry.lane);
+        self.favoured -= 1;
+        self.lanes[lane.index()].unlink_favoured(&mut self.entries, place, favour);
+        if let Some(nest) = self.nest_mut(child) {
+            nest.favour = Favour::None;
+        }
+        if let Favour::Lent(lender) = favour {
             self.take_back(Right::Slot, lender);
         }
-        if let Some(parent) = self.entries[child.place].parent() {
+        if let Some(parent) = parent {
             self.take_back(Right::Share, parent);
         }
+        true
     }
 
     /// A right that was lent or set aside is its lender's again, who may lend it to another.
     fn take_back(&mut self, right: Right, lender: CommandKey) {
         if let Some(nest) = self.nest_mut(lender) {
             nest.loan(right).borrower = None;
-            self.freed.push((right, lender));
+            self.nest_offers.push(Offer::Right(right, lender));
         }
     }
 
@@ -70,15 +93,25 @@ impl<T> Scheduler<T> {
         (nest.slot, nest.share)
     }
 
-    /// A command that is tied to others gives up its slot and its share.
-    pub(in crate::scheduler) fn free_tied(&mut self, key: CommandKey, now: u64) {
-        let (slot, share) = self.end_loans(key, now);
-        let entry = &self.entries[key.place];
+    /// A command gives up its slot and its share. False for one without ties: both are its own, and nobody else's.
+    #[inline]
+    pub(in crate::scheduler) fn nest_free(&mut self, place: u32, now: u64) -> bool {
+        self.entries[place].nest().is_some() && self.free_tied(place, now)
+    }
+
+    #[cold]
+    fn free_tied(&mut self, place: u32, now: u64) -> bool {
+        let (slot, share) = self.end_loans(self.entries[place].key(place), now);
+        let entry = &self.entries[place];
         let (lane, number) = (entry.lane, entry.key_number());
         if share.lender.is_none() {
             self.lanes[lane.index()].shares -= 1;
-            match share.borrower {
-                Some(heir) => self.gain_share(heir, now),
+            match share.borrower.and_then(|heir| self.entries.alive(heir)) {
+                Some(heir) => {
+                    let lane = heir.lane;
+                    self.lanes[lane.index()].shares += 1;
+                    self.rank_lane(lane, now);
+                }
                 None => self.active -= 1,
             }
         }
@@ -90,22 +123,15 @@ impl<T> Scheduler<T> {
             (None, Some(heir)) => state.hand_over(number, heir),
             (None, None) => state.vacate(number),
         }
+        true
     }
 
-    /// A command goes on with a share of the total that was lent to it so far.
-    fn gain_share(&mut self, heir: CommandKey, now: u64) {
-        if let Some(lane) = self.entries.alive(heir).map(|heir| heir.lane) {
-            self.lanes[lane.index()].shares += 1;
-            self.refresh(lane, now);
-        }
-    }
-
-    /// Whether the end of a command leaves a share of the total to others: it is its own, and nobody runs on it.
-    pub(in crate::scheduler) fn frees_share(&self, place: u32) -> bool {
-        let share = self.entries[place].share();
-        let borrower = share
-            .borrower
-            .and_then(|borrower| self.entries.alive(borrower));
-        share.lender.is_none() && !borrower.is_some_and(Entry::holds_slot)
+    /// The lane of the command that has the share of this one when all that is stopping has ended; `None` when it is free.
+    pub(in crate::scheduler) fn nest_heir(&self, place: u32) -> Option<LaneKey> {
+        let below = |entry: &&Entry<T>| self.entries.alive(entry.share().borrower?);
+        let borrowers = std::iter::successors(Some(&self.entries[place]), below).skip(1);
+        let mut running = borrowers.take_while(|entry| entry.holds_slot());
+        let heir = running.find(|entry| entry.state == State::Running)?;
+        Some(heir.lane)
     }
 }

@@ -146,7 +146,7 @@ fn a_long_run_needs_the_memory_of_a_short_one() {
         pressure: Some(3),
         ..LaneRules::default()
     };
-    let mut scheduler = Scheduler::new();
+    let mut scheduler = Scheduler::new(false);
     let lanes: [LaneKey; 3] = std::array::from_fn(|_| scheduler.add_lane(rules.policy(0)));
     scheduler.set_open(true);
     let mut settled = 0;

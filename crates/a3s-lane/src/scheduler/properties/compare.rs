@@ -20,7 +20,7 @@ impl World {
             prop_assert_eq!(counts.active, model.active(lane));
             prop_assert_eq!((counts.min, counts.max), (rules.min(), rules.max()));
             prop_assert_eq!(
-                scheduler.effective_priority(key, self.now),
+                view.effective_priority(self.now),
                 model.effective_priority(lane, self.now)
             );
             prop_assert_eq!(view.paused, model.lane(lane).paused);

@@ -10,7 +10,7 @@ mod timers;
 use super::operation::Op;
 use super::rules::{CommandRules, LaneRules, LimiterRules, Setup};
 use super::world::{Mode, World, run};
-use crate::scheduler::Ending;
+use crate::scheduler::{Ending, Scheduler};
 
 fn agree(lanes: &[LaneRules], limiters: &[LimiterRules], ops: &[Op]) -> World {
     let setup = Setup {
@@ -38,4 +38,14 @@ fn fail(release: bool) -> Op {
         random: 0,
         release,
     }
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "the lane is there")]
+fn a_removed_lane_gets_no_policy() {
+    let mut scheduler: Scheduler<()> = Scheduler::new(false);
+    let lane = scheduler.add_lane(LaneRules::default().policy(0));
+    assert!(scheduler.remove_lane(lane));
+    scheduler.set_policy(lane, LaneRules::default().policy(0), 0);
 }

@@ -154,6 +154,33 @@ fn a_flood_of_keys_does_not_starve_one_that_waits() {
     assert_eq!(between.max(), Some(MOST_KEPT + 2));
 }
 
+/// Each of these keys had its only command at a priority that nobody has any more. A key whose commands come one at a time
+/// still has only its share beside one that always waits.
+#[test]
+fn keys_of_dead_priorities_leave_room_for_others() {
+    let mut turns = Turns::of(LaneRules {
+        key_weights: vec![(0, 4)],
+        ..LaneRules::default()
+    });
+    turns.submit(0, 0, 60);
+    let dead = 2..2 + MOST_KEPT as u8;
+    for (key, priority) in dead.zip((-9..0).rev()) {
+        turns.submit(key, priority, 1);
+        assert_eq!(turns.next(1), [key]);
+    }
+    turns.submit(1, 0, 1);
+    let mut starts = Vec::new();
+    for _ in 0..40 {
+        let started = turns.next(1);
+        if started == [1] {
+            turns.submit(1, 0, 1);
+        }
+        starts.extend(started);
+    }
+    let of = |key: u8| starts.iter().filter(|other| **other == key).count();
+    assert_eq!([of(0), of(1)], [31, 9]);
+}
+
 /// Starts out of turn do not make those look late that are in turn.
 #[test]
 #[cfg(feature = "distributed")]

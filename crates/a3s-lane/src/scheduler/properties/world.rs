@@ -81,7 +81,7 @@ pub(super) fn run(
 impl World {
     pub(super) fn new(mode: Mode, setup: Setup) -> Self {
         let mut world = Self {
-            scheduler: Scheduler::new(),
+            scheduler: Scheduler::new(false),
             model: Model::default(),
             now: 1_000,
             mode,

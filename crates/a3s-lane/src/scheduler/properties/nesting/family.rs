@@ -83,7 +83,7 @@ fn policy(rules: &LaneRules, now: u64) -> LanePolicy {
 
 impl Family {
     pub(super) fn new(setup: Setup, forward: bool) -> Self {
-        let mut scheduler = Scheduler::new();
+        let mut scheduler = Scheduler::new(false);
         scheduler.set_open(true);
         #[cfg(feature = "distributed")]
         scheduler.add_limiter(SHARED.limiter(START));

@@ -3,6 +3,7 @@
 use super::super::rules::{CommandRules, LaneRules, RetryRules};
 use super::family::Family;
 use super::operation::{Op, Setup};
+use crate::scheduler::steps::TAKEN;
 use crate::scheduler::{Ending, Obstacle, Scheduler, Start, StopReason, Terms};
 
 /// Lanes of one slot.
@@ -323,7 +324,7 @@ fn a_deep_family_needs_no_deep_stack() {
     const DEPTH: usize = 50_000;
     let lane = |number: usize| [0, 1][number % 2];
     let deep = move || {
-        let mut scheduler: Scheduler<()> = Scheduler::new();
+        let mut scheduler: Scheduler<()> = Scheduler::new(false);
         scheduler.set_open(true);
         let lanes = [0, 1].map(|_| scheduler.add_lane(LaneRules::default().policy(0)));
         let mut above: Option<Start> = None;
@@ -363,7 +364,7 @@ fn a_deep_family_needs_no_deep_stack() {
 #[test]
 fn a_body_may_wait_for_very_many_children() {
     for total in [None, Some(2)] {
-        let mut scheduler: Scheduler<()> = Scheduler::new();
+        let mut scheduler: Scheduler<()> = Scheduler::new(false);
         scheduler.set_open(true);
         let lanes = [0, 1].map(|_| scheduler.add_lane(LaneRules::default().policy(0)));
         scheduler.set_total(total, 0);
@@ -459,6 +460,94 @@ fn who_stops_and_frees_nothing_does_not_put_a_preemption_off() {
         let asked = family.scheduler.preempt(family.now);
         assert_eq!(asked.map(|(key, _)| key.serial()), Some(gives), "{stops}");
     }
+}
+
+/// A parent and the child that runs on its share free it together.
+#[test]
+fn a_pair_that_is_stopping_frees_one_share() {
+    let lane = |priority, preemptible| LaneRules {
+        priority,
+        preemptible,
+        grace_ns: 10,
+        ..LaneRules::default()
+    };
+    let lanes = vec![lane(5, false), lane(9, true), lane(0, false)];
+    let total = Some(2);
+    let mut family = Family::new(Setup { lanes, total }, false);
+    let parent = family.submits(0);
+    family.starts();
+    let child = family.spawns_awaited(parent, 0);
+    family.starts();
+    family.submits(1);
+    family.starts();
+    for stopped in [parent, child] {
+        family.stop(stopped, StopReason::Cancel).expect("it runs");
+    }
+    let urgent = family.submits(2);
+    assert_eq!(family.starts(), None);
+    assert!(family.scheduler.preempt(family.now).is_none());
+    for stopped in [parent, child] {
+        family.ends(stopped);
+    }
+    assert_eq!(family.starts(), Some(urgent));
+}
+
+/// Its lane is below its minimum until then: what was kept for it is free.
+#[test]
+fn a_share_that_passes_to_a_child_frees_what_was_kept_for_it() {
+    let lane = |priority, configured_min| LaneRules {
+        priority,
+        configured_min,
+        preemptible: priority == 9,
+        grace_ns: 10,
+        ..LaneRules::default()
+    };
+    let lanes = vec![lane(5, 0), lane(9, 0), lane(0, 0), lane(5, 1)];
+    let total = Some(3);
+    let mut family = Family::new(Setup { lanes, total }, false);
+    let parent = family.submits(0);
+    family.starts();
+    let child = family.spawns_awaited(parent, 3);
+    assert_eq!(family.starts(), Some(child));
+    family.submits(1);
+    family.starts();
+    let urgent = family.submits(2);
+    assert_eq!(family.starts(), None);
+    family.stop(parent, StopReason::Cancel).expect("it runs");
+    assert!(family.scheduler.preempt(family.now).is_none());
+    family.ends(parent);
+    assert_eq!(family.starts(), Some(urgent));
+}
+
+/// A full lane has a free slot whenever one of them ends: nobody is looked for who waits for it, since all can start.
+#[test]
+fn many_parents_whose_children_run_cost_nothing() {
+    const PARENTS: usize = 200;
+    let wide = LaneRules {
+        configured_max: PARENTS,
+        ..LaneRules::default()
+    };
+    let lanes = vec![wide.clone(), wide];
+    let total = Some(PARENTS);
+    let mut family = Family::new(Setup { lanes, total }, false);
+    let parents: Vec<u64> = (0..PARENTS).map(|_| family.submits(0)).collect();
+    while family.starts().is_some() {}
+    let spawn = |family: &mut Family, parent| {
+        let child = family.spawns_awaited(parent, 1);
+        assert_eq!(family.starts(), Some(child));
+        child
+    };
+    let children: Vec<u64> = parents
+        .iter()
+        .map(|parent| spawn(&mut family, *parent))
+        .collect();
+    let before = TAKEN.get();
+    for (parent, child) in parents.into_iter().zip(children) {
+        family.ends(child);
+        spawn(&mut family, parent);
+    }
+    let steps = TAKEN.get() - before;
+    assert!(steps <= 10 * PARENTS, "{steps}");
 }
 
 /// It uses what it is lent: neither a full lane, nor the total, nor its key keeps it waiting.

@@ -145,3 +145,48 @@ fn a_key_that_leaves_between_its_starts_does_not_go_first_again() {
         assert_eq!(last_started(&world), Some(3), "{waits:?} starves");
     }
 }
+
+/// The key has had its turn for the run that was stopped. The other one has twice its weight.
+#[test]
+fn the_next_run_of_a_preempted_command_costs_no_turn() {
+    let keyed = LaneRules {
+        priority: 1,
+        preemptible: true,
+        key_weights: vec![(1, 2)],
+        ..LaneRules::default()
+    };
+    let submit_to = |lane, key| {
+        let rules = CommandRules {
+            key,
+            ..CommandRules::default()
+        };
+        submit(lane, rules)
+    };
+    let first = [
+        Op::Open,
+        Op::SetTotal(Some(1)),
+        submit_to(0, Some(0)),
+        submit_to(0, Some(0)),
+        submit_to(0, Some(1)),
+        submit_to(0, Some(1)),
+        submit_to(0, Some(1)),
+        submit_to(0, Some(1)),
+        Op::Settle,
+        // It is asked to stop, gives up, and the urgent one runs.
+        submit_to(1, None),
+        Op::Settle,
+        super::fail(true),
+        Op::Settle,
+        complete(),
+    ];
+    let mut world = agree(&[keyed, LaneRules::default()], &[], &first);
+    assert_eq!(world.tally.preempted, 1);
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        world.apply(&Op::Settle).expect("agreement");
+        order.extend(last_started(&world));
+        world.apply(&complete()).expect("agreement");
+    }
+    // Two turns of the heavy key, the stopped command, one turn, and the next one of the light key.
+    assert_eq!(order, [3, 4, 1, 5, 2, 6]);
+}

@@ -53,7 +53,7 @@ fn a_delay_is_not_a_wait() {
     let ops = [submit(0, rules), Op::Advance(Jump::Ns(200)), Op::Tick];
     let mut world = agree(&[lane], &[], &ops);
     let key = lane_key(0);
-    assert_eq!(world.scheduler.effective_priority(key, world.now), 9);
+    assert_eq!(world.scheduler.lane(key).effective_priority(world.now), 9);
     for op in [
         Op::Open,
         Op::Advance(Jump::Ns(80)),
@@ -64,5 +64,5 @@ fn a_delay_is_not_a_wait() {
     ] {
         world.apply(&op).expect("agreement");
     }
-    assert_eq!(world.scheduler.effective_priority(key, world.now), 0);
+    assert_eq!(world.scheduler.lane(key).effective_priority(world.now), 0);
 }

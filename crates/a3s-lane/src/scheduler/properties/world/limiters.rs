@@ -50,7 +50,7 @@ mod there {
 
         pub(in super::super::super) fn compare_limiters(&self) -> Checked {
             for lane in self.model.lane_numbers() {
-                let highest = self.scheduler.highest_cost(lane_key(lane));
+                let highest = self.scheduler.lane(lane_key(lane)).highest_cost();
                 let expected = self.model.highest_cost(lane);
                 prop_assert_eq!(
                     highest,

@@ -1,0 +1,36 @@
+//! The example of the module's documentation, played.
+
+use crate::config::{LaneConfig, LaneOptions};
+use crate::scheduler::{CommandKey, LanePolicy, Scheduler};
+
+#[test]
+fn the_example_of_urgent_normal_and_batch() {
+    let mut scheduler = Scheduler::new(false);
+    scheduler.set_open(true);
+    let lanes = [(0, 0, false), (3, 1, true), (9, 1, true)];
+    let lanes = lanes.map(|(priority, min, preemptible)| {
+        let options = LaneOptions::new().with_preemption(preemptible);
+        let config = LaneConfig::new(min, 9);
+        scheduler.add_lane(LanePolicy::new(&config, &options, priority, 0))
+    });
+    scheduler.set_total(Some(5), 0);
+    let submit = |scheduler: &mut Scheduler<()>, lane: usize| {
+        let serial = scheduler.draw_serial();
+        let submitted = scheduler.submit(lanes[lane], serial, (), None, 0);
+        submitted.expect("there is room").key
+    };
+    submit(&mut scheduler, 1);
+    let batch: [CommandKey; 4] = std::array::from_fn(|_| submit(&mut scheduler, 2));
+    while scheduler.next(0).is_some() {}
+    for _ in 0..2 {
+        submit(&mut scheduler, 0);
+    }
+    assert!(scheduler.next(0).is_none());
+    let mut asked = Vec::new();
+    while let Some((key, _)) = scheduler.preempt(0) {
+        asked.push((key, scheduler.freeing()));
+    }
+    scheduler.note_staying();
+    assert_eq!(asked, [(batch[3], 0), (batch[2], 1)]);
+    assert_eq!((scheduler.demand_above(9, 0), scheduler.freeing()), (2, 2));
+}
