@@ -182,9 +182,14 @@ impl LaneState {
     /// The effective priority, and when it changes next if nothing else happens.
     #[inline]
     pub(super) fn urgency(&self, now: u64) -> (u8, Option<u64>) {
-        let Some((since, ..)) = self.oldest() else {
-            return (self.policy.priority, None);
-        };
+        match self.oldest() {
+            Some((since, ..)) => self.urgency_since(since, now),
+            None => (self.policy.priority, None),
+        }
+    }
+
+    #[inline(never)]
+    fn urgency_since(&self, since: u64, now: u64) -> (u8, Option<u64>) {
         let waited = now.saturating_sub(since);
         let change = self.policy.next_boost(waited);
         let change = change.map(|waited| since.saturating_add(waited));
