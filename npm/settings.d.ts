@@ -1,6 +1,6 @@
 /** What lanes and commands are asked for. */
 
-import { Lane } from './index.js';
+import { Lane } from './lane.js';
 import { Retention } from './storage.js';
 
 /** How often a failed command runs again. */

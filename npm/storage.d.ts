@@ -1,6 +1,7 @@
 /** What is kept of commands: in a storage, and as dead letters. */
 
-import { BareHandle, LaneError } from './index.js';
+import { LaneError } from './error.js';
+import { BareHandle } from './handle.js';
 import { Jitter, RetryPolicy } from './settings.js';
 
 /** How much is kept of what is over. */

@@ -48,8 +48,9 @@ test('the package holds its entry, its types and nothing else', () => {
         entry.isDirectory() ? list(path.join(folder, entry.name)).map((name) => `${entry.name}/${name}`) : [entry.name],
       );
   const expected = ['LICENSE', 'README.md', 'package.json'];
-  const entry = ['index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'native.d.ts', 'native.js', 'settings.d.ts', 'storage.d.ts'];
+  const entry = ['index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'native.d.ts', 'native.js'];
   entry.push('testing.d.mts', 'testing.d.ts', 'testing.js', 'testing.mjs');
+  for (const concept of ['error', 'event', 'handle', 'handler', 'lane', 'settings', 'state', 'storage']) entry.push(`${concept}.d.ts`);
   entry.push(...LIBRARY.map((name) => `lib/${name}`));
   expected.push(...entry.map((name) => `npm/${name}`));
   assert.deepEqual(list(path.join(modules, 'lane')).sort(), expected.sort());
