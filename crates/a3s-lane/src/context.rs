@@ -195,7 +195,11 @@ impl CommandContext {
     /// Hands out a part of the result before the end: to [`CommandHandle::chunks`]. Is a
     /// [`heartbeat`](Self::heartbeat) too. Nobody sees it when the command was submitted without a handle.
     pub fn emit(&self, chunk: impl Into<Value>) {
-        if let Some(extras) = self.extras() {
+        let late = match self.extras() {
+            Some(_) => None,
+            None => self.engine.late_extras(self.current().key),
+        };
+        if let Some(extras) = self.extras().or(late.as_ref()) {
             extras.handle.chunk(self.attempt(), chunk.into());
         }
         self.heartbeat();

@@ -117,7 +117,7 @@ pub use storage::{
     DeadLetterFilter, DeadLetterRecord, Storage, StoredCommand, StoredDeadLetter, Unclaimed,
     UnclaimedReason,
 };
-pub use submission::{OnConflict, Refused, SubmitOptions, Unique};
+pub use submission::{CommandTicket, OnConflict, Refused, ResultSink, SubmitOptions, Unique};
 
 #[cfg(feature = "monitoring")]
 pub use alerts::{Alert, AlertLevel, AlertManager, LatencyAlertConfig, QueueDepthAlertConfig};

@@ -4,6 +4,7 @@ mod builder;
 mod control;
 mod dead_letters;
 mod restore;
+mod sink;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What one command asks for, beside its lane's settings.
 
 mod refused;
+mod sink;
 mod unique;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::error::{LaneError, Result};
 use crate::retry::{Jitter, RetryPolicy};
 
 pub use refused::Refused;
+pub use sink::{CommandTicket, ResultSink};
 pub use unique::{OnConflict, Unique};
 
 /// Settings of one command, given when it is submitted. What is not set follows the lane.

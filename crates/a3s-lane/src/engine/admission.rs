@@ -75,10 +75,17 @@ impl Admitted {
 /// What is left to do after a command has entered, without the lock.
 #[must_use]
 pub(super) struct Entered {
+    key: CommandKey,
     /// Boxed, as all that few submits need: it is handed on from call to call.
     evicted: Option<Box<Leaving>>,
     /// A lane whose depth is watched, and its depth.
     watched: Option<(Arc<LaneInfo>, usize)>,
+}
+
+impl Entered {
+    pub(super) fn key(&self) -> CommandKey {
+        self.key
+    }
 }
 
 impl State {
@@ -220,6 +227,7 @@ impl State {
         }
         let watched = info.observer.watches_depth();
         Ok(Entered {
+            key: submitted.key,
             evicted,
             watched: watched.then(|| (Arc::clone(info), counts.pending)),
         })

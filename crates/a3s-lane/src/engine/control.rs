@@ -201,7 +201,11 @@ impl Engine {
                 Arc::new(progress.clone()),
             )
         });
-        if let Some(extras) = &attempt.extras {
+        let late = match attempt.extras {
+            Some(_) => None,
+            None => self.late_extras(attempt.key),
+        };
+        if let Some(extras) = attempt.extras.as_ref().or(late.as_ref()) {
             extras.handle.progress(progress);
         }
     }

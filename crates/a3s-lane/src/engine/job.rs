@@ -14,7 +14,7 @@ use crate::command::Command;
 use crate::error::{LaneError, Result};
 use crate::event::CommandName;
 use crate::handle::{self, CommandStatus};
-use crate::submission::OnConflict;
+use crate::submission::{OnConflict, ResultSink};
 
 /// What is kept with a command that was submitted with options.
 pub(crate) struct Extras {
@@ -60,6 +60,10 @@ enum Waiter {
     Handle(Arc<Extras>),
     /// A receiver, in a lane where a handle can be asked for.
     Both(Box<(Arc<Extras>, oneshot::Sender<Result<Value>>)>),
+    /// One place for the results of many, with the token of this one.
+    Sink(Arc<ResultSink>, u32),
+    /// As before, since somebody has asked for a handle.
+    WatchedSink(Box<(Arc<Extras>, Arc<ResultSink>)>, u32),
 }
 
 impl Reply {
@@ -71,19 +75,30 @@ impl Reply {
         Self(Waiter::Handle(extras))
     }
 
+    pub(super) fn to_sink(sink: Arc<ResultSink>, token: u32) -> Self {
+        Self(Waiter::Sink(sink, token))
+    }
+
+    /// Nobody waits.
+    pub(super) fn gone() -> Self {
+        Self(Waiter::Gone)
+    }
+
     pub(crate) fn extras(&self) -> Option<&Arc<Extras>> {
         match &self.0 {
             Waiter::Handle(extras) => Some(extras),
             Waiter::Both(both) => Some(&both.0),
-            Waiter::Gone | Waiter::Receiver(_) => None,
+            Waiter::WatchedSink(both, _) => Some(&both.0),
+            Waiter::Gone | Waiter::Receiver(_) | Waiter::Sink(..) => None,
         }
     }
 
-    /// Lets handles watch a command that has a receiver only.
+    /// Lets handles watch a command that has a receiver only, or a sink.
     pub(super) fn watch(self, extras: impl FnOnce() -> Arc<Extras>) -> Self {
         let mut reply = self;
         let waiter = match std::mem::replace(&mut reply.0, Waiter::Gone) {
             Waiter::Receiver(sender) => Waiter::Both(Box::new((extras(), sender))),
+            Waiter::Sink(sink, token) => Waiter::WatchedSink(Box::new((extras(), sink)), token),
             other => other,
         };
         reply.0 = waiter;
@@ -107,12 +122,14 @@ impl Reply {
             }
             Waiter::Both(both) => {
                 let (extras, sender) = *both;
-                let copy = match &result {
-                    Ok(value) => Ok(value.clone()),
-                    Err(error) => Err(error.duplicate()),
-                };
-                extras.handle.settle(status, copy);
+                extras.handle.settle(status, copy(&result));
                 let _ = sender.send(result);
+            }
+            Waiter::Sink(sink, token) => sink.tell(token, status, result),
+            Waiter::WatchedSink(both, token) => {
+                let (extras, sink) = *both;
+                extras.handle.settle(status, copy(&result));
+                sink.tell(token, status, result);
             }
         }
     }
@@ -120,6 +137,13 @@ impl Reply {
     /// Gives up without an answer: the submitter has another one.
     pub(crate) fn forget(mut self) {
         self.0 = Waiter::Gone;
+    }
+}
+
+fn copy(result: &Result<Value>) -> Result<Value> {
+    match result {
+        Ok(value) => Ok(value.clone()),
+        Err(error) => Err(error.duplicate()),
     }
 }
 

@@ -33,6 +33,7 @@ mod restored;
 mod room;
 mod runner;
 mod settle;
+mod sink;
 mod submission;
 mod sync;
 mod taken;
@@ -151,6 +152,8 @@ pub(crate) struct Engine {
     has_untold: AtomicBool,
     /// The date of the last command that was stored, in nanoseconds since 1970.
     last_date: AtomicI64,
+    /// Somebody has asked for the handle of a command that was submitted without one.
+    has_late_handles: AtomicBool,
 }
 
 struct State {
@@ -275,6 +278,7 @@ impl Engine {
             let_go: Notify::new(),
             has_untold: AtomicBool::new(false),
             last_date: AtomicI64::new(0),
+            has_late_handles: AtomicBool::new(false),
         });
         engine.observers.watch(&engine);
         engine

@@ -430,9 +430,12 @@ impl Engine {
                     Some(Answer::new(reply, Err(error), CommandStatus::Cancelled))
                 }
                 Released::Requeued => {
-                    if let Some(extras) = &extras {
-                        let delayed = state.scheduler.command(key).is_some_and(|it| it.delayed);
-                        extras.handle.set_status(if delayed {
+                    // Somebody may have asked for a handle since the attempt began.
+                    let command = state.scheduler.command(key);
+                    if let Some(command) = command
+                        && let Some(extras) = command.job.reply.extras()
+                    {
+                        extras.handle.set_status(if command.delayed {
                             CommandStatus::Delayed
                         } else {
                             CommandStatus::Pending
@@ -450,8 +453,8 @@ impl Engine {
         if buried {
             lane.observer.record(Sample::DeadLettered, counts);
         }
-        if answer.is_some() {
-            state.forget(key, extras.as_ref());
+        if let Some(answer) = &answer {
+            state.forget(key, answer.reply.as_ref().and_then(Reply::extras));
             self.settling.fetch_add(1, Ordering::SeqCst);
         }
         self.carry_on(stage, state, take, now, next);

@@ -1,14 +1,15 @@
 //! Which handler runs which type of command.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use hashbrown::HashMap;
+
 use super::Handler;
 use crate::executor::Executor;
 
-type Handlers = HashMap<Box<str>, Placed>;
+type Handlers = HashMap<Box<str>, Placed, foldhash::fast::RandomState>;
 
 /// A handler, and where it runs.
 struct Placed {

@@ -12,6 +12,7 @@ mod lifecycle;
 mod overflow;
 mod restore;
 mod retry;
+mod sink;
 mod stopping;
 mod storage;
 mod submission;

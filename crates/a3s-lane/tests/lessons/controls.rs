@@ -24,6 +24,23 @@ const CONTROLS: &[Covered] = &[
         ],
     ),
     (
+        "manager/sink.rs",
+        &[
+            (
+                "submit_to",
+                "behaviour/sink.rs/each_command_is_told_once_with_its_status",
+            ),
+            (
+                "handle_of",
+                "behaviour/sink.rs/a_handle_is_made_when_somebody_asks",
+            ),
+            (
+                "id_of",
+                "behaviour/sink.rs/a_handle_is_made_when_somebody_asks",
+            ),
+        ],
+    ),
+    (
         "manager/control.rs",
         &[
             ("submit_with", "options/id"),
