@@ -59,32 +59,37 @@ export declare class NativeLane {
    * Submits a command on behalf of a running one, which lends it its slots until it has settled. What becomes of it is
    * told later, a refusal too.
    */
-  submitChild(call: number, laneId: string, command: NativeCommand, token: number): void
+  submitChild(place: number, run: number, laneId: string, command: NativeCommand, token: number): void
   /** A call has a result that leaves JavaScript. */
-  finishJson(call: number, result?: string | undefined | null): void
+  finishJson(place: number, run: number, result?: string | undefined | null): void
   /** A call has failed. Returns the text of its error. `stack` says where. `code` is that of the `LaneError` that was thrown, if it was one. */
-  fail(call: number, code: string | undefined | null, message: string, stack?: string | undefined | null): string
+  fail(place: number, run: number, code: string | undefined | null, message: string, stack?: string | undefined | null): string
   /** What is known of an attempt; left out when it has ended. */
-  facts(call: number): NativeFacts | null
+  facts(place: number, run: number): NativeFacts | null
   /** Why an attempt was asked to stop, if it was. */
-  stopReason(call: number): number | null
-  /** Has JavaScript told when the attempt is asked to stop. */
-  watch(call: number): void
+  stopReason(place: number, run: number): number | null
+  /** Has JavaScript told when the attempt is asked to stop. Returns why it was already, if it was. */
+  watch(place: number, run: number): number | null
   /** Tells how far an attempt is, as JSON text. */
-  reportProgress(call: number, progress?: string | undefined | null): void
+  reportProgress(place: number, run: number, progress?: string | undefined | null): void
   /** Hands out a part of a result, as JSON text. */
-  emitChunk(call: number, chunk?: string | undefined | null): void
+  emitChunk(place: number, run: number, chunk?: string | undefined | null): void
   /** Shows that an attempt gets on. */
-  heartbeat(call: number): void
+  heartbeat(place: number, run: number): void
   /** Corrects what an attempt was charged. */
-  settleCost(call: number, cost: number): void
+  settleCost(place: number, run: number, cost: number): void
   /**
    * Submits commands without options in their order. Their payloads stay in JavaScript, which tells for each the token and
-   * the number of its kind. Left out when it would have to wait for room: then each needs a handle of its own.
+   * the number of its kind; into `serials`, an array of 64-bit floats, comes for each the number of which `idOf` makes its
+   * id. Returns those that were refused. Left out when it would have to wait: then each needs a handle of its own.
    */
-  submitTokens(laneId: string, records: Uint32Array): NativeSubmittedBatch | null
-  /** The handle of a command that was submitted with `submitTokens`; left out once JavaScript was told that it has settled. */
+  submitTokens(laneId: string, records: Uint32Array, serials: Uint8Array): Array<NativeRefused> | null
+  /** The handle of a command that was submitted with `submitTokens`; left out when it has settled. */
   handleOf(token: number): NativeHandle | null
+  /** How a command has settled of which JavaScript was not told yet, as a number; left out when there is none. */
+  untold(token: number): number | null
+  /** The id of a command by its number. */
+  idOf(serial: number): string
   /** Cancels the command with this id; false when there is none to cancel. */
   cancel(id: string): boolean
   /** Cancels every command of a lane; returns how many. */
@@ -125,7 +130,7 @@ export declare class NativeLane {
    * Takes the records of `inbox`, lets the queue act on them, and fills `outbox` with records. Returns their texts. The
    * second number of `outbox` says whether there are more.
    */
-  exchange(inbox: Float64Array, outbox: Uint8Array): Array<string> | null
+  exchange(inbox: Uint32Array, outbox: Uint8Array): Array<string> | null
   /** The given lanes, or the six default lanes when `configs` is left out. */
   constructor(configs?: Array<NativeLaneConfig> | undefined | null, totals?: NativeTotals | undefined | null, clock?: NativeClock | undefined | null, inline?: boolean | undefined | null, log?: NativeLog | undefined | null)
   /** Begins to run what was submitted. */
@@ -502,14 +507,6 @@ export interface NativeSubmitted {
   commandType: string
   /** JSON text: its payload, or its script. */
   payload: string
-}
-
-/** What became of commands that were submitted together. */
-export interface NativeSubmittedBatch {
-  /** The ids of all, one after the other, 36 characters each; spaces where a command was refused. */
-  ids: string
-  /** Those that were refused. */
-  refused: Array<NativeRefused>
 }
 
 /** From when on alerts are raised: types are checked, ranges are not. */

@@ -2,12 +2,15 @@
 
 // What is measured. A contender is a function from a number of commands to a sample.
 
+const { spawnSync } = require('child_process');
 const path = require('path');
 
 const Bottleneck = require('bottleneck');
 const fastq = require('fastq');
 
 const { Lane } = require(path.join(__dirname, '..', '..'));
+const { NativeClock, NativeLane } = require(path.join(__dirname, '..', '..', 'npm', 'native.js'));
+const waiting = require('./waiting.js');
 
 const CONCURRENCY = 10;
 const URGENCIES = [0, 1, 2, 3, 4, 5];
@@ -81,7 +84,41 @@ async function rows() {
     },
     { name: 'await of one command, p50', unit: 'microseconds', budget: { against: 'p-queue', most: 6 }, contenders: latencies(0.5) },
     { name: 'await of one command, p99', unit: 'microseconds', contenders: latencies(0.99) },
+    { name: 'one crossing', unit: 'microseconds', contenders: crossings() },
+    memory('heap of JavaScript for each pending command', 'heap'),
+    memory('resident memory for each pending command', 'rss'),
   ];
+}
+
+/** One call into the native half: the exchange that says nothing and brings nothing, and the least that there is. */
+function crossings() {
+  const lane = new NativeLane();
+  lane.host(() => {});
+  const inbox = new Uint32Array(1);
+  const outbox = Buffer.from(new Int32Array(2).buffer);
+  const clock = new NativeClock();
+  const spent = (count, call) => {
+    const begin = process.hrtime.bigint();
+    for (let n = 0; n < count; n += 1) call();
+    return Number(process.hrtime.bigint() - begin) / 1e3 / count;
+  };
+  return [
+    ['a3s-lane', (count) => spent(count, () => lane.exchange(inbox, outbox))],
+    ['a call with a number', (count) => spent(count, () => clock.elapsedMs())],
+  ];
+}
+
+/** Bytes for each pending command, each sample in a process of its own. */
+function memory(name, field) {
+  const sample = (contender) => (count) => {
+    // Of few commands pages and pools would be the most part.
+    const args = ['--expose-gc', path.join(__dirname, 'memory.js'), contender, String(contender === 'bottleneck' ? count / 10 : count)];
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    if (status !== 0) throw new Error(stderr);
+    return JSON.parse(stdout)[field];
+  };
+  const contenders = Object.keys(waiting.contenders).map((contender) => [contender, sample(contender)]);
+  return { name, unit: 'bytes', rounds: 1, contenders };
 }
 
 /** As `rate`, a thousand commands to a call, with handles. */

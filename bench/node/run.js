@@ -3,7 +3,9 @@
 // The Node package next to p-queue, fastq and bottleneck. Every round measures all of them, one after the other, so that
 // what else happens on the machine meets all; the table has medians, and ratios of medians.
 //
-//   node bench/node/run.js [--rounds 7] [--commands 100000] [--json FILE]
+//   node bench/node/run.js [--rounds 7] [--commands 100000] [--row WORDS] [--json FILE]
+//
+// With --row, only rows whose name contains the words.
 
 const fs = require('fs');
 const path = require('path');
@@ -17,7 +19,9 @@ function option(name, standard) {
 
 const rounds = Number(option('rounds', 7));
 const commands = Number(option('commands', 100_000));
-const json = option('json', path.join(__dirname, 'results.json'));
+const only = option('row', '');
+// A part of the rows does not replace the whole.
+const json = option('json', only === '' ? path.join(__dirname, 'results.json') : undefined);
 
 function median(values) {
   const sorted = values.slice().sort((a, b) => a - b);
@@ -33,10 +37,10 @@ function verdict(budget, ours, ratio) {
 async function main() {
   console.log(`Node ${process.version}, ${rounds} rounds of ${commands} commands, medians`);
   const results = [];
-  for (const { name, unit, budget, contenders } of await rows()) {
+  for (const { name, unit, budget, contenders, rounds: most = rounds } of (await rows()).filter(({ name }) => name.includes(only))) {
     const samples = new Map(contenders.map(([contender]) => [contender, []]));
     // The first round warms up.
-    for (let round = 0; round <= rounds; round += 1) {
+    for (let round = 0; round <= Math.min(rounds, most); round += 1) {
       for (const [contender, measure] of contenders) {
         globalThis.gc();
         const sample = await measure(commands);
@@ -49,16 +53,17 @@ async function main() {
       const value = median(values);
       const ratio = ours / value;
       const best = unit === 'per second' ? 'x' : 'times';
-      const shown = unit === 'per second' ? Math.round(value).toLocaleString('en') : value.toFixed(2);
+      const shown = unit === 'microseconds' ? value.toFixed(2) : Math.round(value).toLocaleString('en');
       const [low, high] = [Math.min(...values), Math.max(...values)];
-      const spread = unit === 'per second' ? `${Math.round(low / 1000)}k..${Math.round(high / 1000)}k` : `${low.toFixed(2)}..${high.toFixed(2)}`;
+      const short = { 'per second': (value) => `${Math.round(value / 1000)}k`, bytes: Math.round, microseconds: (value) => value.toFixed(2) }[unit];
+      const spread = `${short(low)}..${short(high)}`;
       const against = contender === 'a3s-lane' ? '' : `we are ${ratio.toFixed(2)} ${best} that`;
       const counts = budget !== undefined && contender === budget.against;
       console.log(`  ${contender.padEnd(24)} ${shown.padStart(10)}  ${spread.padEnd(14)} ${against} ${counts ? verdict(budget, ours, ratio) : ''}`.trimEnd());
     }
     results.push({ name, unit, budget, samples: Object.fromEntries(samples) });
   }
-  fs.writeFileSync(json, `${JSON.stringify({ node: process.version, rounds, commands, results }, null, 2)}\n`);
+  if (json !== undefined) fs.writeFileSync(json, `${JSON.stringify({ node: process.version, rounds, commands, results }, null, 2)}\n`);
 }
 
 if (globalThis.gc === undefined) {

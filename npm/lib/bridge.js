@@ -6,16 +6,17 @@
 // to say that something waits to be taken.
 
 const alive = require('./alive.js');
-const { Call, CommandContext, json } = require('./context.js');
-const { LaneError, messageOf, native, stackOf, translated } = require('./error.js');
+const { Calls } = require('./calls.js');
+const { json } = require('./context.js');
+const { LaneError, native, translated } = require('./error.js');
 const { CommandHandle } = require('./handle.js');
 const kept = require('./kept.js');
-const { around } = require('./middleware.js');
 const settings = require('./settings.js');
-const { Failure, Slot } = require('./slot.js');
+const { Slot } = require('./slot.js');
 
-/** Numbers of one record. */
-const RECORD = 5;
+/** Numbers of one record that is said, and of one that is told. */
+const SAID = 3;
+const TOLD = 6;
 // What JavaScript says.
 const SUBMIT = 1;
 const FINISH = 2;
@@ -31,8 +32,6 @@ const COMPLETED_JSON = 6;
 const FAILED = 7;
 const REPORT = 8;
 
-/** The length of an id that a command is given. */
-const ID = 36;
 /** Records that are taken at once. */
 const BATCH = 256;
 /** What is submitted in one go is said in parts of this size. */
@@ -46,24 +45,25 @@ const LOOK_MS = 2;
 const RESOLVED = Promise.resolve();
 
 /** Where nothing is taken. */
-const NOTHING = Buffer.from(new Float64Array(2).buffer);
+const NOTHING = Buffer.from(new Int32Array(2).buffer);
+
+/** How many of what is used again are kept. */
+const SPARE = 1024;
 
 class Bridge {
   #native;
-  #handlers = new Map();
-  #middleware = [];
   /** Lanes and types of commands, by lane and type. */
   #kinds = new Map();
   #slots = [];
+  /** Tokens without a slot; the last one is used next. */
   #free = [];
-  #calls = new Map();
   /** Who waits for the next report of a command, by a number. */
   #reports = new Map();
   #lastReport = 0;
 
-  #inbox = new Float64Array(1 + PART * RECORD);
+  #inbox = new Uint32Array(1 + PART * SAID);
   #said = 0;
-  #outbox = new Float64Array(2 + BATCH * RECORD);
+  #outbox = new Int32Array(2 + BATCH * TOLD);
   #outboxBytes = Buffer.from(this.#outbox.buffer);
 
   #scheduled = false;
@@ -88,33 +88,9 @@ class Bridge {
     this.keeps = keeps;
     /** For tests: the time is moved by hand. */
     this.hasManualClock = hasManualClock;
+    /** Handlers, and what of them runs. */
+    this.calls = new Calls(this, lane);
     native(() => lane.host(waker(new WeakRef(this))));
-  }
-
-  // Handlers.
-
-  handle(commandType, handler) {
-    const before = this.#handlers.get(commandType);
-    if (before === undefined) native(() => this.#native.setHandled(commandType, true));
-    else if (before.close !== undefined) before.close();
-    this.#handlers.set(commandType, handler);
-  }
-
-  removeHandler(commandType) {
-    const before = this.#handlers.get(commandType);
-    if (before === undefined) return false;
-    this.#handlers.delete(commandType);
-    native(() => this.#native.setHandled(commandType, false));
-    if (before.close !== undefined) before.close();
-    return true;
-  }
-
-  use(middleware) {
-    this.#middleware = [...this.#middleware, middleware];
-  }
-
-  handles(commandType) {
-    return this.#handlers.has(commandType);
   }
 
   // Commands.
@@ -137,11 +113,11 @@ class Bridge {
   /** Submits a command with checked options; throws when it is refused. */
   enqueue(laneId, commandType, payload, options) {
     this.push();
+    this.schedule();
     const slot = this.#open(this.#kind(laneId, commandType), payload);
     try {
       const handle = this.#native.enqueueHosted(laneId, command(slot, options), slot.token);
       if (this.keeps === kept.EVERYTHING) kept.untilAccepted(handle).then(this.#holdWhileActive);
-      this.schedule();
       return { handle, slot };
     } catch (error) {
       this.#close(slot);
@@ -155,6 +131,7 @@ class Bridge {
    */
   enqueueMany(laneId, commands) {
     this.push();
+    this.schedule();
     const slots = [];
     const each = [];
     let answers;
@@ -178,7 +155,6 @@ class Bridge {
       for (const slot of slots) this.#close(slot);
       throw error;
     }
-    this.schedule();
     for (const accepted of answers) {
       if (accepted.slot === undefined) continue;
       accepted.answer = told.next().value;
@@ -195,31 +171,37 @@ class Bridge {
   enqueuePlain(laneId, commands) {
     if (this.keeps !== kept.NOTHING) return undefined;
     this.push();
-    const slots = commands.map(({ commandType, payload }) => this.#open(this.#kind(laneId, commandType), payload));
-    const records = new Uint32Array(slots.length * 2);
+    this.schedule();
+    const count = commands.length;
+    const slots = new Array(count);
+    const records = new Uint32Array(count * 2);
+    const serials = new Float64Array(count);
     let isKnown = true;
-    slots.forEach(({ token, kind }, index) => {
-      records[index * 2] = token;
-      records[index * 2 + 1] = kind.number;
-      if (kind.number === -1) isKnown = false;
-    });
-    let batch;
+    for (let index = 0; index < count; index += 1) {
+      const { commandType, payload } = commands[index];
+      const slot = this.#open(this.#kind(laneId, commandType), payload);
+      slots[index] = slot;
+      records[index * 2] = slot.token;
+      records[index * 2 + 1] = slot.kind.number;
+      if (slot.kind.number === -1) isKnown = false;
+    }
+    let refused;
     try {
-      batch = isKnown ? native(() => this.#native.submitTokens(laneId, records)) : null;
+      refused = isKnown ? native(() => this.#native.submitTokens(laneId, records, Buffer.from(serials.buffer))) : null;
     } catch (error) {
       for (const slot of slots) this.#close(slot);
       throw error;
     }
-    if (batch === null) {
+    if (refused === null) {
       for (const slot of slots) this.#close(slot);
       return undefined;
     }
-    this.schedule();
-    const { ids, refused } = batch;
-    const answers = slots.map((slot, index) => {
-      slot.handle = new CommandHandle(undefined, this, slot, ids.slice(index * ID, (index + 1) * ID));
-      return slot.handle;
-    });
+    const answers = new Array(count);
+    for (let index = 0; index < count; index += 1) {
+      const slot = slots[index];
+      slot.handle = new CommandHandle(undefined, this, slot, serials[index]);
+      answers[index] = slot.handle;
+    }
     for (const { index, code, message } of refused) {
       this.#close(slots[index]);
       answers[index] = new LaneError(message, code);
@@ -227,47 +209,55 @@ class Bridge {
     return answers;
   }
 
-  /** The native handle of such a command; undefined when it has settled. */
+  /** The native handle of such a command; undefined when it has settled: then the handle that somebody has was told how. */
   handleOf(slot) {
     this.push();
     const handle = native(() => this.#native.handleOf(slot.token));
     if (handle !== null) return handle;
     // What became of it was told, but not acted upon yet: now is the time.
     const record = this.#outbox;
-    for (let at = this.#at; at < 2 + record[0] * RECORD; at += RECORD) {
+    for (let at = this.#at; at < 2 + record[0] * TOLD; at += TOLD) {
       if (record[at] >= COMPLETED && record[at] <= FAILED && record[at + 1] === slot.token) {
         const kind = record[at];
         record[at] = NONE;
         this.#act(kind, at, this.#texts);
-        break;
+        return undefined;
       }
     }
+    const status = native(() => this.#native.untold(slot.token));
+    if (status !== null && slot.handle !== undefined) slot.handle._settled(status);
     return undefined;
+  }
+
+  /** The id of the command with this number. */
+  idOf(serial) {
+    return native(() => this.#native.idOf(serial));
   }
 
   submitChild(call, laneId, commandType, payload, options) {
     const checked = settings.submission(laneId, commandType, options);
     this.push();
+    this.schedule();
     const slot = this.#open(this.#kind(laneId, commandType), payload);
     try {
-      this.#native.submitChild(call.number, laneId, command(slot, checked), slot.token);
+      this.#native.submitChild(call.place, call.run, laneId, command(slot, checked), slot.token);
     } catch (error) {
       this.#close(slot);
       throw translated(error);
     }
-    this.schedule();
     return slot.result();
   }
 
   /** The next report of a command. */
   report(reports) {
     this.push();
+    this.schedule();
     this.#lastReport = (this.#lastReport + 1) >>> 0;
     // It is told later, at the earliest when this has returned.
     native(() => reports.nextHosted(this.#lastReport));
-    this.#hold();
-    this.schedule();
-    return new Promise((resolve) => this.#reports.set(this.#lastReport, resolve));
+    const report = new Promise((resolve) => this.#reports.set(this.#lastReport, resolve));
+    if (this.#started) this.hold();
+    return report;
   }
 
   #reported(number, report) {
@@ -278,8 +268,18 @@ class Bridge {
 
   // The native half.
 
-  /** Calls the native half, which learns first of what was submitted before. */
+  /**
+   * Calls the native half, which learns first of what was submitted before. What such a call brings about is taken soon, as after
+   * every call: the native half counts on that.
+   */
   ask(work) {
+    this.push();
+    this.schedule();
+    return native(() => work(this.#native));
+  }
+
+  /** As `ask`, for what brings nothing about. */
+  read(work) {
     this.push();
     return native(() => work(this.#native));
   }
@@ -330,8 +330,8 @@ class Bridge {
     let failure;
     this.#acting = true;
     this.#texts = texts;
-    for (let at = 2; at < 2 + count * RECORD; at += RECORD) {
-      this.#at = at + RECORD;
+    for (let at = 2; at < 2 + count * TOLD; at += TOLD) {
+      this.#at = at + TOLD;
       try {
         this.#act(this.#outbox[at], at, texts);
       } catch (error) {
@@ -356,12 +356,16 @@ class Bridge {
     const inbox = this.#inbox;
     inbox[0] = this.#said;
     this.#said = 0;
-    return native(() => this.#native.exchange(inbox, outbox));
+    try {
+      return this.#native.exchange(inbox, outbox);
+    } catch (error) {
+      throw translated(error);
+    }
   }
 
   #say(what, first, second) {
     if (this.#said === PART) this.#exchange(NOTHING);
-    const at = 1 + this.#said * RECORD;
+    const at = 1 + this.#said * SAID;
     this.#inbox[at] = what;
     this.#inbox[at + 1] = first;
     this.#inbox[at + 2] = second;
@@ -375,16 +379,21 @@ class Bridge {
     const first = record[at + 1];
     switch (kind) {
       case CALL:
-        return this.#begin(first, record[at + 3], this.#slots[record[at + 2]]);
-      case CALL_JSON:
-        return this.#beginJson(first, record[at + 3], record[at + 2], texts, record[at + 4]);
+        return this.calls.begin(first, record[at + 2], record[at + 4], this.#slots[record[at + 3]]);
+      case CALL_JSON: {
+        const [run, token, attempt, text] = [record[at + 2], record[at + 3], record[at + 4], record[at + 5]];
+        if (token >= 0) return this.calls.begin(first, run, attempt, this.#slots[token]);
+        return this.calls.beginText(first, run, attempt, texts[text], texts[text + 1]);
+      }
       case STOP:
-        return this.#stop(first, record[at + 2]);
-      case OVER:
-        return this.#over(first, record[at + 2], texts, record[at + 3]);
+        return this.calls.stop(first, record[at + 2], record[at + 3]);
+      case OVER: {
+        const text = record[at + 4];
+        return this.calls.over(first, record[at + 2], record[at + 3], texts[text], texts[text + 1]);
+      }
       case COMPLETED: {
         const slot = this.#settle(first);
-        return slot.complete(record[at + 2] === 0 ? slot.payload : slot.value);
+        return slot.complete(record[at + 2] === 0 ? slot.payload : slot.returned);
       }
       case COMPLETED_JSON:
         return this.#settle(first).complete(JSON.parse(texts[record[at + 2]]));
@@ -397,94 +406,14 @@ class Bridge {
     }
   }
 
-  // Calls.
-
-  #beginJson(number, attempt, token, texts, text) {
-    const known = token < 0 ? undefined : this.#slots[token];
-    if (known !== undefined) return this.#begin(number, attempt, known);
-    // A command that came as text, before its type had a handler: its result leaves as text too.
-    const kind = { bridge: this, laneId: undefined, commandType: texts[text], number: -1 };
-    const slot = new Slot(kind, -1, JSON.parse(texts[text + 1]));
-    this.#begin(number, attempt, slot);
-    slot.emitDestroy();
+  /** A call has a result, which JavaScript keeps. */
+  finish(call) {
+    this.#say(FINISH, call.place, call.run);
   }
 
-  #begin(number, attempt, slot) {
-    let handler = this.#handlers.get(slot.kind.commandType);
-    const call = new Call(this, number, attempt, slot);
-    this.#calls.set(number, call);
-    if (handler === undefined) return this.#echo(call);
-    this.#hold();
-    if (this.#middleware.length > 0) handler = around(this.#middleware, handler);
-    let result;
-    try {
-      result = slot.runInAsyncScope(handler, undefined, slot.payload, new CommandContext(call));
-    } catch (error) {
-      return this.#failed(call, error);
-    }
-    if (result === null || (typeof result !== 'object' && typeof result !== 'function')) {
-      return this.#finished(call, result);
-    }
-    Promise.resolve(result).then(
-      (value) => this.#finished(call, value),
-      (error) => this.#failed(call, error),
-    );
-  }
-
-  /** The handler was removed after the attempt had begun. */
-  #echo(call) {
-    if (call.slot.isJson) return this.#finished(call, call.slot.payload);
-    this.#calls.delete(call.number);
-    call.over = true;
-    this.#say(ECHO, call.number, 0);
-  }
-
-  #finished(call, value) {
-    if (call.slot.isJson) return this.#finishedJson(call, value);
-    if (!this.#end(call)) return;
-    call.slot.ended(call.number, value);
-    this.#say(FINISH, call.number, 0);
-  }
-
-  #finishedJson(call, value) {
-    if (!this.#end(call)) return;
-    try {
-      const text = json(value);
-      native(() => this.#native.finishJson(call.number, text));
-      this.schedule();
-    } catch (error) {
-      this.#fail(call, error);
-    }
-  }
-
-  #failed(call, thrown) {
-    if (this.#end(call)) this.#fail(call, thrown);
-  }
-
-  #fail(call, thrown) {
-    const code = thrown instanceof LaneError ? String(thrown.code) : undefined;
-    const stack = this.keeps === kept.NOTHING ? undefined : stackOf(thrown);
-    const failure = native(() => this.#native.fail(call.number, code, messageOf(thrown), stack));
-    call.slot.ended(call.number, new Failure(failure, thrown));
-    this.schedule();
-  }
-
-  /** False when the attempt was over before: nobody wants its result any more. */
-  #end(call) {
-    call.over = true;
-    return this.#calls.delete(call.number);
-  }
-
-  #stop(number, reason) {
-    const call = this.#calls.get(number);
-    if (call !== undefined) call.stop(reason);
-  }
-
-  #over(number, reason, texts, text) {
-    const call = this.#calls.get(number);
-    if (call === undefined) return;
-    this.#calls.delete(number);
-    call.stop(reason, { id: texts[text], laneId: texts[text + 1] });
+  /** The result of a call is its payload. */
+  echo(call) {
+    this.#say(ECHO, call.place, call.run);
   }
 
   // Slots.
@@ -514,6 +443,11 @@ class Bridge {
     this.#slots[slot.token] = undefined;
     this.#free.push(slot.token);
     slot.emitDestroy();
+    if (this.#free.length > SPARE && this.#free.length === this.#slots.length) {
+      // After a burst.
+      this.#slots = [];
+      this.#free = [];
+    }
   }
 
   #settle(token) {
@@ -528,17 +462,22 @@ class Bridge {
   /** Somebody waits for one more result. */
   awaits() {
     this.#awaited += 1;
-    if (this.#started) this.#hold();
+    if (this.#started) this.hold();
   }
 
   /** Results may come from now on. */
   started() {
     this.#started = true;
-    if (this.#awaited > 0) this.#hold();
+    if (this.#isAwaited()) this.hold();
     this.#holdWhileActive();
   }
 
-  #hold() {
+  /** Somebody waits for what only this can tell. */
+  #isAwaited() {
+    return this.#awaited > 0 || this.#reports.size > 0;
+  }
+
+  hold() {
     if (this.#held) return;
     this.#held = true;
     alive.hold(this);
@@ -550,7 +489,7 @@ class Bridge {
 
   /** Looked at once per turn of the event loop: a program that waits for one command after the other changes nothing. */
   #holdWhileNeeded() {
-    if (!this.#held || this.#calls.size > 0 || this.#reports.size > 0 || (this.#started && this.#awaited > 0)) return;
+    if (!this.#held || this.calls.running > 0 || (this.#started && this.#isAwaited())) return;
     if (this.keeps === kept.EVERYTHING && this.#isActive()) return;
     this.#held = false;
     alive.release(this);
@@ -558,7 +497,7 @@ class Bridge {
 
   /** With a storage some time passes between the end of one command and the start of the next. */
   #holdWhileActive = () => {
-    if (this.keeps === kept.EVERYTHING && this.#started) this.#hold();
+    if (this.keeps === kept.EVERYTHING && this.#started) this.hold();
   };
 
   /** Whether commands run, as the native half sees it; looks again soon if they do. */

@@ -22,9 +22,11 @@ function stopError(reason) {
 
 /** One attempt that runs here, as the package sees it. */
 class Call {
-  constructor(bridge, number, attempt, slot) {
+  constructor(bridge, place, run, attempt, slot) {
     this.bridge = bridge;
-    this.number = number;
+    /** By these two the native half knows it. */
+    this.place = place;
+    this.run = run;
     this.attempt = attempt;
     /** The command; it may have settled while the attempt goes on. */
     this.slot = slot;
@@ -32,12 +34,14 @@ class Call {
     this.reason = undefined;
     this.controller = undefined;
     this.over = false;
+    /** What it has returned, or how it has failed. */
+    this.ended = undefined;
   }
 
   /** What is known of the attempt. Asked for once: most handlers do not look. */
   known() {
     if (this.facts === undefined) {
-      const facts = this.over ? null : this.bridge.ask((lane) => lane.facts(this.number));
+      const facts = this.over ? null : this.bridge.read((lane) => lane.facts(this.place, this.run));
       if (facts === null) return { id: undefined, laneId: this.slot.kind.laneId, metadata: {}, deadline: null };
       const { id, laneId, metadata, timeLeftMs } = facts;
       const deadline = timeLeftMs === undefined ? null : Date.now() + timeLeftMs;
@@ -50,13 +54,13 @@ class Call {
     const { deadline } = this.known();
     if (deadline === null) return null;
     if (!this.bridge.hasManualClock) return Math.max(0, deadline - Date.now());
-    const facts = this.over ? null : this.bridge.ask((lane) => lane.facts(this.number));
+    const facts = this.over ? null : this.bridge.read((lane) => lane.facts(this.place, this.run));
     return facts === null ? 0 : facts.timeLeftMs;
   }
 
   stopReason() {
     if (this.reason === undefined && !this.over) {
-      this.reason = REASONS[this.bridge.ask((lane) => lane.stopReason(this.number))];
+      this.reason = REASONS[this.bridge.read((lane) => lane.stopReason(this.place, this.run))];
     }
     return this.reason;
   }
@@ -64,8 +68,10 @@ class Call {
   signal() {
     if (this.controller === undefined) {
       this.controller = new AbortController();
-      if (this.stopReason() !== undefined) this.abort();
-      else if (!this.over) this.bridge.ask((lane) => lane.watch(this.number));
+      if (this.reason === undefined && !this.over) {
+        this.reason = REASONS[this.bridge.read((lane) => lane.watch(this.place, this.run))];
+      }
+      if (this.reason !== undefined) this.abort();
     }
     return this.controller.signal;
   }
@@ -144,26 +150,26 @@ class CommandContext {
   }
 
   progress(value) {
-    const { number } = this.#call;
+    const { place, run } = this.#call;
     const text = json(value);
-    this.#call.report((lane) => lane.reportProgress(number, text));
+    this.#call.report((lane) => lane.reportProgress(place, run, text));
   }
 
   emit(chunk) {
-    const { number } = this.#call;
+    const { place, run } = this.#call;
     const text = json(chunk);
-    this.#call.report((lane) => lane.emitChunk(number, text));
+    this.#call.report((lane) => lane.emitChunk(place, run, text));
   }
 
   heartbeat() {
-    const { number } = this.#call;
-    this.#call.tell((lane) => lane.heartbeat(number));
+    const { place, run } = this.#call;
+    this.#call.tell((lane) => lane.heartbeat(place, run));
   }
 
   settleCost(cost) {
-    const { number } = this.#call;
+    const { place, run } = this.#call;
     if (typeof cost !== 'number') throw new TypeError(`cost must be a number (got ${typeof cost})`);
-    this.#call.tell((lane) => lane.settleCost(number, cost));
+    this.#call.tell((lane) => lane.settleCost(place, run, cost));
   }
 
   async submitChild(laneId, commandType, payload, options) {

@@ -47,6 +47,24 @@ async function settled(promise) {
   return outcome.value;
 }
 
+/** Whether it is one, also of what cannot be looked at, such as a revoked proxy. */
+function isLaneError(thrown) {
+  try {
+    return thrown instanceof LaneError;
+  } catch {
+    return false;
+  }
+}
+
+/** The code of a `LaneError` that was thrown; undefined of anything else. */
+function codeOf(thrown) {
+  try {
+    return thrown instanceof LaneError ? String(thrown.code) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The text of whatever was thrown. */
 function messageOf(thrown) {
   try {
@@ -69,4 +87,4 @@ function stackOf(thrown) {
   }
 }
 
-module.exports = { LaneError, messageOf, native, settled, stackOf, translated };
+module.exports = { LaneError, codeOf, isLaneError, messageOf, native, settled, stackOf, translated };

@@ -47,7 +47,7 @@ class Reports {
 }
 
 /** As in bindings/node/src/batch.rs. */
-const FAILED = ['failed', 'timed_out', 'cancelled', 'expired'];
+const STATUSES = ['failed', 'timed_out', 'cancelled', 'expired', 'completed'];
 
 /** The reports of a command that has settled without any. */
 function noReports() {
@@ -60,6 +60,7 @@ class BareHandle {
   #slot;
   /** Whoever holds a handle keeps what runs its command. */
   #bridge;
+  /** The id, or a number that stands for it. */
   #id;
   #status = 'completed';
   /** The result is handed out as JSON text. */
@@ -67,18 +68,20 @@ class BareHandle {
 
   /**
    * `slot` is where the result of a command is that a handler runs; the result of others is JSON text. Such a command may have
-   * an `id` instead of a native handle, which costs far more: it is made when somebody asks for what only it knows.
+   * a number instead of a native handle, which costs far more: it is made when somebody asks for what only it knows.
    */
-  constructor(handle, bridge, slot, id, isText = slot === undefined) {
+  constructor(handle, bridge, slot, serial, isText = slot === undefined) {
     this.#native = handle;
     this.#isText = isText;
     this.#bridge = bridge;
     this.#slot = slot;
-    this.#id = id;
+    this.#id = serial;
   }
 
   get id() {
-    return this.#id === undefined ? this.#ask((handle) => handle.id()) : this.#id;
+    if (this.#id === undefined) return this.#ask((handle) => handle.id());
+    if (typeof this.#id === 'number') this.#id = this.#bridge.idOf(this.#id);
+    return this.#id;
   }
 
   get laneId() {
@@ -134,13 +137,18 @@ class BareHandle {
     if (this.#native === undefined && !this.#slot.isSettled) this.#native = this.#bridge.handleOf(this.#slot);
   }
 
-  _failed(status) {
-    this.#status = FAILED[status];
+  /** `status` is a number of the native half. */
+  _settled(status) {
+    this.#status = STATUSES[status];
   }
 
   /** Asks the native half, which learns first of what was submitted before; `otherwise` when it has forgotten the command. */
   #ask(work, otherwise) {
-    if (this.#bridge !== undefined) this.#bridge.push();
+    if (this.#bridge !== undefined) {
+      this.#bridge.push();
+      // It may settle a command, and the process may be about to end.
+      this.#bridge.schedule();
+    }
     this._keep();
     return this.#native === undefined ? otherwise() : native(() => work(this.#native));
   }

@@ -102,6 +102,8 @@ async function inspect(directory) {
 /** The native halves of lanes that end with the process, each with what finds it again when it is garbage. */
 const lanes = new Map();
 const collected = new FinalizationRegistry((reference) => lanes.delete(reference));
+/** The end of the process is listened to. */
+let listens = false;
 
 /**
  * What runs when the process ends is told to be stopped: its attempt does not count, and is no crash. A process that is killed
@@ -109,7 +111,8 @@ const collected = new FinalizationRegistry((reference) => lanes.delete(reference
  */
 function endWithProcess(lane) {
   for (const reference of lanes.keys()) if (reference.deref() === lane) return;
-  if (lanes.size === 0) process.on('exit', endAll);
+  if (!listens) process.on('exit', endAll);
+  listens = true;
   const reference = new WeakRef(lane);
   lanes.set(reference, true);
   collected.register(lane, reference);

@@ -43,13 +43,17 @@ function nativeOf(lane) {
 function ask(lane, work) {
   const own = nativeOf(lane);
   const bridge = bridges.get(lane);
-  if (bridge !== undefined) bridge.push();
+  if (bridge !== undefined) {
+    bridge.push();
+    // It may settle commands, and the process may be about to end.
+    bridge.schedule();
+  }
   return native(() => work(own));
 }
 
 function isHandled(lane, commandType) {
   const bridge = bridges.get(lane);
-  return bridge !== undefined && bridge.handles(commandType);
+  return bridge !== undefined && bridge.calls.handles(commandType);
 }
 
 /** What a lane does after each submission. */
@@ -95,6 +99,7 @@ class Lane {
   /** References to subscriptions and iterators of events. */
   #subscriptions = new Set();
   #started = false;
+  #shut = false;
   #ending = false;
   #hasManualClock;
   #isInline;
@@ -133,6 +138,7 @@ class Lane {
 
   #hasStarted() {
     this.#resultsMayCome();
+    if (this.#shut) this.#holdSubscriptions();
     if (this.#keeps !== kept.EVERYTHING) return;
     kept.endWithProcess(nativeOf(this));
     // What was restored begins soon.
@@ -162,17 +168,17 @@ class Lane {
     check.string('commandType', commandType);
     const isModule = typeof handler === 'object' && handler !== null;
     const runs = isModule ? threaded('handler', handler) : check.callback('handler', handler);
-    this.#bridge().handle(commandType, runs);
+    this.#bridge().calls.handle(commandType, runs);
   }
 
   removeHandler(commandType) {
     check.string('commandType', commandType);
     const bridge = bridges.get(this);
-    return bridge !== undefined && bridge.removeHandler(commandType);
+    return bridge !== undefined && bridge.calls.removeHandler(commandType);
   }
 
   use(middleware) {
-    this.#bridge().use(check.callback('middleware', middleware));
+    this.#bridge().calls.use(check.callback('middleware', middleware));
   }
 
   submit(laneId, commandType, payload, options) {
@@ -214,7 +220,7 @@ class Lane {
   submitMany(laneId, commands) {
     check.string('laneId', laneId);
     const bridge = bridges.get(this);
-    const isHandled = (commandType) => bridge !== undefined && bridge.handles(commandType);
+    const isHandled = (commandType) => bridge !== undefined && bridge.calls.handles(commandType);
     const checked = settings.commands('commands', commands, isHandled);
     const answers = [];
     for (let from = 0, to; from < checked.length; from = to) {
@@ -369,6 +375,9 @@ class Lane {
 
   shutdown() {
     ask(this, (own) => own.shutdown());
+    this.#shut = true;
+    // What waits in a lane that nobody has started does not end before it is.
+    if (!this.#started && this.stats().totalPending > 0) return;
     this.#resultsMayCome();
     this.#holdSubscriptions();
   }

@@ -2,7 +2,7 @@
 
 const { AsyncResource } = require('async_hooks');
 
-const { LaneError } = require('./error.js');
+const { LaneError, isLaneError } = require('./error.js');
 
 const PENDING = 0;
 const COMPLETED = 1;
@@ -12,12 +12,10 @@ const FAILED = 2;
 const RESOURCE = { requireManualDestroy: true };
 
 let resolve;
-let reject;
 
-/** One function for all promises: a closure for each would be as large as the promise. */
-function capture(resolveIt, rejectIt) {
+/** One function for all promises: a closure for each would be as large as the promise. Nobody needs the second argument. */
+function capture(resolveIt) {
   resolve = resolveIt;
-  reject = rejectIt;
 }
 
 /**
@@ -36,15 +34,12 @@ class Slot extends AsyncResource {
     /** Payload and result leave JavaScript: others may share the result of a command with a unique key. */
     this.isJson = token < 0;
     this.state = PENDING;
-    /** The result or the error, once it has settled; before that, what the newest call has returned or thrown. */
+    /** The newest call; once it has settled, the result or the error. */
     this.value = undefined;
-    /** The number of that call. */
-    this.call = 0;
     /** The handle that somebody has, unless it is a native one. */
     this.handle = undefined;
     this.promise = undefined;
     this.resolve = undefined;
-    this.reject = undefined;
   }
 
   /** The promise of the result, made when somebody asks: nobody hears of a failure that nobody asks for. */
@@ -60,34 +55,34 @@ class Slot extends AsyncResource {
         default:
           this.promise = new Promise(capture);
           this.resolve = resolve;
-          this.reject = reject;
-          resolve = reject = undefined;
+          resolve = undefined;
           this.kind.bridge.awaits();
       }
     }
     return this.promise;
   }
 
-  /** What a call has returned, or how it has failed. */
-  ended(call, value) {
-    // A call that was given up may end after the one that followed it.
-    if (call < this.call) return;
-    this.call = call;
-    this.value = value;
+  /** What its newest call has returned. */
+  get returned() {
+    return this.value.ended;
   }
 
   complete(value) {
+    const settle = this.resolve;
     this.#settle(COMPLETED, value);
-    if (this.resolve !== undefined) this.resolve(value);
+    if (settle !== undefined) settle(value);
   }
 
   /** `status` is the number of the native half for how it has failed. */
   fail(code, message, status) {
-    const own = this.value instanceof Failure && this.value.text === message;
-    const error = own ? laneError(this.value.thrown, code, message) : new LaneError(message, code);
-    if (this.handle !== undefined) this.handle._failed(status);
+    const { resolve: settle, handle, value: call } = this;
+    const failure = call === undefined ? undefined : call.ended;
+    const own = failure instanceof Failure && failure.text === message;
+    const error = own ? laneError(failure.thrown, code, message) : new LaneError(message, code);
+    if (handle !== undefined) handle._settled(status);
     this.#settle(FAILED, error);
-    if (this.reject !== undefined) this.reject(error);
+    // As good as a function that rejects, which each promise would have to keep.
+    if (settle !== undefined) settle(Promise.reject(error));
   }
 
   #settle(state, value) {
@@ -95,6 +90,7 @@ class Slot extends AsyncResource {
     this.value = value;
     this.payload = undefined;
     this.handle = undefined;
+    this.resolve = undefined;
   }
 
   get isSettled() {
@@ -112,7 +108,7 @@ class Failure {
 
 /** What a handler has thrown, as its submitter sees it. */
 function laneError(thrown, code, message) {
-  return thrown instanceof LaneError ? thrown : new LaneError(message, code, { cause: thrown });
+  return isLaneError(thrown) ? thrown : new LaneError(message, code, { cause: thrown });
 }
 
 module.exports = { Failure, Slot };

@@ -18,6 +18,9 @@ const GRACE_MS = 1000;
 const IDLE_MS = 10_000;
 const LONGEST_MS = 2 ** 31 - 1;
 
+/** The pools of the handlers made here. */
+const pools = new WeakMap();
+
 /** The handler of a module, as `Lane.handle` takes it. */
 function threaded(name, value) {
   check.fields(name, value, ['module', 'export', 'threads', 'graceMs']);
@@ -38,8 +41,14 @@ function threaded(name, value) {
     graceMs: graceMs === undefined ? GRACE_MS : graceMs,
   });
   const handler = (payload, ctx) => pool.run(payload, ctx);
-  handler.close = () => pool.close();
+  pools.set(handler, pool);
   return handler;
+}
+
+/** A handler is not used any more; of any other function that is nothing. */
+function discard(handler) {
+  const pool = pools.get(handler);
+  if (pool !== undefined) pool.close();
 }
 
 function within(name, value, low, high, fits) {
@@ -62,6 +71,8 @@ class Pool {
   run(payload, ctx) {
     return new Promise((resolve, reject) => {
       const { signal } = ctx;
+      // Middleware may have let it wait.
+      if (signal.aborted) return reject(signal.reason);
       const call = { payload, ctx, resolve, reject, thread: undefined };
       signal.addEventListener('abort', () => {
         // A thread may still end it as it likes, within its grace.
@@ -207,4 +218,4 @@ function revived({ thrown, lane }) {
   return error;
 }
 
-module.exports = { threaded };
+module.exports = { discard, threaded };

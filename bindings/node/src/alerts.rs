@@ -174,7 +174,7 @@ impl NativeAlerts {
         guard(|| {
             self.waiting.signal.begin();
             let alerts = self.waiting.lock().take();
-            self.waiting.signal.end(false);
+            self.waiting.signal.end();
             Ok(alerts)
         })
     }

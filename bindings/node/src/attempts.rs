@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::admission::Ticket;
 use crate::bridge::{Bridge, Outcome};
+use crate::calls::CallId;
 use crate::exchange::number_of;
 use crate::fault::{Code, Fault, guard};
 use crate::handle::{NativeAnswer, NativeHandle};
@@ -93,14 +94,15 @@ impl NativeLane {
     #[napi]
     pub fn submit_child(
         &self,
-        call: f64,
+        place: u32,
+        run: u32,
         lane_id: String,
         command: NativeCommand,
         token: u32,
     ) -> Result<(), Code> {
         guard(|| {
             let bridge = self.queue.bridge()?;
-            let context = bridge.calls.context(call as u64);
+            let context = bridge.calls.context(CallId { place, run });
             let context = context.ok_or_else(|| {
                 LaneError::Cancelled("the attempt that submits it has ended".into())
             })?;
@@ -121,10 +123,10 @@ impl NativeLane {
 
     /// A call has a result that leaves JavaScript.
     #[napi]
-    pub fn finish_json(&self, call: f64, result: Option<String>) -> Result<(), Code> {
+    pub fn finish_json(&self, place: u32, run: u32, result: Option<String>) -> Result<(), Code> {
         guard(|| {
             let result = payload::parse_named("result", result.as_deref())?;
-            self.queue.finish(call, Ok(result))?;
+            self.queue.finish(CallId { place, run }, Ok(result))?;
             Ok(())
         })
     }
@@ -133,7 +135,8 @@ impl NativeLane {
     #[napi]
     pub fn fail(
         &self,
-        call: f64,
+        place: u32,
+        run: u32,
         code: Option<String>,
         message: String,
         stack: Option<String>,
@@ -141,16 +144,16 @@ impl NativeLane {
         guard(|| {
             let error = failure_at(code.as_deref(), &message, stack);
             let text = error.to_string();
-            self.queue.finish(call, Err(error))?;
+            self.queue.finish(CallId { place, run }, Err(error))?;
             Ok(text)
         })
     }
 
     /// What is known of an attempt; left out when it has ended.
     #[napi]
-    pub fn facts(&self, call: f64) -> Result<Option<NativeFacts>, Code> {
+    pub fn facts(&self, place: u32, run: u32) -> Result<Option<NativeFacts>, Code> {
         guard(|| {
-            let context = self.queue.bridge()?.calls.context(call as u64);
+            let context = self.queue.bridge()?.calls.context(CallId { place, run });
             let Some(context) = context else {
                 return Ok(None);
             };
@@ -165,56 +168,71 @@ impl NativeLane {
 
     /// Why an attempt was asked to stop, if it was.
     #[napi]
-    pub fn stop_reason(&self, call: f64) -> Result<Option<u32>, Code> {
+    pub fn stop_reason(&self, place: u32, run: u32) -> Result<Option<u32>, Code> {
         guard(|| {
-            let context = self.queue.bridge()?.calls.context(call as u64);
+            let context = self.queue.bridge()?.calls.context(CallId { place, run });
             let reason = context.and_then(|context| context.stop_reason());
             Ok(reason.map(number_of))
         })
     }
 
-    /// Has JavaScript told when the attempt is asked to stop.
+    /// Has JavaScript told when the attempt is asked to stop. Returns why it was already, if it was.
     #[napi]
-    pub fn watch(&self, call: f64) -> Result<(), Code> {
+    pub fn watch(&self, place: u32, run: u32) -> Result<Option<u32>, Code> {
         guard(|| {
             let bridge = self.queue.bridge()?;
+            let id = CallId { place, run };
             self.queue.inside(|_| {
-                bridge.calls.watch(call as u64);
+                bridge.calls.watch(id);
                 Ok(())
-            })
+            })?;
+            let reason = bridge.calls.context(id);
+            let reason = reason.and_then(|context| context.stop_reason());
+            Ok(reason.map(number_of))
         })
     }
 
     /// Tells how far an attempt is, as JSON text.
     #[napi]
-    pub fn report_progress(&self, call: f64, progress: Option<String>) -> Result<(), Code> {
+    pub fn report_progress(
+        &self,
+        place: u32,
+        run: u32,
+        progress: Option<String>,
+    ) -> Result<(), Code> {
         guard(|| {
             let progress = payload::parse_named("progress", progress.as_deref())?;
-            self.queue.tell(call, |context| context.progress(progress))
+            self.queue
+                .tell(CallId { place, run }, |context| context.progress(progress))
         })
     }
 
     /// Hands out a part of a result, as JSON text.
     #[napi]
-    pub fn emit_chunk(&self, call: f64, chunk: Option<String>) -> Result<(), Code> {
+    pub fn emit_chunk(&self, place: u32, run: u32, chunk: Option<String>) -> Result<(), Code> {
         guard(|| {
             let chunk = payload::parse_named("chunk", chunk.as_deref())?;
-            self.queue.tell(call, |context| context.emit(chunk))
+            self.queue
+                .tell(CallId { place, run }, |context| context.emit(chunk))
         })
     }
 
     /// Shows that an attempt gets on.
     #[napi]
-    pub fn heartbeat(&self, call: f64) -> Result<(), Code> {
-        guard(|| self.queue.tell(call, |context| context.heartbeat()))
+    pub fn heartbeat(&self, place: u32, run: u32) -> Result<(), Code> {
+        guard(|| {
+            self.queue
+                .tell(CallId { place, run }, |context| context.heartbeat())
+        })
     }
 
     /// Corrects what an attempt was charged.
     #[napi]
-    pub fn settle_cost(&self, call: f64, cost: f64) -> Result<(), Code> {
+    pub fn settle_cost(&self, place: u32, run: u32, cost: f64) -> Result<(), Code> {
         guard(|| {
             let cost = large("cost", cost, 0).map_err(Fault::invalid_argument)?;
-            self.queue.tell(call, |context| context.settle_cost(cost))
+            self.queue
+                .tell(CallId { place, run }, |context| context.settle_cost(cost))
         })
     }
 }
@@ -276,10 +294,14 @@ impl Queue {
         Ok((command.prepare(Some(hosted))?, is_json))
     }
 
-    fn finish(&self, call: f64, result: a3s_lane::Result<Value>) -> std::result::Result<(), Fault> {
+    fn finish(
+        &self,
+        call: CallId,
+        result: a3s_lane::Result<Value>,
+    ) -> std::result::Result<(), Fault> {
         let bridge = self.bridge()?;
         self.inside(|_| {
-            bridge.calls.finish(call as u64, result);
+            bridge.calls.finish(call, result);
             Ok(())
         })?;
         self.subscriptions.collect();
@@ -287,8 +309,12 @@ impl Queue {
     }
 
     /// Says something about an attempt that has not ended.
-    fn tell(&self, call: f64, say: impl FnOnce(&CommandContext)) -> std::result::Result<(), Fault> {
-        let context = self.bridge()?.calls.context(call as u64);
+    fn tell(
+        &self,
+        call: CallId,
+        say: impl FnOnce(&CommandContext),
+    ) -> std::result::Result<(), Fault> {
+        let context = self.bridge()?.calls.context(call);
         if let Some(context) = context {
             self.inside(|_| {
                 say(&context);

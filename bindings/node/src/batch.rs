@@ -1,7 +1,8 @@
 //! Many commands at once, without a native object for each.
 
-use a3s_lane::{Command, CommandStatus, LaneError, SubmitOptions};
+use a3s_lane::{Command, CommandStatus, LaneError};
 use napi::Result;
+use napi::bindgen_prelude::BufferSlice;
 use napi_derive::napi;
 
 use crate::admission::Ticket;
@@ -9,19 +10,9 @@ use crate::fault::{Code, guard};
 use crate::handle::NativeHandle;
 use crate::hosted::{HostedCommand, Payload};
 use crate::lane::NativeLane;
-use crate::runtime::runtime;
 
-/// The length of an id that a command is given.
-const ID: usize = 36;
-
-/// What became of commands that were submitted together.
-#[napi(object, object_from_js = false)]
-pub struct NativeSubmittedBatch {
-    /// The ids of all, one after the other, 36 characters each; spaces where a command was refused.
-    pub ids: String,
-    /// Those that were refused.
-    pub refused: Vec<NativeRefused>,
-}
+/// Bytes of one serial.
+const SERIAL: usize = size_of::<f64>();
 
 /// A command that was refused.
 #[napi(object, object_from_js = false)]
@@ -37,47 +28,42 @@ pub struct NativeRefused {
 #[napi]
 impl NativeLane {
     /// Submits commands without options in their order. Their payloads stay in JavaScript, which tells for each the token and
-    /// the number of its kind. Left out when it would have to wait for room: then each needs a handle of its own.
+    /// the number of its kind; into `serials`, an array of 64-bit floats, comes for each the number of which `idOf` makes its
+    /// id. Returns those that were refused. Left out when it would have to wait: then each needs a handle of its own.
     #[napi]
     pub fn submit_tokens(
         &self,
         lane_id: String,
         records: &[u32],
-    ) -> Result<Option<NativeSubmittedBatch>, Code> {
+        #[napi(ts_arg_type = "Uint8Array")] mut serials: BufferSlice<'_>,
+    ) -> Result<Option<Vec<NativeRefused>>, Code> {
         guard(|| {
-            if self.queue.lanes.waits(&lane_id) {
-                return Ok(None);
-            }
             let bridge = self.queue.bridge()?;
-            let mut commands: Vec<(Box<dyn Command>, SubmitOptions)> =
-                Vec::with_capacity(records.len() / 2);
+            let mut commands: Vec<(Box<dyn Command>, u32)> = Vec::with_capacity(records.len() / 2);
             for record in records.chunks_exact(2) {
                 let kind = bridge.kinds.get(record[1] as usize);
                 let kind = kind.ok_or_else(|| LaneError::QueueError("an unknown kind".into()))?;
                 let command = HostedCommand::new(bridge, kind, Payload::Token(record[0]));
-                commands.push((command, SubmitOptions::new()));
+                commands.push((command, record[0]));
             }
-            let (runtime, manager) = (runtime()?, self.queue.manager()?);
-            let mut batch = NativeSubmittedBatch {
-                ids: String::with_capacity(commands.len() * ID),
-                refused: Vec::new(),
-            };
-            self.queue.within(|| {
-                // No command of this lane waits, so this does not block.
-                let answers = runtime.block_on(manager.submit_many(&lane_id, commands));
-                for (index, (answer, record)) in
-                    answers.into_iter().zip(records.chunks_exact(2)).enumerate()
+            let mut refused = Vec::new();
+            let submitted = self.queue.inside(|manager| {
+                let Ok(answers) = manager.submit_to(&bridge.sink, &lane_id, commands) else {
+                    return Ok(false);
+                };
+                let places = serials.chunks_exact_mut(SERIAL);
+                let records = records.chunks_exact(2);
+                for (index, ((answer, record), place)) in
+                    answers.into_iter().zip(records).zip(places).enumerate()
                 {
                     match answer {
-                        Ok(handle) => {
-                            debug_assert_eq!(handle.id().len(), ID);
-                            batch.ids.push_str(handle.id());
-                            bridge.await_handle(record[0], handle);
+                        Ok(ticket) => {
+                            place.copy_from_slice(&(ticket.serial() as f64).to_ne_bytes());
+                            bridge.tickets.put(record[0], ticket);
                         }
-                        Err(refused) => {
-                            let error = LaneError::from(refused);
-                            batch.ids.extend(std::iter::repeat_n(' ', ID));
-                            batch.refused.push(NativeRefused {
+                        Err(error) => {
+                            let error = LaneError::from(error);
+                            refused.push(NativeRefused {
                                 index: index as u32,
                                 code: error.code().to_owned(),
                                 message: error.to_string(),
@@ -85,28 +71,45 @@ impl NativeLane {
                         }
                     }
                 }
-            });
+                Ok(true)
+            })?;
             self.queue.subscriptions.collect();
-            Ok(Some(batch))
+            Ok(submitted.then_some(refused))
         })
     }
 
-    /// The handle of a command that was submitted with `submitTokens`; left out once JavaScript was told that it has settled.
+    /// The handle of a command that was submitted with `submitTokens`; left out when it has settled.
     #[napi]
     pub fn handle_of(&self, token: u32) -> Result<Option<NativeHandle>, Code> {
         guard(|| {
-            let handle = self.queue.bridge()?.handle(token);
+            let Some(ticket) = self.queue.bridge()?.tickets.get(token) else {
+                return Ok(None);
+            };
+            let handle = self.queue.manager()?.handle_of(ticket);
             Ok(handle.map(|handle| NativeHandle::new(&self.queue, Ticket::In(handle))))
         })
+    }
+
+    /// How a command has settled of which JavaScript was not told yet, as a number; left out when there is none.
+    #[napi]
+    pub fn untold(&self, token: u32) -> Result<Option<u32>, Code> {
+        guard(|| Ok(self.queue.bridge()?.untold(token).map(number_of)))
+    }
+
+    /// The id of a command by its number.
+    #[napi]
+    pub fn id_of(&self, serial: f64) -> Result<String, Code> {
+        guard(|| Ok(self.queue.manager()?.id_of(serial as u64)))
     }
 }
 
 /// As in `npm/lib/handle.js`.
-pub(crate) fn number_of(status: CommandStatus) -> f64 {
+pub(crate) fn number_of(status: CommandStatus) -> u32 {
     match status {
-        CommandStatus::TimedOut => 1.0,
-        CommandStatus::Cancelled => 2.0,
-        CommandStatus::Expired => 3.0,
-        _ => 0.0,
+        CommandStatus::TimedOut => 1,
+        CommandStatus::Cancelled => 2,
+        CommandStatus::Expired => 3,
+        CommandStatus::Completed => 4,
+        _ => 0,
     }
 }

@@ -5,21 +5,17 @@
 //! the same call that brings what it has to say itself.
 
 use std::collections::VecDeque;
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Wake, Waker};
 
-use a3s_lane::{
-    CommandContext, CommandHandle, CommandStatus, EventLoop, LaneError, ResultFuture, StopReason,
-};
+use a3s_lane::{CommandContext, CommandStatus, EventLoop, ResultSink, StopReason};
 use serde_json::Value;
-use tokio::sync::oneshot;
 
-use crate::calls::Calls;
+use crate::calls::{CallId, Calls};
 use crate::fault::Fault;
 use crate::hosted::Kinds;
 use crate::signal::Signal;
+use crate::tickets::Tickets;
 
 /// How often one visit of JavaScript lets the loop turn at most: the rest of the program has its turn too.
 const TURNS: usize = 32;
@@ -30,25 +26,31 @@ const SPARE: usize = 1_024;
 /// What JavaScript is told.
 pub(crate) enum Message {
     /// An attempt begins.
-    Call(u64),
+    Call(CallId),
     /// An attempt is asked to stop.
-    Stop(u64, StopReason),
+    Stop(CallId, StopReason),
     /// An attempt is over. With the command's id and lane: nobody can be asked any more.
-    Over(u64, StopReason, Box<(String, String)>),
-    /// A command may have settled; its receiver knows.
-    Ready(u32),
+    Over(CallId, StopReason, Box<(String, String)>),
     /// The next report of a command, asked for under this number; none at the end.
     Report(u32, Option<String>),
-    /// A command has settled. Boxed, as all that few messages need.
-    Settled(u32, Box<Result<Outcome, Fault>>),
+    /// A command has completed with what its newest call has returned, or with its payload: JavaScript has both.
+    Completed(u32, bool),
+    /// A command has settled otherwise. Boxed, as all that few messages need.
+    Settled(u32, Box<Settled>),
+}
+
+/// How a command has settled.
+pub(crate) struct Settled {
+    pub(crate) result: Result<Outcome, Fault>,
+    pub(crate) status: CommandStatus,
 }
 
 /// The result of a command.
 pub(crate) enum Outcome {
     /// Its own payload, which JavaScript has.
     Payload,
-    /// What this call has returned, which JavaScript has.
-    Call(u64),
+    /// What its newest call has returned, which JavaScript has.
+    Returned,
     /// A JSON text.
     Json(String),
 }
@@ -56,26 +58,53 @@ pub(crate) enum Outcome {
 impl Outcome {
     /// Of a command whose payload never left JavaScript.
     pub(crate) fn of_token(value: &Value) -> Self {
-        match (value, value.as_u64()) {
-            (Value::Null, _) => Self::Payload,
-            (_, Some(call)) => Self::Call(call),
+        match value {
+            Value::Null => Self::Payload,
+            Value::Bool(true) => Self::Returned,
             _ => Self::Json(value.to_string()),
         }
+    }
+
+    /// The value of a command whose result stays in JavaScript.
+    pub(crate) fn returned() -> Value {
+        Value::Bool(true)
     }
 }
 
 impl Message {
-    pub(crate) fn stop(call: u64, context: &CommandContext) -> Self {
+    pub(crate) fn stop(call: CallId, context: &CommandContext) -> Self {
         Self::Stop(call, reason_of(context))
     }
 
-    pub(crate) fn over(call: u64, context: &CommandContext) -> Self {
+    pub(crate) fn over(call: CallId, context: &CommandContext) -> Self {
         let names = (context.id(), context.lane_id().to_owned());
         Self::Over(call, reason_of(context), Box::new(names))
     }
 
-    pub(crate) fn settled(token: u32, result: Result<Outcome, Fault>) -> Self {
-        Self::Settled(token, Box::new(result))
+    /// Of a command of which nobody asks for the status.
+    fn settled(token: u32, result: Result<Outcome, Fault>) -> Self {
+        let status = match result {
+            Ok(_) => CommandStatus::Completed,
+            Err(_) => CommandStatus::Failed,
+        };
+        Self::of(token, status, result)
+    }
+
+    fn of(token: u32, status: CommandStatus, result: Result<Outcome, Fault>) -> Self {
+        match result {
+            Ok(Outcome::Payload) => Self::Completed(token, false),
+            Ok(Outcome::Returned) => Self::Completed(token, true),
+            result => Self::Settled(token, Box::new(Settled { result, status })),
+        }
+    }
+
+    /// The status that it tells of this command.
+    fn status_of(&self, token: u32) -> Option<CommandStatus> {
+        match self {
+            Self::Completed(of, _) if *of == token => Some(CommandStatus::Completed),
+            Self::Settled(of, settled) if *of == token => Some(settled.status),
+            _ => None,
+        }
     }
 }
 
@@ -92,66 +121,36 @@ pub(crate) struct Bridge {
     messages: Mutex<VecDeque<Message>>,
     /// An empty list to take messages with: its memory is used again.
     spare: Mutex<VecDeque<Message>>,
-    /// What brings the results of commands, by their token.
-    waiting: Mutex<Vec<Option<Awaited>>>,
-}
-
-/// A command of which JavaScript was not told yet that it has settled.
-struct Awaited {
-    source: Source,
-    waker: Waker,
-}
-
-impl Awaited {
-    fn poll(&mut self) -> Poll<Result<Outcome, Fault>> {
-        self.source.poll(&mut Context::from_waker(&self.waker))
-    }
-}
-
-/// What brings the result of a command.
-enum Source {
-    Reply(Receiver),
-    Handle(CommandHandle, ResultFuture),
-}
-
-type Receiver = oneshot::Receiver<a3s_lane::Result<Value>>;
-
-impl Source {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome, Fault>> {
-        let result = match self {
-            Self::Reply(receiver) => {
-                let received = Pin::new(receiver).poll(cx);
-                received.map(|result| result.unwrap_or_else(|_| Err(ended_early())))
-            }
-            Self::Handle(_, result) => Pin::new(result).poll(cx),
-        };
-        result.map(outcome)
-    }
+    /// Is told what becomes of commands.
+    pub(crate) sink: Arc<ResultSink>,
+    /// Commands of which JavaScript may ask for a handle.
+    pub(crate) tickets: Tickets,
 }
 
 impl Bridge {
     pub(crate) fn new(signal: Signal) -> Arc<Self> {
         let signal = Arc::new(signal);
         let wake = Arc::clone(&signal);
-        Arc::new(Self {
+        Arc::new_cyclic(|bridge: &Weak<Self>| Self {
+            sink: sink(Weak::clone(bridge)),
+            tickets: Tickets::default(),
             event_loop: EventLoop::new(move || wake.ask()),
             calls: Calls::default(),
             kinds: Kinds::default(),
             signal,
             messages: Mutex::default(),
             spare: Mutex::default(),
-            waiting: Mutex::default(),
         })
     }
 
-    /// Calls `call` on the JavaScript thread, and runs there what it makes ready.
+    /// Calls `call` on the JavaScript thread, and runs there what it makes ready. JavaScript takes what there is to tell soon: it
+    /// sees to that before each such call.
     pub(crate) fn within<T>(&self, call: impl FnOnce() -> T) -> T {
         /// Also after a panic: a thread that is taken for looking is not woken.
         struct Visit<'a>(&'a Bridge);
         impl Drop for Visit<'_> {
             fn drop(&mut self) {
-                let more = !lock(&self.0.messages).is_empty();
-                self.0.signal.end(more);
+                self.0.signal.leave();
             }
         }
         let _visit = Visit(self);
@@ -183,7 +182,7 @@ impl Bridge {
         struct End<'a>(&'a Bridge);
         impl Drop for End<'_> {
             fn drop(&mut self) {
-                self.0.signal.end(false);
+                self.0.signal.end();
             }
         }
         let result = self.visit(call);
@@ -215,62 +214,15 @@ impl Bridge {
         self.signal.ask();
     }
 
-    /// Has JavaScript told when the receiver of a command is resolved.
-    pub(crate) fn await_receiver(self: &Arc<Self>, token: u32, receiver: Receiver) {
-        self.await_source(token, Source::Reply(receiver));
+    /// Tells JavaScript that a command was refused.
+    pub(crate) fn refuse(&self, token: u32, fault: Fault) {
+        self.push(Message::settled(token, Err(fault)));
     }
 
-    /// Has JavaScript told when a command has settled, whose handle it may ask for until then.
-    pub(crate) fn await_handle(self: &Arc<Self>, token: u32, handle: CommandHandle) {
-        let result = handle.clone().into_future();
-        self.await_source(token, Source::Handle(handle, result));
-    }
-
-    fn await_source(self: &Arc<Self>, token: u32, source: Source) {
-        let waker = Waker::from(Arc::new(Settling {
-            bridge: Arc::downgrade(self),
-            token,
-        }));
-        // The place is there before the waker can be called.
-        let mut waiting = lock(&self.waiting);
-        let mut awaited = Awaited { source, waker };
-        let polled = awaited.poll();
-        let index = token as usize;
-        if waiting.len() <= index {
-            waiting.resize_with(index + 1, || None);
-        }
-        // Also when it has settled: JavaScript may ask for the handle until it is told.
-        waiting[index] = Some(awaited);
-        if let Poll::Ready(result) = polled {
-            drop(waiting);
-            self.push(Message::settled(token, result));
-        }
-    }
-
-    /// The handle of a command.
-    pub(crate) fn handle(&self, token: u32) -> Option<CommandHandle> {
-        match &lock(&self.waiting).get(token as usize)?.as_ref()?.source {
-            Source::Reply(_) => None,
-            Source::Handle(handle, _) => Some(handle.clone()),
-        }
-    }
-
-    /// The result of a command whose waker was called.
-    pub(crate) fn received(&self, token: u32) -> Option<Result<Outcome, Fault>> {
-        let mut waiting = lock(&self.waiting);
-        match waiting.get_mut(token as usize)?.as_mut()?.poll() {
-            Poll::Ready(result) => Some(result),
-            Poll::Pending => None,
-        }
-    }
-
-    /// JavaScript is told what became of a command. Returns how it settled, where there was a handle of it.
-    pub(crate) fn told(&self, token: u32) -> Option<CommandStatus> {
-        let awaited = lock(&self.waiting).get_mut(token as usize)?.take()?;
-        match awaited.source {
-            Source::Reply(_) => None,
-            Source::Handle(handle, _) => Some(handle.status()),
-        }
+    /// How a command has settled of which JavaScript was not told yet.
+    pub(crate) fn untold(&self, token: u32) -> Option<CommandStatus> {
+        let messages = lock(&self.messages);
+        messages.iter().find_map(|message| message.status_of(token))
     }
 
     /// Runs a future on the JavaScript thread, and tells JavaScript what became of a command.
@@ -299,26 +251,13 @@ impl Bridge {
     }
 }
 
-/// Tells that a receiver is resolved.
-struct Settling {
-    bridge: Weak<Bridge>,
-    token: u32,
-}
-
-impl Wake for Settling {
-    fn wake(self: Arc<Self>) {
-        if let Some(bridge) = self.bridge.upgrade() {
-            bridge.push(Message::Ready(self.token));
+fn sink(bridge: Weak<Bridge>) -> Arc<ResultSink> {
+    ResultSink::new(move |token, status, result| {
+        if let Some(bridge) = bridge.upgrade() {
+            let result = result.map(|value| Outcome::of_token(&value));
+            bridge.push(Message::of(token, status, result.map_err(Fault::from)));
         }
-    }
-}
-
-fn outcome(result: a3s_lane::Result<Value>) -> Result<Outcome, Fault> {
-    Ok(Outcome::of_token(&result?))
-}
-
-fn ended_early() -> LaneError {
-    LaneError::QueueError("the queue ended before the command".into())
+    })
 }
 
 /// A panic inside the lock leaves plain data behind, so a poisoned lock is as good as any.

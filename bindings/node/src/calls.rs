@@ -1,8 +1,6 @@
 //! Attempts whose body is a JavaScript function.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -11,6 +9,7 @@ use a3s_lane::{CommandContext, LaneError};
 use serde_json::Value;
 
 use crate::bridge::{Bridge, Message};
+use crate::places::{PlaceId, Places};
 
 /// What a handler is called with.
 pub(crate) enum Subject {
@@ -31,67 +30,38 @@ struct Call {
     watched: bool,
 }
 
-/// The attempts of one JavaScript thread, by numbers that are never used twice.
+/// Names an attempt that JavaScript runs.
+pub(crate) type CallId = PlaceId;
+
+/// The attempts of one JavaScript thread.
 ///
 /// No method calls the queue while it holds the lock: an attempt may be dropped under a lock of the queue.
 #[derive(Default)]
-pub(crate) struct Calls(Mutex<Table>);
-
-#[derive(Default)]
-struct Table {
-    calls: HashMap<u64, Call, BuildHasherDefault<Spread>>,
-    last: u64,
-}
-
-/// Hashes the numbers of calls, which nobody outside can choose.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // The golden ratio spreads consecutive numbers over all bits (Knuth, volume 3, 6.4).
-        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
+pub(crate) struct Calls(Mutex<Places<Call>>);
 
 impl Calls {
-    fn open(&self, context: CommandContext, subject: Subject, waker: Waker) -> u64 {
-        let call = Call {
+    fn open(&self, context: CommandContext, subject: Subject, waker: Waker) -> CallId {
+        self.lock().put(Call {
             context,
             subject: Some(subject),
             result: None,
             waker,
             watched: false,
-        };
-        let mut table = self.lock();
-        table.last += 1;
-        let number = table.last;
-        table.calls.insert(number, call);
-        number
+        })
     }
 
     /// What JavaScript must start: its subject and the number of the attempt. Nothing when the attempt has ended
     /// meanwhile.
-    pub(crate) fn deliver(&self, number: u64) -> Option<(Subject, u32)> {
+    pub(crate) fn deliver(&self, id: CallId) -> Option<(Subject, u32)> {
         let mut table = self.lock();
-        let call = table.calls.get_mut(&number)?;
+        let call = table.get_mut(id)?;
         let attempt = call.context.attempt();
         call.subject.take().map(|subject| (subject, attempt))
     }
 
     /// Ends an attempt; false when it has ended without JavaScript.
-    pub(crate) fn finish(&self, number: u64, result: a3s_lane::Result<Value>) -> bool {
-        let waker = match self.lock().calls.get_mut(&number) {
+    pub(crate) fn finish(&self, id: CallId, result: a3s_lane::Result<Value>) -> bool {
+        let waker = match self.lock().get_mut(id) {
             Some(call) => {
                 call.result = Some(result);
                 std::mem::replace(&mut call.waker, Waker::noop().clone())
@@ -103,14 +73,13 @@ impl Calls {
     }
 
     /// The context of an attempt that has not ended.
-    pub(crate) fn context(&self, number: u64) -> Option<CommandContext> {
-        let table = self.lock();
-        table.calls.get(&number).map(|call| call.context.clone())
+    pub(crate) fn context(&self, id: CallId) -> Option<CommandContext> {
+        self.lock().get(id).map(|call| call.context.clone())
     }
 
     /// From now on JavaScript is told when the attempt is asked to stop, not only when it is over.
-    pub(crate) fn watch(&self, number: u64) {
-        let waker = match self.lock().calls.get_mut(&number) {
+    pub(crate) fn watch(&self, id: CallId) {
+        let waker = match self.lock().get_mut(id) {
             Some(call) => {
                 call.watched = true;
                 call.waker.clone()
@@ -122,10 +91,10 @@ impl Calls {
 
     /// How many attempts JavaScript runs, or is about to.
     pub(crate) fn count(&self) -> usize {
-        self.lock().calls.len()
+        self.lock().count()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, Places<Call>> {
         // A panic inside the lock leaves plain data behind, so a poisoned lock is as good as any.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,7 +112,7 @@ pub(crate) struct Body<'a> {
 
 enum State {
     New(Subject),
-    Running(u64),
+    Running(CallId),
     Over,
 }
 
@@ -158,7 +127,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn poll_stop(&mut self, number: u64, cx: &mut Context<'_>) {
+    fn poll_stop(&mut self, id: CallId, cx: &mut Context<'_>) {
         let context = self.context;
         let stop = self.stop.get_or_insert_with(|| {
             let token = context.cancellation();
@@ -166,7 +135,7 @@ impl<'a> Body<'a> {
         });
         if !self.told && stop.as_mut().poll(cx).is_ready() {
             self.told = true;
-            self.bridge.push(Message::stop(number, context));
+            self.bridge.push(Message::stop(id, context));
         }
     }
 }
@@ -176,25 +145,25 @@ impl Future for Body<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let number = match std::mem::replace(&mut this.state, State::Over) {
+        let id = match std::mem::replace(&mut this.state, State::Over) {
             State::Over => return Poll::Ready(Err(LaneError::QueueError("polled late".into()))),
             State::New(subject) => {
                 let context = this.context.clone();
                 let calls = &this.bridge.calls;
-                let number = calls.open(context, subject, cx.waker().clone());
-                this.state = State::Running(number);
-                this.bridge.push(Message::Call(number));
+                let id = calls.open(context, subject, cx.waker().clone());
+                this.state = State::Running(id);
+                this.bridge.push(Message::Call(id));
                 return Poll::Pending;
             }
-            State::Running(number) => number,
+            State::Running(id) => id,
         };
         let (ended, watched) = {
             let mut table = this.bridge.calls.lock();
-            let Some(call) = table.calls.get_mut(&number) else {
+            let Some(call) = table.get_mut(id) else {
                 return Poll::Ready(Err(LaneError::QueueError("the call is gone".into())));
             };
             if call.result.is_some() {
-                (table.calls.remove(&number), false)
+                (table.take(id), false)
             } else {
                 call.waker.clone_from(cx.waker());
                 (None, call.watched)
@@ -203,9 +172,9 @@ impl Future for Body<'_> {
         if let Some(result) = ended.and_then(|call| call.result) {
             return Poll::Ready(result);
         }
-        this.state = State::Running(number);
+        this.state = State::Running(id);
         if watched {
-            this.poll_stop(number, cx);
+            this.poll_stop(id, cx);
         }
         Poll::Pending
     }
@@ -214,15 +183,20 @@ impl Future for Body<'_> {
 impl Drop for Body<'_> {
     /// The attempt is over before JavaScript has ended it.
     fn drop(&mut self) {
-        let State::Running(number) = self.state else {
+        let State::Running(id) = self.state else {
             return;
         };
-        let Some(call) = self.bridge.calls.lock().calls.remove(&number) else {
-            return;
+        let over = Message::over(id, self.context);
+        let call = {
+            let mut table = self.bridge.calls.lock();
+            let call = table.take(id);
+            // JavaScript is not told of what it never began. Under the lock: it is told before another call has the place.
+            if call.as_ref().is_some_and(|call| call.subject.is_none()) {
+                self.bridge.push(over);
+            }
+            call
         };
-        // JavaScript is not told of what it never began.
-        if call.subject.is_none() {
-            self.bridge.push(Message::over(number, self.context));
-        }
+        // Not under the lock.
+        drop(call);
     }
 }

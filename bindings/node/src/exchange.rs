@@ -1,63 +1,64 @@
 //! What JavaScript and the bridge say to each other.
 //!
-//! Both directions are lists of numbers, five to a record, in arrays that JavaScript owns; the first number of an array is
-//! that of its records. Texts come beside them. `npm/lib/bridge.js` has the other half.
+//! Both directions are lists of 32-bit numbers in arrays that JavaScript owns; the first number of an array is that of its
+//! records. Texts come beside them. `npm/lib/bridge.js` has the other half.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
-use a3s_lane::{CommandStatus, LaneError, StopReason};
+use a3s_lane::{Command, LaneError, StopReason};
 use napi::Result;
 use napi::bindgen_prelude::{BufferSlice, Function};
 use napi_derive::napi;
 use serde_json::Value;
 
 use crate::batch::number_of as status_number;
-use crate::bridge::{Bridge, Message, Outcome};
-use crate::calls::Subject;
+use crate::bridge::{Bridge, Message, Outcome, Settled};
+use crate::calls::{CallId, Subject};
 use crate::fault::{Code, Fault, guard};
-use crate::hosted::{HostedCommand, HostedHandler, Payload};
+use crate::hosted::{HostedCommand, HostedHandler, Kind, Payload};
 use crate::lane::NativeLane;
 use crate::queue::Queue;
 use crate::runtime::runtime;
 use crate::signal::Signal;
 
-/// Numbers of one record.
-const RECORD: usize = 5;
+/// Numbers of one record that JavaScript writes.
+const SAID: usize = 3;
+/// Numbers of one record that it reads.
+const TOLD: usize = 6;
 /// Bytes of one number.
-const NUMBER: usize = size_of::<f64>();
+const NUMBER: usize = size_of::<u32>();
+/// Stands for a token where there is none: -1 in JavaScript.
+const NO_TOKEN: u32 = u32::MAX;
 
 /// The kinds of records that JavaScript writes.
 mod said {
     /// A command: token, kind.
-    pub(super) const SUBMIT: f64 = 1.0;
-    /// A call has a result, which JavaScript keeps: call.
-    pub(super) const FINISH: f64 = 2.0;
-    /// There is no handler any more, so the result is the payload: call.
-    pub(super) const ECHO: f64 = 3.0;
+    pub(super) const SUBMIT: u32 = 1;
+    /// A call has a result, which JavaScript keeps: place, run.
+    pub(super) const FINISH: u32 = 2;
+    /// There is no handler any more, so the result is the payload: place, run.
+    pub(super) const ECHO: u32 = 3;
 }
 
-/// The kinds of records that JavaScript reads.
+/// The kinds of records that JavaScript reads. A call is two numbers, its place and its run.
 mod told {
-    /// Begin a call: call, token, attempt.
-    pub(super) const CALL: f64 = 1.0;
-    /// Begin a call whose payload is a text: call, token (-1: none), attempt, text (type, payload).
-    pub(super) const CALL_JSON: f64 = 2.0;
-    /// An attempt is asked to stop: call, reason.
-    pub(super) const STOP: f64 = 3.0;
-    /// An attempt is over: call, reason, text (id, lane).
-    pub(super) const OVER: f64 = 4.0;
-    /// A command has completed: token, the call that gave the result (0: the payload).
-    pub(super) const COMPLETED: f64 = 5.0;
+    /// Begin a call: place, run, token, attempt.
+    pub(super) const CALL: u32 = 1;
+    /// Begin a call whose payload is a text: place, run, token (-1: none), attempt, text (type, payload).
+    pub(super) const CALL_JSON: u32 = 2;
+    /// An attempt is asked to stop: place, run, reason.
+    pub(super) const STOP: u32 = 3;
+    /// An attempt is over: place, run, reason, text (id, lane).
+    pub(super) const OVER: u32 = 4;
+    /// A command has completed: token, whether its newest call gave the result, or it is the payload.
+    pub(super) const COMPLETED: u32 = 5;
     /// A command has completed with a result that is a text: token, text.
-    pub(super) const COMPLETED_JSON: f64 = 6.0;
+    pub(super) const COMPLETED_JSON: u32 = 6;
     /// A command has failed: token, text (code, message), status.
-    pub(super) const FAILED: f64 = 7.0;
+    pub(super) const FAILED: u32 = 7;
     /// The next report of a command: number, whether there is one, text.
-    pub(super) const REPORT: f64 = 8.0;
+    pub(super) const REPORT: u32 = 8;
 }
 
 #[napi]
@@ -106,7 +107,7 @@ impl NativeLane {
     #[napi]
     pub fn exchange(
         &self,
-        inbox: &[f64],
+        inbox: &[u32],
         #[napi(ts_arg_type = "Uint8Array")] mut outbox: BufferSlice<'_>,
     ) -> Result<Option<Vec<String>>, Code> {
         guard(|| {
@@ -127,57 +128,103 @@ impl Queue {
     fn hear(
         self: &Arc<Self>,
         bridge: &Arc<Bridge>,
-        inbox: &[f64],
+        inbox: &[u32],
     ) -> std::result::Result<(), Fault> {
         let _inside = runtime()?.enter();
         let Some((&count, records)) = inbox.split_first() else {
             return Ok(());
         };
-        for record in records.chunks_exact(RECORD).take(count as usize) {
-            match record[0] {
-                said::SUBMIT => self.submit_token(bridge, record[1] as u32, record[2] as usize)?,
-                said::FINISH => {
-                    let call = record[1] as u64;
-                    bridge.calls.finish(call, Ok(Value::from(call)));
-                }
-                said::ECHO => _ = bridge.calls.finish(record[1] as u64, Ok(Value::Null)),
-                _ => return Err(LaneError::QueueError("an unknown record".into()).into()),
+        // Commands that follow each other and go to one lane go there together.
+        let mut batch = Batch::default();
+        for record in records.chunks_exact(SAID).take(count as usize) {
+            if record[0] == said::SUBMIT {
+                self.collect(bridge, &mut batch, record[1], record[2])?;
+                continue;
             }
+            self.submit_batch(bridge, &mut batch)?;
+            let (place, run) = (record[1], record[2]);
+            let result = match record[0] {
+                said::FINISH => Outcome::returned(),
+                said::ECHO => Value::Null,
+                _ => return Err(LaneError::QueueError("an unknown record".into()).into()),
+            };
+            bridge.calls.finish(CallId { place, run }, Ok(result));
         }
+        self.submit_batch(bridge, &mut batch)?;
         self.subscriptions.collect();
         Ok(())
     }
 
-    /// Submits a command whose payload stays in JavaScript. What becomes of it is told later, a refusal too.
-    fn submit_token(
+    /// Adds a command whose payload stays in JavaScript to a batch.
+    fn collect(
         self: &Arc<Self>,
         bridge: &Arc<Bridge>,
+        batch: &mut Batch,
         token: u32,
-        kind: usize,
+        kind: u32,
     ) -> std::result::Result<(), Fault> {
-        let Some(kind) = bridge.kinds.get(kind) else {
-            return Err(LaneError::QueueError("an unknown kind".into()).into());
+        let known = batch.kind.as_ref().filter(|(number, _)| *number == kind);
+        let kind = match known {
+            Some((_, known)) => Arc::clone(known),
+            None => {
+                let found = bridge.kinds.get(kind as usize);
+                let found = found.ok_or_else(|| LaneError::QueueError("an unknown kind".into()))?;
+                if let Some((_, before)) = &batch.kind
+                    && before.lane_id != found.lane_id
+                {
+                    self.submit_batch(bridge, batch)?;
+                }
+                batch.kind = Some((kind, Arc::clone(&found)));
+                found
+            }
         };
-        let command = |kind| HostedCommand::new(bridge, kind, Payload::Token(token));
-        let submitting = self
-            .manager()?
-            .submit(&kind.lane_id, command(Arc::clone(&kind)));
-        let submitted = pin!(submitting).poll(&mut Context::from_waker(Waker::noop()));
-        match submitted {
-            Poll::Ready(Ok(receiver)) => bridge.await_receiver(token, receiver),
-            Poll::Ready(Err(error)) => bridge.push(Message::settled(token, Err(error.into()))),
-            // Such as a lane that is full and says to wait: somebody must drive the rest.
-            Poll::Pending => {
-                let (queue, command) = (Arc::clone(self), command(Arc::clone(&kind)));
-                bridge.settle_with(token, async move {
-                    let receipt = queue.submit(&kind.lane_id, command).await?;
-                    drop(queue);
-                    Ok(Outcome::of_token(&receipt.value().await?))
-                });
+        let command = HostedCommand::new(bridge, kind, Payload::Token(token));
+        batch.commands.push((command, token));
+        Ok(())
+    }
+
+    /// Submits a batch. What becomes of its commands is told later, a refusal too.
+    fn submit_batch(
+        self: &Arc<Self>,
+        bridge: &Arc<Bridge>,
+        batch: &mut Batch,
+    ) -> std::result::Result<(), Fault> {
+        let commands = std::mem::take(&mut batch.commands);
+        let Some((_, kind)) = batch.kind.as_ref().filter(|_| !commands.is_empty()) else {
+            return Ok(());
+        };
+        let tokens: Vec<u32> = commands.iter().map(|(_, token)| *token).collect();
+        let manager = self.manager()?;
+        match manager.submit_to(&bridge.sink, &kind.lane_id, commands) {
+            Ok(answers) => {
+                for (answer, token) in answers.into_iter().zip(tokens) {
+                    if let Err(refused) = answer {
+                        bridge.refuse(token, LaneError::from(refused).into());
+                    }
+                }
+            }
+            // Such as in a lane that says to wait when it is full: somebody must drive the rest.
+            Err(commands) => {
+                for (command, token) in commands {
+                    let (queue, kind) = (Arc::clone(self), Arc::clone(kind));
+                    bridge.settle_with(token, async move {
+                        let receipt = queue.submit(&kind.lane_id, command).await?;
+                        drop(queue);
+                        Ok(Outcome::of_token(&receipt.value().await?))
+                    });
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Commands for one lane.
+#[derive(Default)]
+struct Batch {
+    /// That of the last command, with its number.
+    kind: Option<(u32, Arc<Kind>)>,
+    commands: Vec<(Box<dyn Command>, u32)>,
 }
 
 /// Writes records.
@@ -199,101 +246,87 @@ impl<'a> Writer<'a> {
 
     /// Writes messages as long as there is room.
     fn write(&mut self, bridge: &Bridge, messages: &mut VecDeque<Message>) {
-        let room = (self.outbox.len() / NUMBER).saturating_sub(2) / RECORD;
+        let room = (self.outbox.len() / NUMBER).saturating_sub(2) / TOLD;
         while self.count < room {
             let Some(message) = messages.pop_front() else {
                 return;
             };
             if let Some(record) = self.record(bridge, message) {
-                for (offset, number) in record.into_iter().enumerate() {
-                    self.set(2 + self.count * RECORD + offset, number);
+                let at = (2 + self.count * TOLD) * NUMBER;
+                let bytes = self.outbox[at..at + TOLD * NUMBER].chunks_exact_mut(NUMBER);
+                for (bytes, number) in bytes.zip(record) {
+                    bytes.copy_from_slice(&number.to_ne_bytes());
                 }
                 self.count += 1;
             }
         }
     }
 
-    fn record(&mut self, bridge: &Bridge, message: Message) -> Option<[f64; RECORD]> {
+    fn record(&mut self, bridge: &Bridge, message: Message) -> Option<[u32; TOLD]> {
         Some(match message {
-            Message::Call(call) => match bridge.calls.deliver(call)? {
-                (Subject::Token(token), attempt) => [
-                    told::CALL,
-                    call as f64,
-                    f64::from(token),
-                    f64::from(attempt),
-                    0.0,
-                ],
-                (Subject::Json(token, command_type, payload), attempt) => {
-                    let token = token.map_or(-1.0, f64::from);
-                    let text = self.texts([command_type, payload]);
-                    [
-                        told::CALL_JSON,
-                        call as f64,
-                        token,
-                        f64::from(attempt),
-                        text,
-                    ]
+            Message::Call(id) => {
+                let CallId { place, run } = id;
+                match bridge.calls.deliver(id)? {
+                    (Subject::Token(token), attempt) => [told::CALL, place, run, token, attempt, 0],
+                    (Subject::Json(token, command_type, payload), attempt) => {
+                        let token = token.unwrap_or(NO_TOKEN);
+                        let text = self.texts([command_type, payload]);
+                        [told::CALL_JSON, place, run, token, attempt, text]
+                    }
                 }
-            },
-            Message::Stop(call, reason) => [told::STOP, call as f64, number(reason), 0.0, 0.0],
-            Message::Over(call, reason, names) => {
+            }
+            Message::Stop(CallId { place, run }, reason) => {
+                [told::STOP, place, run, number_of(reason), 0, 0]
+            }
+            Message::Over(CallId { place, run }, reason, names) => {
                 let (id, lane) = *names;
                 let text = self.texts([id, lane]);
-                [told::OVER, call as f64, number(reason), text, 0.0]
+                [told::OVER, place, run, number_of(reason), text, 0]
             }
-            Message::Report(number, None) => [told::REPORT, f64::from(number), 0.0, 0.0, 0.0],
+            Message::Report(number, None) => [told::REPORT, number, 0, 0, 0, 0],
             Message::Report(number, Some(report)) => {
-                let text = self.texts([report]);
-                [told::REPORT, f64::from(number), 1.0, text, 0.0]
+                [told::REPORT, number, 1, self.texts([report]), 0, 0]
             }
-            Message::Ready(token) => {
-                let result = bridge.received(token)?;
-                self.settled(token, result, bridge.told(token))
+            Message::Completed(token, returned) => {
+                bridge.tickets.forget(token);
+                [told::COMPLETED, token, u32::from(returned), 0, 0, 0]
             }
-            Message::Settled(token, result) => self.settled(token, *result, bridge.told(token)),
+            Message::Settled(token, settled) => {
+                bridge.tickets.forget(token);
+                self.settled(token, *settled)
+            }
         })
     }
 
-    fn settled(
-        &mut self,
-        token: u32,
-        result: std::result::Result<Outcome, Fault>,
-        status: Option<CommandStatus>,
-    ) -> [f64; RECORD] {
-        let token = f64::from(token);
+    fn settled(&mut self, token: u32, Settled { result, status }: Settled) -> [u32; TOLD] {
         match result {
-            Ok(Outcome::Payload) => [told::COMPLETED, token, 0.0, 0.0, 0.0],
-            Ok(Outcome::Call(call)) => [told::COMPLETED, token, call as f64, 0.0, 0.0],
-            Ok(Outcome::Json(text)) => [told::COMPLETED_JSON, token, self.texts([text]), 0.0, 0.0],
+            Ok(Outcome::Payload) => [told::COMPLETED, token, 0, 0, 0, 0],
+            Ok(Outcome::Returned) => [told::COMPLETED, token, 1, 0, 0, 0],
+            Ok(Outcome::Json(text)) => [told::COMPLETED_JSON, token, self.texts([text]), 0, 0, 0],
             Err(fault) => {
                 let text = self.texts([fault.code.to_owned(), fault.message]);
-                let status = status.map_or(0.0, status_number);
-                [told::FAILED, token, text, status, 0.0]
+                [told::FAILED, token, text, status_number(status), 0, 0]
             }
         }
     }
 
     /// Adds texts, and returns the index of the first.
-    fn texts<const N: usize>(&mut self, texts: [String; N]) -> f64 {
+    fn texts<const N: usize>(&mut self, texts: [String; N]) -> u32 {
         let index = self.texts.len();
         self.texts.extend(texts);
-        index as f64
+        index as u32
     }
 
-    fn set(&mut self, index: usize, number: f64) {
+    fn set(&mut self, index: usize, number: u32) {
         let bytes = index * NUMBER..(index + 1) * NUMBER;
         self.outbox[bytes].copy_from_slice(&number.to_ne_bytes());
     }
 
     fn end(mut self, more: bool) -> Option<Vec<String>> {
-        self.set(0, self.count as f64);
-        self.set(1, f64::from(u8::from(more)));
+        self.set(0, self.count as u32);
+        self.set(1, u32::from(more));
         (!self.texts.is_empty()).then_some(self.texts)
     }
-}
-
-fn number(reason: StopReason) -> f64 {
-    f64::from(number_of(reason))
 }
 
 /// As in `npm/lib/context.js`.

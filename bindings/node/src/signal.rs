@@ -71,13 +71,19 @@ impl Signal {
         self.asked.swap(false, Ordering::SeqCst)
     }
 
-    /// The thread returns to JavaScript. Whoever has asked meanwhile, or `more`, wakes it.
-    pub(crate) fn end(&self, more: bool) {
+    /// The thread returns to JavaScript. Whoever has asked meanwhile wakes it.
+    pub(crate) fn end(&self) {
         self.looking.store(false, Ordering::SeqCst);
-        let asked = self.asked.load(Ordering::SeqCst);
-        if asked || more {
-            self.asked.store(true, Ordering::SeqCst);
+        if self.asked.load(Ordering::SeqCst) {
             self.wake();
+        }
+    }
+
+    /// As [`end`](Self::end), for a thread that sees to it by itself that it looks again soon.
+    pub(crate) fn leave(&self) {
+        self.looking.store(false, Ordering::SeqCst);
+        if self.asked.load(Ordering::SeqCst) {
+            self.woken.notify_one();
         }
     }
 }
@@ -102,16 +108,22 @@ mod tests {
         assert!(!signal.again());
         signal.ask();
         assert!(signal.again() && !signal.again());
-        signal.end(false);
+        signal.end();
         assert_eq!(woken(), 0);
         signal.begin();
         signal.ask();
-        signal.end(false);
+        signal.end();
         assert_eq!(woken(), 1, "asked too late to be seen");
         signal.ask();
         assert_eq!(woken(), 0, "it is on its way");
         signal.begin();
-        signal.end(true);
+        signal.ask();
+        signal.leave();
+        signal.ask();
+        assert_eq!(woken(), 0, "it looks again by itself");
+        signal.begin();
+        signal.leave();
+        signal.ask();
         assert_eq!(woken(), 1);
     }
 }
