@@ -45,8 +45,10 @@ fn submit(
     lane: &str,
     commands: Vec<(Box<dyn Command>, u32)>,
 ) -> Vec<std::result::Result<CommandTicket, Refused>> {
-    let answers = manager.submit_to(sink, lane, commands);
-    answers.ok().expect("nothing waits here")
+    let Ok(answers) = manager.submit_to(sink, lane, commands) else {
+        panic!("nothing waits here");
+    };
+    answers
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,8 +113,9 @@ async fn where_one_may_wait_all_come_back() {
     let manager = manager(LaneConfig::new(0, 1), options).await;
     let (sink, told) = sink();
     let commands = vec![(nothing("a"), 1), (nothing("b"), 2)];
-    let back = manager.submit_to(&sink, "only", commands);
-    let back = back.err().expect("the lane says to wait");
+    let Err(back) = manager.submit_to(&sink, "only", commands) else {
+        panic!("the lane says to wait");
+    };
     assert_eq!(
         back.iter().map(|(_, token)| *token).collect::<Vec<_>>(),
         [1, 2]
