@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from a3s_lane import Lane, LaneConfig
+from loops import LOOPS, Runner
 
 # Long enough for the slowest machine; a test that needs all of it has failed.
 LIMIT_SECS = 30.0
@@ -24,6 +26,25 @@ def lane() -> Iterator[Lane]:
     """The default lanes, started."""
     with Lane() as started:
         yield started
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest) -> Runner:
+    """`asyncio.run` with each kind of loop."""
+
+    def run(main: Coroutine[Any, Any, Any]) -> Any:
+        loop = LOOPS[request.param]()
+        try:
+            asyncio.set_event_loop(loop)
+            return loop.run_until_complete(asyncio.wait_for(main, 2 * LIMIT_SECS))
+        finally:
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            asyncio.set_event_loop(None)
+            loop.close()
+
+    return run
 
 
 # What a command does in its attempts.
