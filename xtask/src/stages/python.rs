@@ -12,16 +12,19 @@ use crate::venv::Venv;
 /// Says where the package was imported from.
 const WHERE: &str = "import a3s_lane; print(a3s_lane.__file__)";
 
-/// Pages whose examples run in empty environments too.
+/// Pages whose examples run on every CPython.
 const RECIPES: [&str; 2] = ["docs/python-handlers.md", "docs/python-recipes.md"];
 
-/// The wheel installs into an empty environment of every CPython at hand and runs the quick start and the recipes, under the
-/// documented name.
+/// On every CPython at hand the wheel installs into an empty environment and runs the quick start, under the documented name, and
+/// then the recipes, in an environment that has nothing else but what they need.
 pub(super) fn wheel(house: &House) -> Result<()> {
     for python in pythons::at_hand()? {
-        let venv = Venv::empty(house, &format!("empty-{}", python.version), &python)?;
+        let empty = Venv::empty(house, &format!("empty-{}", python.version), &python)?;
+        empty.install(built(house)?)?;
+        quick_start(house, &empty)?;
+        let name = format!("recipes-{}", python.version);
+        let venv = Venv::with(house, &name, &python, "recipes")?;
         venv.install(built(house)?)?;
-        quick_start(house, &venv)?;
         recipes(house, &venv)?;
     }
     Ok(())
