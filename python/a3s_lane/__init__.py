@@ -61,7 +61,7 @@ from a3s_lane.errors import (
     UnrecoverableError,
     WouldBlockError,
 )
-from a3s_lane import _alerts as _alerts, _logging as _logging
+from a3s_lane import _alerts as _alerts, _calls as _calls, _logging as _logging
 from a3s_lane._handler_function import HandlerFunction
 from a3s_lane._metrics import HistogramPercentiles, HistogramStats, MetricsSnapshot
 from a3s_lane._stored import (
@@ -143,3 +143,5 @@ __all__ = [
     "inspect",
     "inspect_async",
 ]
+
+_calls.install()

@@ -23,7 +23,7 @@ async def _ended(begun: typing.Any) -> typing.Any:
         return await begun.future
     except asyncio.CancelledError:
         # Waiting is not running: only the wait ends.
-        begun.leave()
+        begun.abandon()
         raise
 
 
@@ -33,25 +33,6 @@ def _missed(pending: _a3s_lane._Pending) -> typing.Any:
     if future.done() and not future.cancelled():
         return None if future.exception() is not None else future.result()
     return pending.leave()
-
-
-# Looked up once: these two are what most calls take.
-_begin_submit = _a3s_lane._begin_submit
-_Pending = _a3s_lane._Pending
-
-
-async def submit(
-    lane: _a3s_lane.Lane, lane_id: str, command_type: str, payload: object, options: _Options
-) -> typing.Any:
-    # As `_ended`, without one more coroutine.
-    begun = _begin_submit(lane, lane_id, command_type, payload, options)
-    if type(begun) is not _Pending:
-        return begun
-    try:
-        return await begun.future
-    except asyncio.CancelledError:
-        begun.leave()
-        raise
 
 
 async def enqueue(
@@ -68,17 +49,6 @@ async def enqueue(
                 submitted.cancel()
             raise
     return typing.cast("_a3s_lane.CommandHandle", begun)
-
-
-async def result(handle: _a3s_lane.CommandHandle) -> typing.Any:
-    begun = handle._begin_result()
-    if type(begun) is not _a3s_lane._Pending:
-        return begun
-    try:
-        return await begun.future
-    except asyncio.CancelledError:
-        begun.leave()
-        raise
 
 
 async def submit_child(
@@ -148,60 +118,60 @@ async def exit(
             await close(lane)
 
 
-def await_result(handle: _a3s_lane.CommandHandle) -> typing.Any:
-    return result(handle).__await__()
+def await_result(handle: _a3s_lane.CommandHandle) -> collections.abc.Generator[typing.Any, None, typing.Any]:
+    begun = handle._begin_result()
+    if type(begun) is not _a3s_lane._Pending:
+        return begun
+    try:
+        return (yield from begun.future.__await__())
+    except BaseException:
+        # Waiting is not running: only the wait ends.
+        begun.abandon()
+        raise
 
 
 if sys.version_info >= (3, 12):
 
-    def _task(
-        loop: asyncio.AbstractEventLoop, coroutine: _Coroutine, variables: contextvars.Context | None
-    ) -> asyncio.Task[typing.Any]:
-        """Runs `coroutine` up to its first wait, and the rest as a task."""
+    def start(
+        loop: asyncio.AbstractEventLoop,
+        variables: contextvars.Context | None,
+        function: collections.abc.Callable[..., _Coroutine],
+        *arguments: object,
+    ) -> typing.Any:
+        """Calls a handler, in a copy of `variables`. Returns its result when it has one at once, and else its task.
+
+        The task runs up to its first wait before it is returned.
+        """
         context = None if variables is None else variables.copy()
-        return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
+        task = asyncio.Task(function(*arguments), loop=loop, context=context, eager_start=True)
+        return task.result() if task.done() else task
 
 elif sys.version_info >= (3, 11):
 
-    def _task(
-        loop: asyncio.AbstractEventLoop, coroutine: _Coroutine, variables: contextvars.Context | None
-    ) -> asyncio.Task[typing.Any]:
-        """Runs `coroutine` as a task."""
-        return loop.create_task(coroutine, context=None if variables is None else variables.copy())
+    def start(
+        loop: asyncio.AbstractEventLoop,
+        variables: contextvars.Context | None,
+        function: collections.abc.Callable[..., _Coroutine],
+        *arguments: object,
+    ) -> typing.Any:
+        """Calls a handler, in a copy of `variables`. Returns its task."""
+        context = None if variables is None else variables.copy()
+        return loop.create_task(function(*arguments), context=context)
 
 else:
 
-    def _task(
-        loop: asyncio.AbstractEventLoop, coroutine: _Coroutine, variables: contextvars.Context | None
-    ) -> asyncio.Task[typing.Any]:
-        """Runs `coroutine` as a task."""
+    def start(
+        loop: asyncio.AbstractEventLoop,
+        variables: contextvars.Context | None,
+        function: collections.abc.Callable[..., _Coroutine],
+        *arguments: object,
+    ) -> typing.Any:
+        """Calls a handler, in a copy of `variables`. Returns its task."""
+        coroutine = function(*arguments)
         if variables is None:
             return loop.create_task(coroutine)
         # The task copies the context in which it is made.
         return variables.copy().run(loop.create_task, coroutine)
-
-
-def start(
-    loop: asyncio.AbstractEventLoop,
-    variables: contextvars.Context | None,
-    function: collections.abc.Callable[[object], _Coroutine],
-    payload: object,
-) -> typing.Any:
-    """Calls a handler. Returns its result when it has one at once, and else its task."""
-    task = _task(loop, function(payload), variables)
-    return task.result() if task.done() else task
-
-
-def start_with_context(
-    loop: asyncio.AbstractEventLoop,
-    variables: contextvars.Context | None,
-    function: collections.abc.Callable[[object, object], _Coroutine],
-    payload: object,
-    context: object,
-) -> typing.Any:
-    """As `start`, for a handler that takes its context."""
-    task = _task(loop, function(payload, context), variables)
-    return task.result() if task.done() else task
 
 
 async def _until_the_end(anchor: _a3s_lane._LoopAnchor) -> collections.abc.AsyncGenerator[None, None]:

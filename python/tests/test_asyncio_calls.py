@@ -65,6 +65,24 @@ def test_cancelling_the_wait_does_not_cancel_the_command(run: Runner) -> None:
     run(main())
 
 
+def test_a_cancelled_wait_says_so_whatever_its_command_came_to(run: Runner) -> None:
+    async def main() -> None:
+        async with single() as lane:
+            lane.pause_lane("one")
+            waits = [asyncio.ensure_future(lane.submit_async("one", "t"))]
+            waits.append(asyncio.ensure_future(awaiting(lane.enqueue("one", "t"))))
+            await asyncio.sleep(0)
+            for waiting in waits:
+                waiting.cancel()
+            # The commands end before the waits learn that they are cancelled.
+            assert lane.cancel_lane("one") == 2
+            for waiting in waits:
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+
+    run(main())
+
+
 def test_a_handle_can_be_awaited_any_number_of_times(run: Runner) -> None:
     async def main() -> None:
         async with Lane() as lane:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from a3s_lane import Lane
+from a3s_lane import CommandContext, Lane, RetryPolicy
+from conftest import LIMIT_SECS, single
 
 
 class Colour(enum.IntEnum):
@@ -138,3 +139,27 @@ def test_the_result_is_a_copy(lane: Lane) -> None:
     result = lane.submit("query", "echo", payload)
     result["items"].append(2)
     assert payload == {"items": [1]}
+
+
+def test_each_attempt_has_a_copy_of_what_was_submitted() -> None:
+    seen: list[Any] = []
+    with single(retry_policy=RetryPolicy.fixed(1, 0)) as lane:
+
+        @lane.handler("t")
+        def change(payload: dict[str, list[int]], ctx: CommandContext) -> dict[str, list[int]]:
+            seen.append(payload["items"].copy())
+            payload["items"].append(ctx.attempt)
+            if ctx.attempt == 1:
+                raise ValueError
+            return payload
+
+        lane.pause_lane("one")
+        payload = {"items": [0]}
+        handle = change.enqueue("one", payload)
+        payload["items"].append(9)
+        lane.resume_lane("one")
+        result = handle.result(LIMIT_SECS)
+    assert seen == [[0], [0]]
+    assert result == {"items": [0, 2]} == handle.result()
+    assert result is not handle.result()
+    assert payload == {"items": [0, 9]}

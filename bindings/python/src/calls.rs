@@ -131,13 +131,23 @@ pub(crate) fn begin<T: Send + 'static>(
     convert: Convert<T>,
     future: impl Future<Output = T> + Send + 'static,
 ) -> PyResult<Py<PyAny>> {
+    let mut future = Box::pin(future);
+    // A call that ends within its first turn needs no task.
+    let mut context = Context::from_waker(Waker::noop());
+    let first = place.within(py, || future.as_mut().poll(&mut context));
+    let second = match first {
+        Poll::Pending => place.within(py, || future.as_mut().poll(&mut context)),
+        ended => ended,
+    };
+    if let Poll::Ready(output) = second {
+        return convert(py, output);
+    }
     let call = Arc::new(Call {
         state: Mutex::new(CallState::Running(None)),
     });
     let task = {
         let call = Arc::clone(&call);
         async move {
-            let mut future = Box::pin(future);
             let output = poll_fn(|cx| {
                 if !call.goes_on(cx) {
                     return Poll::Ready(None);
@@ -256,18 +266,33 @@ fn set_result(py: Python<'_>, future: &Py<PyAny>, result: PyResult<Py<PyAny>>) -
 
 trait Leave: Send + Sync {
     fn leave(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>>;
+    fn abandon(&self);
+}
+
+impl<T> Call<T> {
+    /// Nobody waits any more. Gives what has come.
+    fn leave(&self) -> Option<T> {
+        let before = std::mem::replace(&mut *self.lock(), CallState::Left);
+        match before {
+            CallState::Running(Some(waker)) | CallState::Awaited(Some(waker), _) => {
+                waker.wake();
+                None
+            }
+            CallState::Ended(output) => Some(output),
+            _ => None,
+        }
+    }
 }
 
 impl<T: Send> Leave for (Arc<Call<T>>, Convert<T>) {
     fn leave(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let (call, convert) = self;
-        let before = std::mem::replace(&mut *call.lock(), CallState::Left);
-        match before {
-            CallState::Running(Some(waker)) | CallState::Awaited(Some(waker), _) => waker.wake(),
-            CallState::Ended(output) => return convert(py, output).map(Some),
-            _ => {}
-        }
-        Ok(None)
+        let output = call.leave();
+        output.map(|output| convert(py, output)).transpose()
+    }
+
+    fn abandon(&self) {
+        drop(self.0.leave());
     }
 }
 
@@ -286,6 +311,13 @@ impl Pending {
         match self.call.get("Lane") {
             Ok(call) => call.leave(py),
             Err(_) => Ok(None),
+        }
+    }
+
+    /// Waits no more, whatever has come since.
+    fn abandon(&self) {
+        if let Ok(call) = self.call.get("Lane") {
+            call.abandon();
         }
     }
 }

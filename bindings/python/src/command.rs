@@ -11,15 +11,15 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyAny;
 use serde_json::Value;
 
-use crate::argument;
 use crate::error::raise;
 use crate::from_json::from_json;
 use crate::handlers::Handlers;
+use crate::names;
 use crate::to_json::to_json;
 
 /// A type and a payload, with the context variables of whoever submitted it.
 pub(crate) struct PyCommand {
-    command_type: String,
+    command_type: Arc<str>,
     payload: Value,
     variables: Option<Py<PyAny>>,
     handlers: Arc<Handlers>,
@@ -29,7 +29,7 @@ impl PyCommand {
     pub(crate) fn new(
         py: Python<'_>,
         handlers: &Arc<Handlers>,
-        command_type: String,
+        command_type: Arc<str>,
         payload: Value,
     ) -> PyResult<Self> {
         let variables = copy_context(py)?.call0()?;
@@ -96,7 +96,7 @@ pub(crate) fn new_command(
     command_type: &Bound<'_, PyAny>,
     payload: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Box<dyn Command>> {
-    let command_type = argument::text("command_type", command_type)?;
+    let command_type = names::name("command_type", command_type)?;
     let payload = payload.map_or(Ok(Value::Null), |payload| to_json("payload", payload))?;
     Ok(Box::new(PyCommand::new(
         py,

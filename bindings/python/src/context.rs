@@ -18,7 +18,7 @@ use crate::place::Place;
 use crate::process::ProcessLocal;
 use crate::to_json::to_json;
 use crate::wait::wait;
-use crate::{argument, submit_options};
+use crate::{argument, names, submit_options};
 
 /// One attempt of a command, as its handler sees it: the second argument of a handler.
 ///
@@ -250,7 +250,7 @@ impl HandlerContext {
                 (slf, lane_id, command_type, payload, options),
             );
         }
-        let lane_id = argument::text("lane_id", lane_id)?;
+        let lane_id = names::name("lane_id", lane_id)?;
         let (command, options) =
             this.child(py, "submit_child()", command_type, payload, options)?;
         let context = attempt.live(py)?;
@@ -284,7 +284,7 @@ impl HandlerContext {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<CommandHandle> {
         let attempt = self.attempt(py)?;
-        let lane_id = argument::text("lane_id", lane_id)?;
+        let lane_id = names::name("lane_id", lane_id)?;
         let (command, options) =
             self.child(py, "enqueue_child()", command_type, payload, options)?;
         let places = &attempt.handlers.places;
@@ -307,7 +307,7 @@ impl HandlerContext {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let attempt = self.attempt(py)?;
-        let lane_id = argument::text("lane_id", lane_id)?;
+        let lane_id = names::name("lane_id", lane_id)?;
         let (command, options) =
             self.child(py, "submit_child()", command_type, payload, options)?;
         let (place, _) = attempt.handlers.places.running(py)?;

@@ -122,18 +122,13 @@ fn start(
     let link = function.takes_context.then(|| Link::new(context.clone()));
     let begun = || -> PyResult<Started> {
         static START: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        static START_WITH_CONTEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let context_of = || {
             let place = Some(Arc::clone(place));
             let link = link.clone().unwrap_or_else(|| Link::new(context.clone()));
             HandlerContext::new(link, function, place, handlers)
         };
         let asyncio_loop = place.asyncio_loop();
-        let start = if function.takes_context {
-            START_WITH_CONTEXT.import(py, "a3s_lane._asyncio", "start_with_context")?
-        } else {
-            START.import(py, "a3s_lane._asyncio", "start")?
-        };
+        let start = START.import(py, "a3s_lane._asyncio", "start")?;
         let payload = from_json(py, payload)?;
         let callable = &function.callable;
         let task = if function.takes_context {

@@ -23,7 +23,7 @@ use crate::stats::QueueStats;
 use crate::stream::EventStream;
 use crate::to_json::to_json;
 use crate::wait::try_wait;
-use crate::{argument, lane_life, limiter, metrics, stored, submit_options};
+use crate::{argument, lane_life, limiter, metrics, names, stored, submit_options};
 
 /// A set of lanes: named queues with a priority and a concurrency limit each.
 ///
@@ -108,7 +108,7 @@ impl Lane {
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let queue = self.queue(py)?;
-        let lane_id = argument::text("lane_id", lane_id)?;
+        let lane_id = names::name("lane_id", lane_id)?;
         let command = new_command(py, &queue.handlers, command_type, payload)?;
         let options = submit_options::read("submit()", "", options)?;
         check(py, &queue.places, "`await lane.submit_async()`")?;
@@ -143,7 +143,7 @@ impl Lane {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<CommandHandle> {
         let queue = self.queue(py)?;
-        let lane_id = argument::text("lane_id", lane_id)?;
+        let lane_id = names::name("lane_id", lane_id)?;
         let command = new_command(py, &queue.handlers, command_type, payload)?;
         let options = submit_options::read("enqueue()", "", options)?.unwrap_or_default();
         let submitted = queue.enqueue(&lane_id, command, options);
@@ -163,13 +163,13 @@ impl Lane {
         commands: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
         let queue = self.queue(py)?;
-        let lane_id = argument::text("lane_id", lane_id)?;
+        let lane_id = names::name("lane_id", lane_id)?;
         batch::submit_many(py, queue, &lane_id, commands, &|field, kind, payload| {
             let payload = payload.map_or(Ok(Value::Null), |payload| to_json(field, payload))?;
             Ok(Box::new(PyCommand::new(
                 py,
                 &queue.handlers,
-                kind,
+                kind.into(),
                 payload,
             )?))
         })
@@ -425,9 +425,10 @@ impl Lane {
         payload: Option<&Bound<'py, PyAny>>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        // The package puts that function in the place of this one, which says how it is called.
         static SUBMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         SUBMIT
-            .import(slf.py(), "a3s_lane._asyncio", "submit")?
+            .import(slf.py(), "a3s_lane._calls", "submit")?
             .call1((slf, lane_id, command_type, payload, options))
     }
 

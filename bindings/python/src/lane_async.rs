@@ -17,7 +17,7 @@ use crate::handlers::Kind;
 use crate::lane::Lane;
 use crate::places::Places;
 use crate::report::ShutdownReport;
-use crate::{argument, queue, submit_options};
+use crate::{argument, names, queue, submit_options};
 
 /// Makes a function the handler of a command type.
 #[pyfunction(name = "_register")]
@@ -67,7 +67,7 @@ pub(crate) fn begin_submit(
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Py<PyAny>> {
     let queue = lane.get().queue(py)?;
-    let lane_id = argument::text("lane_id", lane_id)?;
+    let lane_id = names::name("lane_id", lane_id)?;
     let command = new_command(py, &queue.handlers, command_type, payload)?;
     let options = submit_options::read("submit_async()", "", options)?;
     let place = queue.running_place(py)?;
@@ -87,7 +87,7 @@ pub(crate) fn begin_enqueue(
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Py<PyAny>> {
     let queue = lane.get().queue(py)?;
-    let lane_id = argument::text("lane_id", lane_id)?;
+    let lane_id = names::name("lane_id", lane_id)?;
     let command = new_command(py, &queue.handlers, command_type, payload)?;
     let options = submit_options::read("enqueue_async()", "", options)?.unwrap_or_default();
     let place = queue.running_place(py)?;

@@ -31,6 +31,7 @@ mod limiter;
 mod link;
 mod log;
 mod metrics;
+mod names;
 mod outbox;
 mod place;
 mod places;

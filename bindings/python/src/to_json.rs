@@ -1,6 +1,7 @@
 //! From Python objects to `serde_json::Value`, without a detour through text.
 
 use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyAny, PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -58,7 +59,12 @@ impl From<PyErr> for Problem {
 }
 
 fn convert(object: &Bound<'_, PyAny>, depth: usize) -> Result<Value, Problem> {
-    if object.is_none() {
+    // What is exactly an `int` needs no more questions: each is a call into the interpreter.
+    if object.is_exact_instance_of::<PyInt>()
+        && let Some(number) = small(object)
+    {
+        Ok(Value::Number(number.into()))
+    } else if object.is_none() {
         Ok(Value::Null)
     } else if let Ok(flag) = object.cast::<PyBool>() {
         Ok(Value::Bool(flag.is_true()))
@@ -108,6 +114,17 @@ fn check_depth(depth: usize) -> Result<(), Problem> {
     Err(Problem::without_path(format!(
         " is nested deeper than {MAX_DEPTH} levels"
     )))
+}
+
+/// An `int` that fits; with `None` nothing is said.
+fn small(object: &Bound<'_, PyAny>) -> Option<i64> {
+    // SAFETY: the object is valid and this thread is attached.
+    let number = unsafe { ffi::PyLong_AsLongLong(object.as_ptr()) };
+    // -1 may mean an error, which is cleared here and found again by whoever looks closer.
+    if number == -1 && PyErr::take(object.py()).is_some() {
+        return None;
+    }
+    Some(number)
 }
 
 fn integer(object: &Bound<'_, PyAny>) -> Result<Number, Problem> {
