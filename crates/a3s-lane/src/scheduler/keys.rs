@@ -1,10 +1,10 @@
 //! Fairness keys: how the keys of one lane take turns.
 //!
 //! Start-time fair queueing (Goyal, Vin, Cheng 1996): each key has a *pass*, the virtual time at which it may start next.
-//! The smallest goes first, of equals the one that had its turn longest ago. *Time* moves on to the pass of each start; the
-//! key's next pass is a [`STRIDE`] / weight later. So keys that always have work get starts in proportion to their weights.
-//! A key that was away, whatever kept it away, comes back at the present time, or at its pass if that is later: it cannot save
-//! up turns, and owes its last one.
+//! The smallest goes first, of equals the one that had its turn longest ago. *Time* moves on to the pass of each start in
+//! turn, and the key's next pass is that time and a [`STRIDE`] / weight. So keys that always have work get starts in
+//! proportion to their weights. A key that was away, whatever kept it away, comes back at the present time, or at its pass if that
+//! is later: it cannot save up turns, and owes one at most, however many of its commands started out of turn.
 //!
 //! - Keys take turns with those whose front has the same priority. Each such *level* has its own time, which stands still while
 //!   a more urgent one has work. A key that changes its level stays as far ahead of time as it was.
@@ -22,7 +22,7 @@
 //!  tin       0      0    1/2     1      1     tin has no more: kept, 1 ahead
 //!  gold      0     1/2    1      1      1     tin comes back: at 1, where a new key comes at 1/2
 //!  silver    0      1     1      2      1     all were at 1, silver had its turn longest ago
-//!  gold     -1      1    3/2     2      1     gold has had an urgent command: a turn, whatever its level
+//!  gold     -1      1    3/2     2      1     gold was not ahead, so an urgent command costs it a turn
 //!  tin       0      1    3/2     2      2     tin has no more
 //!  gold      0     3/2    2      2      2
 //!  silver    0      2     2      3      -     time has come to tin's pass: forgotten

@@ -40,12 +40,13 @@
 //! lanes below their minimum. A command is an *entry* at a *place* of the arena; lanes, keys and limiters have numbers, too.
 //! The *front* of a lane is the command that it starts next; a lane whose front was refused by a limit is *blocked*.
 //!
-//! Read on in this order: `decision` (what goes in and out), `policy` and `terms` (what lanes and commands ask for), `entry`
-//! (a command), `flow` and `keys` (the order inside a lane), `lane`, this file (in and start), `ready` (the order between
-//! lanes), `ending`, `timers`, `stop`, `preempt`, `limits`. The rest can be read alone: `setup`, `view`, `explain`, `waits`, the
-//! containers `heap` and `arena`, and `nest`, about commands that wait for others which they submitted. Before that skip what
-//! begins with `nest_`: it does nothing for other commands. *Favoured* or *exempt* are awaited children that start *ahead* of the
-//! others in their lane.
+//! How it works is in `decision` (what goes in and out), `entry` (a command), this file (in and start), `ready` (the order
+//! between lanes), `ending`, `timers` and `stop`: half an hour in this order. Skip what begins with `nest_`, which does nothing
+//! for most commands; *favoured* or *exempt* are awaited children, which start *ahead* of the others in their lane.
+//!
+//! The rest is by subject, for when it is needed: `policy` and `terms` (what lanes and commands ask for); `lane`, `flow` and
+//! `keys` (the order inside a lane); `preempt`; `limits`; `nest` (commands that wait for others which they submitted); `setup`,
+//! `view`, `explain`, `waits`; the containers `heap` and `arena`.
 
 mod arena;
 mod decision;
@@ -147,7 +148,7 @@ pub(crate) struct Scheduler<T> {
     limits: Vec<Limiter>,
     /// Keys that are paused in all lanes.
     paused_keys: HashSet<Arc<str>>,
-    /// How many shares there are: the most commands that hold slots at once, over all lanes.
+    /// How many shares there are: the most commands that run at once, over all lanes. One that waits for a child does not run.
     total: Option<usize>,
     /// Lanes whose policy lets them lose running commands.
     preemptible_lanes: usize,

@@ -79,7 +79,8 @@ impl<T> Scheduler<T> {
         true
     }
 
-    /// Limits how many commands hold slots at once, over all lanes.
+    /// Limits how many commands run at once, over all lanes. The caller sees to it that no minimum is lost: their sum is at
+    /// most the total.
     pub(crate) fn set_total(&mut self, total: Option<usize>, now: u64) {
         self.total = total;
         for lane in 0..self.lanes.len() as u32 {

@@ -21,7 +21,7 @@ impl<T> Scheduler<T> {
             },
             State::Concluded if entry.after == After::Leave => Stopped::Gone,
             State::Asked | State::Dropped | State::Concluded => {
-                // Whatever it was stopped for, it does not run again.
+                // Whatever it was stopped for before, one that is cancelled does not run again.
                 if reason == StopReason::Cancel {
                     entry.stop = Some(reason);
                 }

@@ -34,6 +34,8 @@ pub(crate) struct Terms {
     pub(crate) preemptible: bool,
     /// The running command that submitted it.
     pub(crate) parent: Option<CommandKey>,
+    /// Attempts before the command was restored.
+    pub(crate) earlier: u32,
     // ---- kept by the scheduler ----
     /// The parent's body waits for it.
     pub(crate) awaited: bool,
@@ -43,8 +45,6 @@ pub(crate) struct Terms {
     pub(crate) key_number: u32,
     /// Runs that were preempted: they are no attempts.
     pub(crate) uncounted: u32,
-    /// Attempts before the command was restored.
-    pub(crate) earlier: u32,
     /// The time limit of the present run, where the lane's has changed since it began.
     pub(crate) run_timeout_ns: Option<Option<u64>>,
     /// How long the present run may give no sign of life, and, where that is limited, its last one.

@@ -1,4 +1,4 @@
-//! What is due: delays, expiries, time limits, grace periods, refusals of limits.
+//! What is due: delays, expiries, time limits, grace periods, what limits have refused to awaited children.
 
 use super::Scheduler;
 use super::decision::{Due, StopReason};
