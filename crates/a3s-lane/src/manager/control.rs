@@ -31,9 +31,9 @@ impl QueueManager {
     /// # Errors
     ///
     /// [`Refused`] gives the command back with the reason: those of [`submit`](Self::submit), and
-    /// [`LaneError::ConfigError`](crate::LaneError::ConfigError) for options that contradict each other,
-    /// [`LaneError::Duplicate`](crate::LaneError::Duplicate) for an id or unique key that is taken,
-    /// [`LaneError::LaneFull`](crate::LaneError::LaneFull) for a lane that holds its `max_pending`.
+    /// [`LaneError::ConfigError`] for options that contradict each other,
+    /// [`LaneError::Duplicate`] for an id or unique key that is taken,
+    /// [`LaneError::LaneFull`] for a lane that holds its `max_pending`.
     ///
     /// # Cancel safety
     ///
@@ -141,7 +141,7 @@ impl QueueManager {
 
     /// Cancels the command with this id. A waiting one settles at once; a running one is asked to stop and, after its lane's
     /// [grace period](LaneOptions::with_grace), its future is dropped. Either way it ends with
-    /// [`LaneError::Cancelled`](crate::LaneError::Cancelled), unless it completes first.
+    /// [`LaneError::Cancelled`], unless it completes first.
     ///
     /// False when no command with this id is left to cancel.
     pub fn cancel(&self, command_id: &str) -> bool {
@@ -152,7 +152,7 @@ impl QueueManager {
     ///
     /// # Errors
     ///
-    /// [`LaneError::LaneNotFound`](crate::LaneError::LaneNotFound).
+    /// [`LaneError::LaneNotFound`].
     pub fn cancel_lane(&self, lane_id: &str) -> Result<usize> {
         self.engine().cancel_lane(lane_id)
     }
@@ -166,7 +166,7 @@ impl QueueManager {
     ///
     /// # Errors
     ///
-    /// [`LaneError::LaneNotFound`](crate::LaneError::LaneNotFound).
+    /// [`LaneError::LaneNotFound`].
     pub fn pause_lane(&self, lane_id: &str) -> Result<()> {
         self.engine().pause_lane(lane_id, true)
     }
@@ -175,7 +175,7 @@ impl QueueManager {
     ///
     /// # Errors
     ///
-    /// [`LaneError::LaneNotFound`](crate::LaneError::LaneNotFound).
+    /// [`LaneError::LaneNotFound`].
     pub fn resume_lane(&self, lane_id: &str) -> Result<()> {
         self.engine().pause_lane(lane_id, false)
     }
@@ -194,7 +194,7 @@ impl QueueManager {
     ///
     /// # Errors
     ///
-    /// [`LaneError::ConfigError`](crate::LaneError::ConfigError) when it is 0 or below the sum of the lanes' minimums.
+    /// [`LaneError::ConfigError`] when it is 0 or below the sum of the lanes' minimums.
     pub fn set_max_concurrency(&self, total: Option<usize>) -> Result<()> {
         self.engine().set_total(total)
     }
@@ -206,7 +206,7 @@ impl QueueManager {
     ///
     /// # Errors
     ///
-    /// [`LaneError::ConfigError`](crate::LaneError::ConfigError) that names the lane and the field; nothing has changed.
+    /// [`LaneError::ConfigError`] that names the lane and the field; nothing has changed.
     pub fn set_lane(
         &self,
         lane_id: &str,
@@ -227,8 +227,8 @@ impl QueueManager {
     ///
     /// # Errors
     ///
-    /// [`LaneError::LaneNotFound`](crate::LaneError::LaneNotFound), or
-    /// [`LaneError::QueueError`](crate::LaneError::QueueError) while it has commands: let them end or
+    /// [`LaneError::LaneNotFound`], or
+    /// [`LaneError::QueueError`] while it has commands: let them end or
     /// [cancel](Self::cancel_lane) them first.
     pub fn remove_lane(&self, lane_id: &str) -> Result<()> {
         self.engine().remove_lane(lane_id)
@@ -238,8 +238,8 @@ impl QueueManager {
     ///
     /// # Errors
     ///
-    /// [`LaneError::LimiterNotFound`](crate::LaneError::LimiterNotFound), or
-    /// [`LaneError::ConfigError`](crate::LaneError::ConfigError) that names the field.
+    /// [`LaneError::LimiterNotFound`], or
+    /// [`LaneError::ConfigError`] that names the field.
     #[cfg(feature = "distributed")]
     pub fn set_limiter(&self, name: &str, config: LimiterConfig) -> Result<()> {
         self.engine().set_limiter(name, &config)
