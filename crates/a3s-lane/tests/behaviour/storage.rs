@@ -8,6 +8,7 @@ use a3s_lane::{
 use async_trait::async_trait;
 use serde_json::json;
 
+use crate::support::vault::Vault;
 use crate::support::{
     Gate, Log, builder_with, endless, eventually, failing, let_others_run, nothing, outcome,
     reaches, settled, submit, submit_with, within,
@@ -171,6 +172,31 @@ async fn a_command_that_cannot_be_stored_is_refused_and_does_not_run() {
     let receiver = lane.enqueue(nothing("t")).await;
     let error = outcome(receiver).await.expect_err("it cannot be stored");
     assert!(matches!(error, LaneError::Storage(_)));
+}
+
+#[tokio::test]
+async fn what_is_refused_at_once_is_told_before_the_storage_answers() {
+    let builder = builder_with(&[("only", LaneConfig::new(0, 2), 0)]);
+    let built = builder.with_storage(Vault::new()).build().await;
+    let manager = built.expect("built");
+    manager.start().await.expect("starts");
+    let named = |id: &str| (nothing("t"), SubmitOptions::new().with_id(id));
+    let told = Mutex::new(Vec::new());
+    let commands = vec![named("a"), named("a"), named("b")];
+    let mut submitting = Box::pin(
+        manager.submit_many_telling("only", commands, |place, error| {
+            told.lock()
+                .expect("not poisoned")
+                .push((place, error.code()));
+        }),
+    );
+    assert!(futures::poll!(&mut submitting).is_pending());
+    assert_eq!(*told.lock().expect("not poisoned"), [(1, "DUPLICATE")]);
+    let answers = submitting.await;
+    let ids = answers.iter().map(|answer| answer.as_ref().ok());
+    let ids: Vec<_> = ids.map(|handle| handle.map(|it| it.id())).collect();
+    assert_eq!(ids, [Some("a"), None, Some("b")]);
+    assert_eq!(told.lock().expect("not poisoned").len(), 1);
 }
 
 #[tokio::test]

@@ -46,6 +46,10 @@ const CONTROLS: &[Covered] = &[
             ("submit_with", "options/id"),
             ("submit_many", "handles/submit_many"),
             (
+                "submit_many_telling",
+                "behaviour/storage.rs/what_is_refused_at_once_is_told_before_the_storage_answers",
+            ),
+            (
                 "register_handler",
                 "behaviour/handlers.rs/handlers_come_and_go_at_run_time",
             ),
