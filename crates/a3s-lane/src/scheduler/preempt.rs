@@ -1,6 +1,7 @@
 //! Preemption: a running command makes room for a more urgent one that only the total limit keeps waiting.
 //!
-//! Somebody is asked to stop as long as more commands wait than shares are about to be free. An example, with a total of 5:
+//! Somebody is asked to stop as long as more commands wait than shares will be free when all that are stopping have ended. An
+//! example, with a total of 5:
 //!
 //! ```text
 //!  lane    priority  min  runs  waits
@@ -8,11 +9,13 @@
 //!  normal      3      1    1      0     preemptible, but its one share is what its minimum is for
 //!  batch       9      1    4      0     preemptible
 //!
-//!  more urgent than batch wait   about to be free
-//!              2                        0           the last started of batch is asked
-//!              2                        1           the one that started before it is asked
-//!              2                        2           enough
+//!  more urgent than batch wait   will be free
+//!              2                     0           the last started of batch is asked
+//!              2                     1           the one that started before it is asked
+//!              2                     2           enough
 //! ```
+//!
+//! When the total becomes 4 now, a third one is asked at once: the first that ends leaves nothing free.
 
 use std::cmp::Reverse;
 
@@ -20,6 +23,7 @@ use super::Scheduler;
 use super::decision::{CommandKey, LaneKey, StopReason};
 use super::entry::State;
 use super::flow::NONE;
+use super::ready::Demand;
 
 #[cfg(test)]
 mod tests;
@@ -48,7 +52,8 @@ impl<T> Scheduler<T> {
         }
         self.note_staying();
         let (victim, priority) = self.victim(now)?;
-        if self.demand_above(priority, now) <= self.freeing() {
+        let demand = self.demand_above(priority, now);
+        if demand == 0 || self.is_spare(demand) {
             return None;
         }
         let key = self.entries[victim].key(victim);
@@ -117,32 +122,40 @@ impl<T> Scheduler<T> {
         best
     }
 
-    /// How many shares of the total are about to be free for any lane: what a lane has below its minimum is kept for it.
-    fn freeing(&self) -> usize {
+    /// Whether so many shares will be free for any lane when all have ended that are stopping.
+    fn is_spare(&self, demand: usize) -> bool {
+        // What a lane has below its minimum is kept for it.
         let lanes = self.lanes.iter();
-        let now: usize = lanes.map(|lane| lane.shares.max(lane.policy.min)).sum();
-        let lanes = self.lanes.iter();
-        let then: usize = lanes.map(|lane| lane.staying.max(lane.policy.min)).sum();
-        now.saturating_sub(then)
+        let taken: usize = lanes.map(|lane| lane.staying.max(lane.policy.min)).sum();
+        self.total.is_none_or(|total| taken + demand <= total)
     }
 
-    /// How many commands of lanes that are more urgent than this wait for nothing but the total limit.
+    /// How many commands of lanes that are more urgent than this wait for shares that are not about to be free for them.
     fn demand_above(&mut self, priority: u8, now: u64) -> usize {
+        let is_kept = self.is_spare(0);
         let mut demand = 0;
         for lane in 0..self.lanes.len() as u32 {
             let lane = LaneKey(lane);
             let state = &self.lanes[lane.index()];
-            let waiting = state.demand.on_kept + state.demand.on_common;
-            if waiting == 0 || state.effective_priority(now) >= priority || self.is_admitted(lane) {
+            let Demand {
+                on_kept, on_common, ..
+            } = state.demand;
+            if on_kept + on_common == 0
+                || state.effective_priority(now) >= priority
+                || self.is_admitted(lane)
+            {
                 continue;
             }
-            demand += if state.policy.is_rated() {
+            let comes = if is_kept { on_kept } else { 0 };
+            demand += if !state.policy.is_rated() && state.policy.priority < priority {
+                on_kept + on_common - comes
+            } else if comes > 0 {
+                0
+            } else if state.policy.is_rated() {
                 usize::from(self.grants_front(lane, now))
-            } else if state.policy.priority >= priority {
+            } else {
                 // Its oldest command is as urgent, not those behind it.
                 1
-            } else {
-                waiting
             };
         }
         demand

@@ -15,9 +15,10 @@ impl Model {
         let victim = self.victim(now)?;
         let serial = victim.serial;
         let priority = self.urgency_back(victim, now);
+        let is_short = self.is_short();
         let demand: usize = lanes
             .into_iter()
-            .map(|lane| self.demand_of(lane, priority, now))
+            .map(|lane| self.demand_of(lane, priority, is_short, now))
             .sum();
         (demand > self.freeing()).then_some(serial)
     }
@@ -35,13 +36,19 @@ impl Model {
         }
     }
 
-    /// How many commands of the lane wait for nothing but the total, if it is more urgent than `priority`.
-    fn demand_of(&mut self, lane: usize, priority: u8, now: u64) -> usize {
+    /// How many commands of the lane wait for nothing but the total, if it is more urgent than `priority`. Those for which a slot
+    /// is kept get it by themselves when what is stopping has ended, unless there are too few then.
+    fn demand_of(&mut self, lane: usize, priority: u8, is_short: bool, now: u64) -> usize {
         if !self.takes_part(lane)
             || self.is_blocked(lane)
             || self.admits(lane)
             || self.effective_priority(lane, now) >= priority
         {
+            return 0;
+        }
+        let comes = if is_short { 0 } else { self.on_kept(lane) };
+        let is_one = self.lane(lane).rules.is_rated() || self.lane(lane).rules.priority >= priority;
+        if is_one && comes > 0 {
             return 0;
         }
         if self.lane(lane).rules.is_rated() {
@@ -52,7 +59,13 @@ impl Model {
             // Its oldest command is as urgent, not those behind it.
             return 1;
         }
-        self.room(lane)
+        self.room(lane) - comes
+    }
+
+    /// How many of the commands that the lane could start would start on slots that are kept for it.
+    fn on_kept(&self, lane: usize) -> usize {
+        let kept = self.lane(lane).rules.min();
+        self.room(lane).min(kept.saturating_sub(self.active(lane)))
     }
 
     /// How many commands of the lane could start as far as its slots and keys go.
@@ -95,14 +108,25 @@ impl Model {
         self.of_lane(lane).filter(stays).count() > self.lane(lane).rules.min()
     }
 
-    /// How many slots of the total are about to be free and not kept for the lane that gives them up.
-    pub(in crate::scheduler) fn freeing(&self) -> usize {
+    /// How many slots of the total are in use or kept for a lane when what is stopping has ended.
+    fn taken_then(&self) -> usize {
         let of_lane = |lane: usize| {
-            let stopping = self.of_lane(lane).filter(|command| command.is_stopping());
-            let min = self.lane(lane).rules.min();
-            stopping.count().min(self.active(lane).saturating_sub(min))
+            let stays = |command: &&Command| command.holds_slot() && !command.is_stopping();
+            let stay = self.of_lane(lane).filter(stays).count();
+            stay.max(self.lane(lane).rules.min())
         };
         self.lane_numbers().into_iter().map(of_lane).sum()
+    }
+
+    /// Whether some minimum cannot be kept even then.
+    fn is_short(&self) -> bool {
+        self.total.is_some_and(|total| self.taken_then() > total)
+    }
+
+    /// How many slots of the total will be free for any lane then.
+    pub(in crate::scheduler) fn freeing(&self) -> usize {
+        let total = self.total.unwrap_or(usize::MAX);
+        total.saturating_sub(self.taken_then())
     }
 
     /// Whether a lane waits for nothing but the total.
@@ -120,7 +144,9 @@ impl Model {
         let priority = self.urgency_back(victim, now);
         self.freeing() == 0
             && lanes.any(|lane| {
-                self.waits_for_total(lane, now) && self.effective_priority(lane, now) < priority
+                self.waits_for_total(lane, now)
+                    && self.effective_priority(lane, now) < priority
+                    && (self.is_short() || self.on_kept(lane) == 0)
             })
     }
 }

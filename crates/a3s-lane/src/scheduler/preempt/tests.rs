@@ -28,9 +28,16 @@ fn the_example_of_urgent_normal_and_batch() {
     assert!(scheduler.next(0).is_none());
     let mut asked = Vec::new();
     while let Some((key, _)) = scheduler.preempt(0) {
-        asked.push((key, scheduler.freeing()));
+        asked.push(key);
     }
+    assert_eq!(asked, [batch[3], batch[2]]);
     scheduler.note_staying();
-    assert_eq!(asked, [(batch[3], 0), (batch[2], 1)]);
-    assert_eq!((scheduler.demand_above(9, 0), scheduler.freeing()), (2, 2));
+    assert_eq!(scheduler.demand_above(9, 0), 2);
+    assert!(scheduler.is_spare(2) && !scheduler.is_spare(3));
+    // The total is lowered: what is missing is asked for at once.
+    scheduler.set_total(Some(4), 0);
+    assert_eq!(scheduler.preempt(0).map(|(key, _)| key), Some(batch[1]));
+    assert!(scheduler.preempt(0).is_none());
+    scheduler.note_staying();
+    assert!(scheduler.is_spare(2) && !scheduler.is_spare(3));
 }
