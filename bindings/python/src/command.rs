@@ -15,6 +15,7 @@ use crate::error::raise;
 use crate::from_json::from_json;
 use crate::handlers::Handlers;
 use crate::names;
+use crate::released::{drop_released, release};
 use crate::to_json::to_json;
 
 /// A type and a payload, with the context variables of whoever submitted it.
@@ -32,6 +33,7 @@ impl PyCommand {
         command_type: Arc<str>,
         payload: Value,
     ) -> PyResult<Self> {
+        drop_released(py);
         let variables = copy_context(py)?.call0()?;
         Ok(Self {
             command_type,
@@ -47,6 +49,15 @@ impl PyCommand {
 pub(crate) fn copy_context(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static COPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     COPY.import(py, "contextvars", "copy_context")
+}
+
+impl Drop for PyCommand {
+    fn drop(&mut self) {
+        // Mostly by a thread of the core, without the GIL.
+        if let Some(variables) = self.variables.take() {
+            release(variables);
+        }
+    }
 }
 
 #[async_trait]
@@ -108,6 +119,7 @@ pub(crate) fn new_command(
 
 /// What a command's result is in Python.
 pub(crate) fn json_result(py: Python<'_>, result: Result<Value>) -> PyResult<Py<PyAny>> {
+    drop_released(py);
     match result {
         Ok(value) => Ok(from_json(py, &value)?.unbind()),
         Err(error) => Err(raise(py, &error)),

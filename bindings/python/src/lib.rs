@@ -40,6 +40,7 @@ mod process;
 mod process_task;
 mod queue;
 mod rate_limit;
+mod released;
 mod report;
 mod retry_policy;
 mod runtime;

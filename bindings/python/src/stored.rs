@@ -115,8 +115,21 @@ fn unclaimed<'py>(py: Python<'py>, unclaimed: &Unclaimed) -> PyResult<Bound<'py,
 }
 
 pub(crate) fn inspection<'py>(py: Python<'py>, found: &Inspection) -> PyResult<Bound<'py, PyAny>> {
-    let fields = from_json(py, &to_value(found)?)?;
-    made(py, "inspection", fields.cast_into::<PyDict>()?)
+    let mut told = to_value(found)?;
+    for (lane, inspected) in told["lanes"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .zip(&found.lanes)
+    {
+        // As Python before 3.11 reads it.
+        lane["oldest_created_at"] = timestamp(inspected.oldest_created_at).into();
+    }
+    made(
+        py,
+        "inspection",
+        from_json(py, &told)?.cast_into::<PyDict>()?,
+    )
 }
 
 fn options<'py>(py: Python<'py>, options: &StoredOptions) -> PyResult<Bound<'py, PyAny>> {
