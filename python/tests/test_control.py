@@ -159,7 +159,7 @@ def test_shutdown_within_reports_what_was_left() -> None:
     lane = single()
     lane.start()
     # With a time limit its type is known even if its thread is too busy to drop the body in time.
-    running = enqueue_scripted(lane, "one", "slow", [[{"sleep_ms": 600_000}]], id="r", timeout=600)
+    running = enqueue_scripted(lane, "one", "slow", [[{"sleep_ms": 600_000}]], id="r", timeout_secs=600)
     waiting = lane.enqueue("one", "wait", id="w")
     wait_until(lambda: running.status == "running")
     report = lane.shutdown_within(0)
