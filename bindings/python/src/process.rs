@@ -8,7 +8,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
-use crate::{outbox, released};
+use crate::outbox;
 
 /// How many forks lie between this process and the one that imported the module.
 static FORKS: AtomicU64 = AtomicU64::new(0);
@@ -28,13 +28,8 @@ pub(crate) fn watch_forks(py: Python<'_>) -> PyResult<()> {
     let count = PyCFunction::new_closure(py, None, None, |_args, _kwargs| {
         FORKS.fetch_add(1, Ordering::Relaxed);
         outbox::after_fork();
-        released::after_fork();
     })?;
-    let lock = PyCFunction::new_closure(py, None, None, |_args, _kwargs| released::before_fork())?;
-    let unlock = PyCFunction::new_closure(py, None, None, |_args, _kwargs| released::after_fork())?;
     let hooks = PyDict::new(py);
-    hooks.set_item("before", lock)?;
-    hooks.set_item("after_in_parent", unlock)?;
     hooks.set_item("after_in_child", count)?;
     os.call_method("register_at_fork", (), Some(&hooks))?;
     Ok(())
