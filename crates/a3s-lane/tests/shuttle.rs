@@ -18,5 +18,7 @@ mod command;
 mod end;
 #[path = "shuttle/hosted.rs"]
 mod hosted;
+#[path = "shuttle/inbox.rs"]
+mod inbox;
 #[path = "shuttle/progress.rs"]
 mod progress;

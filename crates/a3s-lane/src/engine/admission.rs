@@ -305,7 +305,15 @@ impl Engine {
             terms: None,
             span,
         };
-        match self.try_accept(target, incoming, false)? {
+        let now = self.now();
+        let incoming = match self.post(target, incoming, now) {
+            Ok(()) => {
+                trace::submitted(target.id);
+                return Ok(None);
+            }
+            Err(incoming) => incoming,
+        };
+        match self.try_accept(target, incoming, false, now)? {
             Placed::Entered(entered) => {
                 self.entered(target.id, entered);
                 Ok(None)
@@ -321,9 +329,9 @@ impl Engine {
         target: Target<'_>,
         incoming: Incoming,
         has_waited: bool,
+        now: u64,
     ) -> std::result::Result<Placed, Refusal> {
-        let now = self.now();
-        let mut state = self.lock();
+        let (mut state, contended) = self.lock_noting();
         let lane = match state.admit(target) {
             Ok(lane) => lane,
             Err(error) => return Err(Refusal { error, incoming }),
@@ -335,6 +343,9 @@ impl Engine {
         }
         let serial = state.scheduler.draw_serial();
         let placed = state.place(self, lane, serial, incoming, now);
+        if contended {
+            self.open_door(&mut state, lane);
+        }
         self.release_lock(state);
         placed
     }
@@ -356,7 +367,7 @@ impl Engine {
         let place = room.join();
         loop {
             place.wait().await;
-            match self.try_accept(target, incoming, true)? {
+            match self.try_accept(target, incoming, true, self.now())? {
                 Placed::Entered(entered) => {
                     self.entered(target.id, entered);
                     return Ok(());

@@ -133,6 +133,7 @@ impl Engine {
         let mut state = self.lock();
         let minimums: usize = state.minimums(None);
         check_total(total, minimums)?;
+        self.shut_doors(&mut state);
         state.scheduler.set_total(total, now);
         self.release_lock(state);
         Ok(())
@@ -161,6 +162,7 @@ impl Engine {
         let mut state = self.lock();
         let lane = state.names.get(id).copied();
         let lane = lane.ok_or_else(|| LaneError::LaneNotFound(id.to_owned()))?;
+        self.shut_doors(&mut state);
         let room = Arc::clone(&state.lanes[lane.index()].room);
         if room.promised() > 0 || !state.scheduler.remove_lane(lane) {
             let counts = state.counts(lane);

@@ -101,6 +101,7 @@ impl Engine {
     pub(crate) fn shutdown(&self) {
         {
             let mut state = self.lock();
+            self.shut_doors(&mut state);
             if std::mem::replace(&mut state.shutting_down, true) {
                 return;
             }
@@ -291,6 +292,7 @@ impl Engine {
             if state.closed.is_some() {
                 return;
             }
+            self.shut_doors(&mut state);
             state.closed = Some(reason);
             QuietWait::new(self).forever();
             let resting = state.dismiss();

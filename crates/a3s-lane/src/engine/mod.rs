@@ -18,6 +18,7 @@ mod calendar;
 mod control;
 mod crash;
 mod explain;
+mod inbox;
 mod job;
 mod journal;
 mod kept;
@@ -65,6 +66,7 @@ use crate::testing::Hooks;
 pub(crate) use admission::Target;
 pub(crate) use attempt::AttemptCell;
 pub(crate) use control::check_total;
+use inbox::{Doorkeeper, Inbox};
 pub(crate) use job::Extras;
 use job::Job;
 use kept::Kept;
@@ -99,6 +101,8 @@ pub(crate) struct LaneInfo {
     storage: Option<Arc<dyn Storage>>,
     observer: LaneObserver,
     room: Arc<Room>,
+    /// Whether commands without options may enter by the inbox: nobody is told of a submission, and none is refused.
+    may_post: bool,
     /// The type of the command that was reported last: most lanes run one type again and again.
     last_kind: Mutex<Arc<str>>,
 }
@@ -126,6 +130,7 @@ impl LaneInfo {
 /// Lanes, their commands and the tasks that run them; shared by every public handle.
 pub(crate) struct Engine {
     state: Mutex<State>,
+    inbox: Inbox,
     emitter: EventEmitter,
     dlq: Option<DeadLetterQueue>,
     observers: Observers,
@@ -170,6 +175,7 @@ struct State {
     /// Ids that submitters chose, and the serials of their commands.
     ids: HashMap<Arc<str>, u64>,
     uniques: Uniques,
+    doorkeeper: Doorkeeper,
     kept: Kept,
     /// Spreads the delays of retries.
     random: Random,
@@ -247,6 +253,7 @@ impl Engine {
                 loans: FastMap::default(),
                 ids: HashMap::new(),
                 uniques: Uniques::default(),
+                doorkeeper: Doorkeeper::default(),
                 kept: Kept::default(),
                 random: Random::new(),
                 workers: 0,
@@ -261,6 +268,7 @@ impl Engine {
                 announcing: false,
                 withdrawn: None,
             }),
+            inbox: Inbox::default(),
             emitter,
             dlq,
             observers,
@@ -303,7 +311,19 @@ impl Engine {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        let mut state = lock(&self.state);
+        self.collect_posts(&mut state);
+        state
+    }
+
+    /// Also says whether somebody else had it. Under the model checker always: doors then open wherever they may.
+    #[inline]
+    fn lock_noting(&self) -> (MutexGuard<'_, State>, bool) {
+        if let Ok(mut state) = self.state.try_lock() {
+            self.collect_posts(&mut state);
+            return (state, cfg!(shuttle));
+        }
+        (self.lock(), true)
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -337,8 +357,14 @@ impl Engine {
         let mut policy = LanePolicy::new(&spec.config, &spec.options, spec.priority, now);
         let id: Arc<str> = spec.id.as_str().into();
         let observer = self.observers.for_lane(&id);
+        let may_post = spec.storage.is_none()
+            && observer.has_nobody()
+            && self.hooks.log.is_none()
+            && !self.hooks.inline
+            && policy.takes_any();
         let mut state = self.lock();
         check(&state)?;
+        self.shut_doors(&mut state);
         let known = state.names.get(&id).copied();
         let room = known.map(|lane| Arc::clone(&state.lanes[lane.index()].room));
         let room = room.unwrap_or_default();
@@ -348,6 +374,7 @@ impl Engine {
             storage: spec.storage.clone(),
             observer,
             room: Arc::clone(&room),
+            may_post,
             last_kind: Mutex::new("".into()),
         });
         #[cfg(feature = "distributed")]

@@ -112,6 +112,19 @@ impl LaneObserver {
         false
     }
 
+    /// Whether nobody is told anything.
+    pub(super) fn has_nobody(&self) -> bool {
+        #[cfg(feature = "monitoring")]
+        if self.alerts.is_some() {
+            return false;
+        }
+        #[cfg(feature = "metrics")]
+        if self.recorder.is_some() || self.awaited.is_some() {
+            return false;
+        }
+        true
+    }
+
     /// Tells the observer that records at once. Called under the engine's lock.
     pub(super) fn record(&self, sample: Sample, counts: LaneCounts) {
         #[cfg(feature = "metrics")]

@@ -502,6 +502,10 @@ impl Engine {
         let mut elsewhere = Vec::new();
         if take {
             self.take_here(&mut state, now, next, &mut elsewhere);
+            if next.is_none() && self.has_posts() {
+                self.collect_posts(&mut state);
+                self.take_here(&mut state, now, next, &mut elsewhere);
+            }
         }
         *stage = match next {
             Some(next) => Stage::Busy(next.key, next.run),

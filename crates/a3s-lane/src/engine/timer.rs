@@ -98,6 +98,20 @@ impl FollowUp {
         self.timer != TimerChange::None
     }
 
+    /// Adds what a later count has found.
+    fn add(&mut self, later: Self) {
+        self.runners += later.runners;
+        self.wake = self.wake.take().or(later.wake);
+        if self.timer == TimerChange::None {
+            self.timer = later.timer;
+        }
+        if let Some(later) = later.others {
+            let others = self.others.get_or_insert_default();
+            others.preempted.extend(later.preempted);
+            others.elsewhere.extend(later.elsewhere);
+        }
+    }
+
     /// Adds commands that were taken before it was made.
     #[inline]
     pub(super) fn hand_over_first(&mut self, elsewhere: Vec<Taken>) {
@@ -112,6 +126,15 @@ impl Engine {
     /// Counts the tasks that the present state calls for.
     #[inline(always)]
     pub(super) fn follow_up(&self, state: &mut State) -> FollowUp {
+        let mut follow_up = self.count(state);
+        if self.review_doors(state) {
+            follow_up.add(self.count(state));
+        }
+        follow_up
+    }
+
+    #[inline(always)]
+    fn count(&self, state: &mut State) -> FollowUp {
         // One that runs at an executor may be stuck behind a body that blocks its thread: with executors nothing is left to
         // those.
         if self.handlers.has_executors() || !state.needs_runners_only() {

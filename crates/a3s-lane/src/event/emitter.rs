@@ -61,6 +61,12 @@ impl EventEmitter {
         }
     }
 
+    /// Whether an event would be sent.
+    #[inline]
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.shared.listening.load(Ordering::Relaxed)
+    }
+
     /// Out of line: what is not sent must not cost room where it is not.
     #[inline(never)]
     fn send_what(&self, what: impl FnOnce() -> What) {

@@ -60,6 +60,8 @@ pub(super) struct LaneState {
     /// Pressure was reported and not yet relieved.
     pub(super) pressed: bool,
     pub(super) demand: Demand,
+    /// Somebody wants to know when it has a free slot.
+    pub(super) watched: bool,
     /// Kept where somebody asks for it. The lane is empty when it is set.
     pub(super) waits: Option<Waits>,
 }
@@ -85,6 +87,7 @@ impl LaneState {
             removed: false,
             pressed: false,
             demand: Demand::default(),
+            watched: false,
             waits: None,
         }
     }

@@ -167,6 +167,8 @@ pub(crate) struct Scheduler<T> {
     favoured: usize,
     /// What such children may get before the call ends.
     nest_offers: Vec<Offer>,
+    /// Lanes that were watched and got a free slot.
+    vacated: Vec<LaneKey>,
 }
 
 impl<T> Scheduler<T> {
@@ -198,6 +200,7 @@ impl<T> Scheduler<T> {
             keeps_waits,
             favoured: 0,
             nest_offers: Vec::new(),
+            vacated: Vec::new(),
         }
     }
 

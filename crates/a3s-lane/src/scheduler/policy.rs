@@ -102,6 +102,11 @@ impl LanePolicy {
         self.overdue_ns().is_some() || self.overflow == Overflow::DropOldest
     }
 
+    /// Whether a submission is never refused and tells nobody, and its age is of no interest.
+    pub(crate) fn takes_any(&self) -> bool {
+        self.max_pending.is_none() && self.pressure_threshold.is_none() && !self.is_aged()
+    }
+
     /// Whether starts are limited in time.
     pub(super) fn is_rated(&self) -> bool {
         #[cfg(feature = "distributed")]

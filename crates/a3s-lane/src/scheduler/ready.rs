@@ -138,6 +138,10 @@ impl<T> Scheduler<T> {
         }
         self.nest_note_opening(lane);
         let state = &mut self.lanes[lane.index()];
+        if state.watched && state.free_slots() > 0 {
+            state.watched = false;
+            self.vacated.push(lane);
+        }
         let gives = state.policy.preemptible && state.shares > state.policy.min;
         let priority = Reverse(state.policy.priority);
         self.givers.assign(lane.0, gives.then_some(priority));

@@ -89,6 +89,19 @@ impl<T> Scheduler<T> {
         self.nest_total_changed(now);
     }
 
+    /// Watches a lane without a free slot: [`next_vacated`](Self::next_vacated) tells when it has had one. False where it has one now.
+    pub(crate) fn watch_slots(&mut self, lane: LaneKey) -> bool {
+        let state = &mut self.lanes[lane.index()];
+        state.watched = !state.removed && state.free_slots() == 0;
+        state.watched
+    }
+
+    /// A watched lane that had a free slot since, and is watched no more.
+    #[inline]
+    pub(crate) fn next_vacated(&mut self) -> Option<LaneKey> {
+        self.vacated.pop()
+    }
+
     /// Stops or resumes the starts of a lane. What runs goes on.
     pub(crate) fn pause_lane(&mut self, lane: LaneKey, paused: bool, now: u64) -> bool {
         let changed = std::mem::replace(&mut self.lanes[lane.index()].paused, paused) != paused;
