@@ -306,12 +306,16 @@ impl Engine {
             span,
         };
         let now = self.now();
-        let incoming = match self.post(target, incoming, now) {
-            Ok(()) => {
-                trace::submitted(target.id);
-                return Ok(None);
+        let incoming = if self.may_post() {
+            match self.post(target, incoming, now) {
+                Ok(()) => {
+                    trace::submitted(target.id);
+                    return Ok(None);
+                }
+                Err(incoming) => incoming,
             }
-            Err(incoming) => incoming,
+        } else {
+            incoming
         };
         match self.try_accept(target, incoming, false, now)? {
             Placed::Entered(entered) => {

@@ -88,8 +88,14 @@ impl Doors {
 }
 
 impl Engine {
-    /// Leaves a command without options at the door of its lane, if that is open. Gives it back otherwise.
+    /// Whether [`post`](Self::post) is worth a try.
     #[inline]
+    pub(super) fn may_post(&self) -> bool {
+        self.inbox.any_open.load(Ordering::Relaxed) && !self.emitter.has_listeners()
+    }
+
+    /// Leaves a command without options at the door of its lane, if that is open. Gives it back otherwise.
+    #[inline(never)]
     pub(super) fn post(
         &self,
         target: Target<'_>,
@@ -97,9 +103,6 @@ impl Engine {
         at: u64,
     ) -> Result<(), Incoming> {
         let inbox = &self.inbox;
-        if !inbox.any_open.load(Ordering::Relaxed) || self.emitter.has_listeners() {
-            return Err(incoming);
-        }
         let mut doors = lock(&inbox.doors);
         let count = doors.posts.len();
         let door = doors.lanes.get(target.id);
