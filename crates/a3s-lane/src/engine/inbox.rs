@@ -11,8 +11,8 @@
 //! > what is in the inbox into its lanes first.
 //!
 //! So nobody sees a state without what was submitted before, submissions keep their order, and what could start is never left
-//! lying. Doors open only where two threads have wanted the lock at once, and only for lanes where a submission has nobody to
-//! tell and is never refused ([`LaneInfo::may_post`]). [`Engine::review_doors`] shuts them.
+//! lying. The first kind may lie there until a slot is free: only while nobody listens. Doors open only where two threads have wanted the lock at once, and only for lanes that refuse no submission
+//! ([`Posting`]). [`Engine::review_doors`] shuts them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,8 +21,10 @@ use hashbrown::HashMap as FastMap;
 
 use super::admission::{Incoming, Target};
 use super::job::Job;
+use super::observer::Sample;
 use super::sync::{AtomicUsize, Mutex, lock};
 use super::{Engine, State};
+use crate::event::What;
 use crate::scheduler::LaneKey;
 
 #[cfg(all(test, not(shuttle)))]
@@ -30,6 +32,17 @@ mod tests;
 
 /// The most submissions that wait in the inbox: the next submitter takes the lock, and empties it.
 const MOST: usize = 64;
+
+/// Which submissions without options may wait in the inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Posting {
+    /// None: some may be refused, or the submitter has something to do when its command has entered.
+    Never,
+    /// Those that are taken out soon: metrics count them.
+    Soon,
+    /// All, as long as nobody listens.
+    Ever,
+}
 
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -62,6 +75,8 @@ struct Post {
     lane: LaneKey,
     incoming: Incoming,
     at: u64,
+    /// Somebody listened when it came.
+    told: bool,
 }
 
 /// What the holder of the lock knows of the inbox.
@@ -91,7 +106,7 @@ impl Engine {
     /// Whether [`post`](Self::post) is worth a try.
     #[inline]
     pub(super) fn may_post(&self) -> bool {
-        self.inbox.any_open.load(Ordering::Relaxed) && !self.emitter.has_listeners()
+        self.inbox.any_open.load(Ordering::Relaxed)
     }
 
     /// Leaves a command without options at the door of its lane, if that is open. Gives it back otherwise.
@@ -103,12 +118,18 @@ impl Engine {
         at: u64,
     ) -> Result<(), Incoming> {
         let inbox = &self.inbox;
+        let told = self.emitter.has_listeners();
         let mut doors = lock(&inbox.doors);
         let count = doors.posts.len();
         let door = doors.lanes.get(target.id);
-        match door.filter(|door| (door.full || doors.crowded) && count < MOST) {
+        match door.filter(|door| count < MOST && (doors.crowded || (door.full && !told))) {
             Some(&Door { lane, .. }) => {
-                doors.posts.push(Post { lane, incoming, at });
+                doors.posts.push(Post {
+                    lane,
+                    incoming,
+                    at,
+                    told,
+                });
                 inbox.waiting.store(count + 1, Ordering::Relaxed);
                 Ok(())
             }
@@ -134,10 +155,10 @@ impl Engine {
     #[cold]
     pub(super) fn open_door(&self, state: &mut State, lane: LaneKey) {
         let info = Arc::clone(&state.lanes[lane.index()]);
-        if !info.may_post {
+        if info.posting == Posting::Never {
             return;
         }
-        let full = state.scheduler.watch_slots(lane);
+        let full = info.posting == Posting::Ever && state.scheduler.watch_slots(lane);
         let crowded = self.is_crowded(state);
         if full || crowded {
             state.doorkeeper.crowded = crowded;
@@ -199,7 +220,8 @@ impl Engine {
                 .store(doors.any_open(), Ordering::Relaxed);
         }
         let came_in = !posts.is_empty();
-        for Post { lane, incoming, at } in posts.drain(..) {
+        for post in posts.drain(..) {
+            let (lane, incoming) = (post.lane, post.incoming);
             let serial = state.scheduler.draw_serial();
             let Incoming {
                 command,
@@ -207,9 +229,15 @@ impl Engine {
                 span,
                 ..
             } = incoming;
-            // Nobody listened when it was posted, and it was accepted then.
+            // Not refused any more: it was accepted when it came.
             let job = Job::new(command, reply, span);
-            let _: (_, bool) = state.scheduler.admit(lane, serial, job, None, at);
+            let _: (_, bool) = state.scheduler.admit(lane, serial, job, None, post.at);
+            let info = &state.lanes[lane.index()];
+            info.observer.record(Sample::Submitted, state.counts(lane));
+            if post.told {
+                self.emitter
+                    .report(|| What::Submitted(Arc::clone(&info.told)));
+            }
         }
         state.doorkeeper.spare = posts;
         came_in

@@ -66,7 +66,7 @@ use crate::testing::Hooks;
 pub(crate) use admission::Target;
 pub(crate) use attempt::AttemptCell;
 pub(crate) use control::check_total;
-use inbox::{Doorkeeper, Inbox};
+use inbox::{Doorkeeper, Inbox, Posting};
 pub(crate) use job::Extras;
 use job::Job;
 use kept::Kept;
@@ -101,8 +101,7 @@ pub(crate) struct LaneInfo {
     storage: Option<Arc<dyn Storage>>,
     observer: LaneObserver,
     room: Arc<Room>,
-    /// Whether commands without options may enter by the inbox: nobody is told of a submission, and none is refused.
-    may_post: bool,
+    posting: Posting,
     /// The type of the command that was reported last: most lanes run one type again and again.
     last_kind: Mutex<Arc<str>>,
 }
@@ -357,11 +356,14 @@ impl Engine {
         let mut policy = LanePolicy::new(&spec.config, &spec.options, spec.priority, now);
         let id: Arc<str> = spec.id.as_str().into();
         let observer = self.observers.for_lane(&id);
-        let may_post = spec.storage.is_none()
-            && observer.has_nobody()
+        let accepts = spec.storage.is_none()
             && self.hooks.log.is_none()
             && !self.hooks.inline
             && policy.takes_any();
+        let posting = match accepts {
+            true => observer.posting(),
+            false => Posting::Never,
+        };
         let mut state = self.lock();
         check(&state)?;
         self.shut_doors(&mut state);
@@ -374,7 +376,7 @@ impl Engine {
             storage: spec.storage.clone(),
             observer,
             room: Arc::clone(&room),
-            may_post,
+            posting,
             last_kind: Mutex::new("".into()),
         });
         #[cfg(feature = "distributed")]

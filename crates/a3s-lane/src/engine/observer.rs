@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::Weak;
 
 use super::Engine;
+use super::inbox::Posting;
 use crate::scheduler::LaneCounts;
 
 #[cfg(feature = "monitoring")]
@@ -112,17 +113,19 @@ impl LaneObserver {
         false
     }
 
-    /// Whether nobody is told anything.
-    pub(super) fn has_nobody(&self) -> bool {
+    /// How soon a submission must be told, if at all.
+    pub(super) fn posting(&self) -> Posting {
         #[cfg(feature = "monitoring")]
         if self.alerts.is_some() {
-            return false;
+            return Posting::Never;
         }
         #[cfg(feature = "metrics")]
-        if self.recorder.is_some() || self.awaited.is_some() {
-            return false;
+        match (&self.recorder, &self.awaited) {
+            (None, None) => {}
+            (Some(_), None) => return Posting::Soon,
+            (_, Some(_)) => return Posting::Never,
         }
-        true
+        Posting::Ever
     }
 
     /// Tells the observer that records at once. Called under the engine's lock.

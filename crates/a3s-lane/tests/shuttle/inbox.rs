@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use a3s_lane::event::events::{QUEUE_COMMAND_STARTED, QUEUE_COMMAND_SUBMITTED};
 use a3s_lane::{CommandQueue, Lane, LaneConfig, LaneError};
 use serde_json::json;
 
@@ -48,6 +49,28 @@ fn what_is_posted_runs_once() {
             });
         }
     }
+}
+
+/// Who listens hears of each submission once, and before its start.
+#[test]
+fn what_is_posted_is_told() {
+    check(800, || async {
+        let queue = queue(LaneConfig::new(1, 8)).await;
+        let mut events = queue.subscribe_stream();
+        let seen = Arc::new(Seen::default());
+        let one = submitter(&queue, &seen, 5, Attempt::Yield(1));
+        let two = submitter(&queue, &seen, 3, Attempt::Instant);
+        one.await.unwrap();
+        two.await.unwrap();
+        queue.shutdown().await;
+        let (mut submitted, mut started) = (0, 0);
+        while let Some(event) = events.recv().await {
+            submitted += usize::from(event.key == QUEUE_COMMAND_SUBMITTED);
+            started += usize::from(event.key == QUEUE_COMMAND_STARTED);
+            assert!(started <= submitted);
+        }
+        assert_eq!((submitted, started), (8, 8));
+    });
 }
 
 /// Whoever looks after a submission has returned sees it, or what became of it.

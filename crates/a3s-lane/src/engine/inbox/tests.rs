@@ -76,35 +76,42 @@ impl House {
         self.runtime.block_on(self.queue.submit("a", command))
     }
 
-    /// Submits while another thread has the lock, until it has waited for it: that opens the door where it may be open.
-    fn submit_contended(&self) -> Answer {
-        let (locked, is_locked) = mpsc::channel();
-        std::thread::scope(|threads| {
-            let engine = self.engine();
-            threads.spawn(move || {
-                let state = engine.lock();
-                locked.send(()).expect("somebody waits");
-                std::thread::sleep(Duration::from_millis(50));
-                drop(state);
-            });
-            is_locked.recv().expect("it locks");
-            self.submit()
-        })
+    /// One that runs, one that waits, and the door opened if it may be: as a submitter does that had to wait for the lock.
+    fn fill(&self) -> Vec<Answer> {
+        let answers = vec![self.submit(), self.submit()];
+        while self.counts() != (1, 1) {
+            std::thread::yield_now();
+        }
+        self.knock();
+        answers
     }
 
-    /// Whether a submission returns while somebody has the lock.
-    fn can_post(&self) -> Option<Answer> {
+    fn knock(&self) {
+        let mut state = self.engine().lock();
+        let lane = state.names["a"];
+        self.engine().open_door(&mut state, lane);
+        self.engine().release_lock(state);
+    }
+
+    fn is_open(&self) -> bool {
+        self.engine().inbox.any_open.load(Ordering::Relaxed)
+    }
+
+    /// A submission that returns while this thread has the lock.
+    fn post(&self) -> Answer {
+        let _state = self.engine().lock();
+        self.submit()
+    }
+
+    /// Whether a submission waits for the lock.
+    fn waits(&self) -> bool {
         let state = self.engine().lock();
-        let before = self.engine().inbox.waiting.load(Ordering::Relaxed);
         let (answered, answer) = mpsc::channel();
         std::thread::scope(|threads| {
-            threads.spawn(move || answered.send(self.submit()).expect("somebody waits"));
-            let posted = answer.recv_timeout(Duration::from_millis(200)).ok();
-            let count = self.engine().inbox.waiting.load(Ordering::Relaxed);
-            assert_eq!(count, before + usize::from(posted.is_some()));
+            threads.spawn(move || answered.send(self.submit()));
+            let waits = answer.recv_timeout(Duration::from_millis(100)).is_err();
             drop(state);
-            // One that waits for the lock gets it now; its answer is of no interest.
-            posted
+            waits
         })
     }
 
@@ -125,8 +132,8 @@ impl House {
 #[test]
 fn a_full_lane_takes_a_submission_while_the_lock_is_held() {
     let house = House::new();
-    let mut answers = vec![house.submit(), house.submit_contended()];
-    answers.push(house.can_post().expect("its door is open"));
+    let mut answers = house.fill();
+    answers.push(house.post());
     assert_eq!(house.counts(), (2, 1), "whoever looks sees all three");
     house.finish(answers);
     assert_eq!(house.counts(), (0, 0));
@@ -136,26 +143,26 @@ fn a_full_lane_takes_a_submission_while_the_lock_is_held() {
 fn without_contention_no_door_opens() {
     let house = House::new();
     let answers = vec![house.submit(), house.submit()];
-    assert!(!house.engine().inbox.any_open.load(Ordering::Relaxed));
+    assert!(!house.is_open());
     house.finish(answers);
 }
 
 #[test]
 fn the_door_of_a_lane_is_shut_when_it_has_a_free_slot() {
     let house = House::new();
-    let answers = vec![house.submit(), house.submit_contended()];
-    assert!(house.engine().inbox.any_open.load(Ordering::Relaxed));
+    let answers = house.fill();
+    assert!(house.is_open());
     house.finish(answers);
     assert_eq!(house.counts(), (0, 0));
-    assert!(!house.engine().inbox.any_open.load(Ordering::Relaxed));
-    assert!(house.can_post().is_none());
+    assert!(!house.is_open());
+    assert!(house.waits());
 }
 
 #[test]
 fn what_lies_in_the_inbox_starts_when_the_slot_is_free() {
     let house = House::new();
-    let answers = vec![house.submit(), house.submit_contended()];
-    let posted = house.can_post().expect("its door is open");
+    let answers = house.fill();
+    let posted = house.post();
     // Nobody but the runner takes the lock from here on.
     house.finish(answers);
     house.gate.add_permits(1);
@@ -169,7 +176,7 @@ fn what_lies_in_the_inbox_starts_when_the_slot_is_free() {
 #[test]
 fn the_inbox_is_bounded() {
     let house = House::new();
-    let mut answers = vec![house.submit(), house.submit_contended()];
+    let mut answers = house.fill();
     let state = house.engine().lock();
     for _ in 0..MOST {
         answers.push(house.submit());
@@ -199,7 +206,7 @@ fn submissions_keep_their_order() {
     }
 
     let house = House::new();
-    let first = vec![house.submit(), house.submit_contended()];
+    let first = house.fill();
     let order = Arc::default();
     let many = 3 * MOST as u32 + 5;
     let answers: Vec<Answer> = (0..many)
@@ -223,17 +230,17 @@ fn submissions_keep_their_order() {
 #[test]
 fn with_a_listener_every_submission_takes_the_lock() {
     let house = House::new();
-    let answers = vec![house.submit(), house.submit_contended()];
+    let answers = house.fill();
     let _events = house.queue.subscribe_stream();
-    assert!(house.can_post().is_none());
+    assert!(house.waits());
     drop(answers);
 }
 
 #[test]
 fn after_the_shutdown_nothing_comes_in() {
     let house = House::new();
-    let mut answers = vec![house.submit(), house.submit_contended()];
-    answers.push(house.can_post().expect("its door is open"));
+    let mut answers = house.fill();
+    answers.push(house.post());
     house.runtime.block_on(house.queue.shutdown());
     let refused = house.try_submit();
     assert!(matches!(refused, Err(LaneError::ShutdownInProgress)));
@@ -243,8 +250,8 @@ fn after_the_shutdown_nothing_comes_in() {
 #[test]
 fn what_was_posted_is_settled_when_the_queue_ends() {
     let house = House::new();
-    let mut answers = vec![house.submit(), house.submit_contended()];
-    answers.push(house.can_post().expect("its door is open"));
+    let mut answers = house.fill();
+    answers.push(house.post());
     house.engine().close("as the test wants");
     for answer in answers {
         let answer = house.runtime.block_on(answer).expect("an answer");
@@ -271,8 +278,8 @@ fn lanes_that_refuse_or_tell_have_no_door() {
     });
     let pressing = House::with(|config| config.with_pressure_threshold(100));
     for house in [refusing, pressing] {
-        let answers = vec![house.submit(), house.submit_contended()];
-        assert!(!house.engine().inbox.any_open.load(Ordering::Relaxed));
+        let answers = house.fill();
+        assert!(!house.is_open());
         house.finish(answers);
     }
 }
@@ -281,12 +288,12 @@ fn lanes_that_refuse_or_tell_have_no_door() {
 #[test]
 fn a_new_configuration_shuts_the_doors() {
     let house = House::new();
-    let mut answers = vec![house.submit(), house.submit_contended()];
-    answers.push(house.can_post().expect("its door is open"));
+    let mut answers = house.fill();
+    answers.push(house.post());
     house.runtime.block_on(async {
         let lane = Lane::new("a", LaneConfig::new(1, 3), 1);
         house.queue.register_lane(Arc::new(lane)).await;
     });
-    assert!(!house.engine().inbox.any_open.load(Ordering::Relaxed));
+    assert!(!house.is_open());
     house.finish(answers);
 }
