@@ -529,12 +529,8 @@ impl Lender for Engine {
         });
         if others == 0 {
             state.loans.remove(&loan);
-            // What an earlier run waited for is not what this one does.
-            let is_now = state.scheduler.running_attempt(parent, run).is_some();
-            if let Some(&child) = state.tracked.get(&child)
-                && is_now
-            {
-                state.scheduler.leave_child(parent, child, now);
+            if let Some(&child) = state.tracked.get(&child) {
+                state.scheduler.leave_child(parent, run, child, now);
             }
         }
         self.release_lock(state);

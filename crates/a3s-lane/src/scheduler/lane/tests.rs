@@ -61,7 +61,7 @@ fn what_is_noted_of_a_child_that_is_awaited_often_is_bounded() {
     scheduler.pause_lane(lane, true, 1);
     for _ in 0..1_000 {
         scheduler.await_child(parent, start.run, child, 2);
-        scheduler.leave_child(parent, child, 2);
+        scheduler.leave_child(parent, start.run, child, 2);
     }
     let noted = scheduler.lanes[lane.index()].waits.as_ref();
     assert!(noted.map_or(0, |waits| waits.len()) <= 2 + 65);

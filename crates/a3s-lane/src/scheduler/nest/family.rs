@@ -33,10 +33,19 @@ impl<T> Scheduler<T> {
         self.nest_lend(now);
     }
 
-    /// The body of `parent` does not wait for `child` any more. What runs keeps what it was lent until it ends; what has
+    /// This run of `parent` does not wait for `child` any more. What runs keeps what it was lent until it ends; what has
     /// not started loses it to the others that the family waits for.
-    pub(crate) fn leave_child(&mut self, parent: CommandKey, child: CommandKey, now: u64) {
-        if self.waiting_parent(child) == Some(parent) {
+    pub(crate) fn leave_child(
+        &mut self,
+        parent: CommandKey,
+        run: u32,
+        child: CommandKey,
+        now: u64,
+    ) {
+        let is_this_run = |entry: &Entry<T>| entry.run == run;
+        if self.entries.alive(parent).is_some_and(is_this_run)
+            && self.waiting_parent(child) == Some(parent)
+        {
             self.nest_forget(child.place);
             self.unfavour_from(child, now);
             self.nest_lend(now);

@@ -6,6 +6,7 @@ mod operation;
 #[cfg(feature = "distributed")]
 mod refused;
 mod shares;
+mod stopped;
 
 use proptest::prelude::*;
 

@@ -284,7 +284,9 @@ impl Family {
             .expect("a parent that waits is there");
         member.awaits.remove(&child);
         let key = member.key;
-        self.scheduler.leave_child(key, child_key, self.now);
+        if let Phase::Running(run) | Phase::Concluded(run) = member.phase {
+            self.scheduler.leave_child(key, run, child_key, self.now);
+        }
     }
 
     pub(super) fn tick(&mut self) -> Checked {

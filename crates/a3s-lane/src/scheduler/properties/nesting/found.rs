@@ -35,7 +35,11 @@ impl Family {
     }
 
     pub(super) fn ends(&mut self, serial: u64) {
-        self.conclude(serial, Ending::Completed).expect("it runs");
+        self.ends_with(serial, Ending::Completed);
+    }
+
+    pub(super) fn ends_with(&mut self, serial: u64, ending: Ending) {
+        self.conclude(serial, ending).expect("it runs");
         self.release(serial).expect("it is concluded");
     }
 }
