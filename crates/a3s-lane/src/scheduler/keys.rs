@@ -10,7 +10,7 @@
 //!   a more urgent one has work. A key that changes its level stays as far ahead of time as it was.
 //! - A key without commands is *kept* while it is ahead of time and the lane is not empty: else one whose commands come one at a
 //!   time would be new before each, and go first. When more than [`MOST_KEPT`] are kept, time moves on.
-//! - The next run of a preempted command costs no turn.
+//! - The next run of a preempted command costs no turn. Nor does a run in the slot of a parent, until the command inherits it.
 //!
 //! Gold of weight 2, silver and tin of weight 1; time and passes of level 0 after each start, in strides:
 //!
@@ -313,8 +313,8 @@ impl KeyTable {
         self.update(key);
     }
 
-    /// An awaited child starts, which was in no flow.
-    pub(super) fn start_favoured<T>(&mut self, entry: &Entry<T>) {
+    /// A command that is in no flow gets a slot: an awaited child starts in one, or inherits the one in which it runs.
+    pub(super) fn take_slot<T>(&mut self, entry: &Entry<T>) {
         self.charge(entry.key_number(), false, entry.was_preempted());
         self.occupy(entry.key_number());
     }
@@ -360,7 +360,7 @@ impl KeyTable {
         }
     }
 
-    /// A command of the key goes on in a slot that another one had, or has its place set aside.
+    /// A command of the key gets a slot, or has one set aside.
     pub(super) fn occupy(&mut self, key: u32) {
         self.states[key as usize].active += 1;
         self.update(key);

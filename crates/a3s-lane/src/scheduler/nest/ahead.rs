@@ -192,16 +192,16 @@ impl LaneState {
         }
         self.active += 1;
         if let Some(keys) = self.keys_mut() {
-            keys.start_favoured(&entries[place]);
+            keys.take_slot(&entries[place]);
         }
     }
 
-    /// A slot goes from a command of one key to one of another, which borrowed it so far.
-    pub(super) fn hand_over(&mut self, from: u32, to: u32) {
+    /// A slot goes from a command of this key to its heir, which borrowed it so far.
+    pub(super) fn hand_over<T>(&mut self, from: u32, heir: &Entry<T>) {
         self.borrowing -= 1;
         if let Some(keys) = self.keys_mut() {
             keys.vacate(from);
-            keys.occupy(to);
+            keys.take_slot(heir);
         }
     }
 }

@@ -116,7 +116,6 @@ impl<T> Scheduler<T> {
             }
         }
         let heir = slot.borrower.and_then(|heir| self.entries.alive(heir));
-        let heir = heir.map(Entry::key_number);
         let state = &mut self.lanes[lane.index()];
         match (slot.lender, heir) {
             (Some(_), _) => state.borrowing -= 1,

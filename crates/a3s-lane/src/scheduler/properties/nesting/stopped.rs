@@ -5,6 +5,59 @@ use super::family::Family;
 use super::operation::Setup;
 use crate::scheduler::Ending;
 
+/// Lane 0 is preemptible, the others are more urgent; all have these slots and, of a key, at most so many.
+fn preemptible(total: usize, configured_max: usize, key_max: Option<usize>) -> Family {
+    let lane = |priority, preemptible| LaneRules {
+        priority,
+        preemptible,
+        configured_max,
+        key_max,
+        ..LaneRules::default()
+    };
+    let lanes = vec![lane(2, true), lane(1, false), lane(0, false)];
+    let total = Some(total);
+    Family::new(Setup { lanes, total }, false)
+}
+
+impl Family {
+    fn of_key(&mut self, lane: usize, parent: Option<u64>, key: u8) -> u64 {
+        let rules = CommandRules {
+            key: Some(key),
+            ..CommandRules::default()
+        };
+        self.submit(lane, parent, &rules).expect("there is room")
+    }
+
+    fn preempts(&mut self) -> Option<u64> {
+        let asked = self.scheduler.preempt(self.now);
+        asked.map(|(key, _)| key.serial())
+    }
+}
+
+/// Its first run was in a slot for which the key of its parent had its turn.
+#[test]
+fn who_inherits_a_slot_and_is_preempted_has_had_a_turn_of_its_key() {
+    let mut family = preemptible(1, 1, None);
+    let parent = family.of_key(0, None, 0);
+    assert_eq!(family.starts(), Some(parent));
+    let child = family.of_key(0, Some(parent), 1);
+    family.wait(parent, child);
+    assert_eq!(family.starts(), Some(child));
+    family.ends(parent);
+    let urgent = family.submits(1);
+    assert_eq!(family.starts(), None);
+    assert_eq!(family.preempts(), Some(child));
+    family.ends_with(child, Ending::Failed);
+    assert_eq!(family.starts(), Some(urgent));
+    let own = family.of_key(0, None, 1);
+    let others = [2, 2].map(|key| family.of_key(0, None, key));
+    family.ends(urgent);
+    for expected in [others[0], child, others[1], own] {
+        assert_eq!(family.starts(), Some(expected));
+        family.ends(expected);
+    }
+}
+
 /// What the handle of an earlier run says is about that run.
 #[test]
 fn an_earlier_run_does_not_end_the_wait_of_this_one() {
