@@ -16,6 +16,7 @@ use super::super::Scheduler;
 use super::super::decision::{CommandKey, LaneKey};
 use super::super::entry::Entry;
 use super::super::flow::End;
+use super::super::lane::Block;
 #[cfg(feature = "distributed")]
 use super::Refusal;
 use super::{Favour, Offer, Opening, Right};
@@ -243,9 +244,11 @@ impl<T> Scheduler<T> {
         self.entries.alive(child).is_some_and(|entry| {
             let lane = &self.lanes[entry.lane.index()];
             let opening = lane.opening();
-            let is_refused = entry.nest().is_some_and(|nest| {
-                nest.refused.until > now && nest.refused.version == lane.limits_version
-            });
+            let is_front = |block: Block| block.front == entry.serial;
+            let is_refused = lane.block.is_some_and(is_front)
+                || entry.nest().is_some_and(|nest| {
+                    nest.refused.until > now && nest.refused.version == lane.limits_version
+                });
             !is_refused
                 && opening != Opening::None
                 && (self.lender_of(child).is_some()

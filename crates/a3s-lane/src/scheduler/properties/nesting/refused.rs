@@ -6,17 +6,22 @@ use super::operation::{Op, Setup};
 
 const WINDOW: u64 = 1_000;
 
-/// A lane of one for parents, then a lane of one per window for each of these.
-fn family(total: Option<usize>, windows: &[u64]) -> Family {
-    let rated = |window_ns: &u64| LaneRules {
+/// A lane of one start per window.
+fn rated(window_ns: u64) -> LaneRules {
+    LaneRules {
         rate: Some(Rate {
             max_commands: 1,
-            window_ns: *window_ns,
+            window_ns,
             burst: 1,
         }),
         ..LaneRules::default()
-    };
-    let lanes = std::iter::once(LaneRules::default()).chain(windows.iter().map(rated));
+    }
+}
+
+/// A lane of one for parents, then a lane of one per window for each of these.
+fn family(total: Option<usize>, windows: &[u64]) -> Family {
+    let windows_of = windows.iter().map(|window_ns| rated(*window_ns));
+    let lanes = std::iter::once(LaneRules::default()).chain(windows_of);
     let lanes: Vec<LaneRules> = lanes.collect();
     let mut family = Family::new(Setup { lanes, total }, false);
     for lane in 1..=windows.len() {
@@ -104,4 +109,38 @@ fn the_share_goes_to_the_child_that_is_granted_first() {
     family.apply(&Op::Advance(WINDOW)).expect("it is possible");
     family.tick().expect("nothing is due");
     assert_eq!(family.starts(), Some(soon));
+}
+
+/// A lane that was paused in between still refuses its front. Else each of the two would take the share from the other, for ever.
+#[test]
+fn children_that_are_the_fronts_of_refused_lanes_wait() {
+    let wide = LaneRules {
+        configured_max: 2,
+        ..rated(WINDOW)
+    };
+    let lanes = vec![rated(WINDOW), wide];
+    let total = Some(2);
+    let mut family = Family::new(Setup { lanes, total }, false);
+    let parent = family.submits(0);
+    assert_eq!(family.starts(), Some(parent));
+    let first = family.spawns_awaited(parent, 0);
+    assert_eq!(family.starts(), None);
+    let second = family.spawns_awaited(parent, 1);
+    let third = family.spawns_awaited(parent, 1);
+    assert_eq!(family.starts(), Some(second));
+    assert_eq!(family.starts(), None);
+    for lane in [0, 1] {
+        for paused in [true, false] {
+            let pause = Op::PauseLane { lane, paused };
+            family.apply(&pause).expect("it is possible");
+        }
+    }
+    family.ends(second);
+    family.apply(&Op::Advance(WINDOW)).expect("it is possible");
+    family.tick().expect("nothing is due");
+    for _ in 0..2 {
+        let started = family.starts().expect("the limits grant");
+        assert!([first, third].contains(&started));
+        family.ends(started);
+    }
 }
