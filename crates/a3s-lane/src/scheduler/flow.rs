@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::arena::Arena;
+use super::decision::CommandKey;
 use super::entry::Entry;
 
 /// No entry: the end of a list.
@@ -121,6 +122,8 @@ pub(super) struct Flow {
     first: Chain,
     rest: BTreeMap<Level, Chain>,
     length: usize,
+    /// Who has submitted commands of the flow, each how many.
+    parents: BTreeMap<CommandKey, usize>,
     /// The commands by age, where the lane asks for that.
     ages: Option<BTreeSet<Age>>,
 }
@@ -135,12 +138,19 @@ impl Flow {
             first: Chain::default(),
             rest: BTreeMap::new(),
             length: 0,
+            parents: BTreeMap::new(),
             ages: aged.then(BTreeSet::new),
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.length
+    }
+
+    /// How many commands are in it that this one has not submitted.
+    pub(super) fn len_beside(&self, parent: CommandKey) -> usize {
+        let children = self.parents.get(&parent).copied();
+        self.length - children.unwrap_or(0)
     }
 
     /// The command that goes first, by its place.
@@ -178,6 +188,9 @@ impl Flow {
             End::Between => chain.put_back(entries, place),
         }
         self.length += 1;
+        if let Some(parent) = entries[place].parent() {
+            *self.parents.entry(parent).or_default() += 1;
+        }
         if let Some(ages) = &mut self.ages {
             ages.insert(age(&entries[place], place));
         }
@@ -188,6 +201,14 @@ impl Flow {
             ages.remove(&age(&entries[place], place));
         }
         self.length -= 1;
+        if let Some(parent) = entries[place].parent()
+            && let Some(children) = self.parents.get_mut(&parent)
+        {
+            *children -= 1;
+            if *children == 0 {
+                self.parents.remove(&parent);
+            }
+        }
         let priority = entries[place].priority();
         if priority == self.priority {
             self.first.unlink(entries, place);

@@ -36,6 +36,7 @@ use hashbrown::HashMap;
 use slab::Slab;
 
 use super::arena::Arena;
+use super::decision::CommandKey;
 use super::entry::Entry;
 use super::explain::Obstacle;
 use super::flow::{Age, End, Flow};
@@ -83,6 +84,17 @@ struct KeyState {
     turn: u64,
     /// How many commands may start as far as this key is concerned.
     room: usize,
+}
+
+impl KeyState {
+    /// How many more commands may start with so many slots per key.
+    fn most(&self, max: usize) -> usize {
+        match &self.name {
+            _ if self.paused => 0,
+            Some(_) => max.saturating_sub(self.active),
+            None => usize::MAX,
+        }
+    }
 }
 
 /// The time of the keys of one level.
@@ -154,6 +166,14 @@ impl KeyTable {
     /// How many commands may start as far as keys are concerned.
     pub(super) fn room(&self) -> usize {
         self.room
+    }
+
+    /// How many of these this command has not submitted, or how many others could start in their place.
+    pub(super) fn room_beside(&self, parent: CommandKey) -> usize {
+        let states = self.states.iter();
+        let rooms =
+            states.map(|(_, state)| state.flow.len_beside(parent).min(state.most(self.max)));
+        rooms.sum()
     }
 
     /// The command that goes first.
@@ -402,15 +422,7 @@ impl KeyTable {
     /// Brings the order up to date after anything about a key changed.
     fn update(&mut self, key: u32) {
         let state = &mut self.states[key as usize];
-        let free = match &state.name {
-            Some(_) => self.max.saturating_sub(state.active),
-            None => usize::MAX,
-        };
-        let room = if state.paused {
-            0
-        } else {
-            state.flow.len().min(free)
-        };
+        let room = state.flow.len().min(state.most(self.max));
         let was_away = state.room == 0;
         self.room = self.room - state.room + room;
         state.room = room;

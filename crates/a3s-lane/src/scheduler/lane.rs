@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::arena::Arena;
+use super::decision::CommandKey;
 use super::entry::Entry;
 use super::explain::Obstacle;
 use super::flow::{Age, Chain, End, Flow, NONE};
@@ -132,6 +133,14 @@ impl LaneState {
             Queue::Keyed(keys) => keys.room(),
         };
         self.ahead.lent() + (self.ahead.urged() + candidates).min(self.free_slots())
+    }
+
+    /// How many commands that this one has not submitted could start in a slot of the lane, as far as keys go.
+    pub(super) fn room_beside(&self, parent: CommandKey) -> usize {
+        match &self.queue {
+            Queue::Plain(flow) => flow.len_beside(parent),
+            Queue::Keyed(keys) => keys.room_beside(parent),
+        }
     }
 
     #[inline]

@@ -263,6 +263,7 @@ impl<T> Scheduler<T> {
             after: After::Leave,
         });
         self.pending += 1;
+        self.nest_submit(place);
         self.enter(place, now);
         self.refresh(lane, now);
         let pressure = self.lanes[lane.index()].press();

@@ -16,6 +16,8 @@
 //! ```
 //!
 //! When the total becomes 4 now, a third one is asked at once: the first that ends leaves nothing free.
+//!
+//! Nobody is asked for the sake of its own children only. One that submits urgent work and goes on would do so in each run.
 
 use std::cmp::Reverse;
 
@@ -51,13 +53,28 @@ impl<T> Scheduler<T> {
             return None;
         }
         self.note_staying();
-        let (victim, priority) = self.victim(now)?;
-        let demand = self.demand_above(priority, now);
-        if demand == 0 || self.is_spare(demand) {
-            return None;
+        let mut spared = Vec::new();
+        loop {
+            let (victim, priority) = self.victim(&spared, now)?;
+            if !self.is_needed(priority, None, now) {
+                return None;
+            }
+            let entry = &self.entries[victim];
+            let key = entry.key(victim);
+            let is_parent = entry.terms.as_ref().is_some_and(|terms| terms.is_parent);
+            if is_parent && !self.is_needed(priority, Some(key), now) {
+                // It would submit them again in its next run, and be stopped again, for ever.
+                spared.push(victim);
+                continue;
+            }
+            return Some((key, self.ask(victim, StopReason::Preempt, now)));
         }
-        let key = self.entries[victim].key(victim);
-        Some((key, self.ask(victim, StopReason::Preempt, now)))
+    }
+
+    /// Whether more commands wait that are more urgent than this than shares will be free; children of `parent` aside.
+    fn is_needed(&mut self, priority: u8, parent: Option<CommandKey>, now: u64) -> bool {
+        let demand = self.demand_above(priority, parent, now);
+        demand > 0 && !self.is_spare(demand)
     }
 
     /// Notes how many shares each lane will have when all have ended that were asked to stop or are concluded.
@@ -84,27 +101,33 @@ impl<T> Scheduler<T> {
     }
 
     /// Of the commands that lanes may lose, the one that will be the least urgent when it is back, of these the last
-    /// started; and how urgent it will be.
-    fn victim(&self, now: u64) -> Option<(u32, u8)> {
+    /// started; and how urgent it will be. Not one of those `spared`.
+    fn victim(&self, spared: &[u32], now: u64) -> Option<(u32, u8)> {
         let lanes = self.givers.iter().map(|(_, lane)| LaneKey(lane));
         // What a lane has below its minimum would be kept for it again.
         let lanes = lanes.filter(|lane| {
             let state = &self.lanes[lane.index()];
             state.staying > state.policy.min
         });
-        let of_lanes = lanes.filter_map(|lane| self.victim_of(lane, now));
+        let of_lanes = lanes.filter_map(|lane| self.victim_of(lane, spared, now));
         let (priority, _, _, place) = of_lanes.max()?;
         Some((place, priority))
     }
 
     /// The same for one lane, by how urgent it will be, when it started, and where it is.
-    fn victim_of(&self, lane: LaneKey, now: u64) -> Option<(u8, u64, LaneKey, u32)> {
+    fn victim_of(
+        &self,
+        lane: LaneKey,
+        spared: &[u32],
+        now: u64,
+    ) -> Option<(u8, u64, LaneKey, u32)> {
         let state = &self.lanes[lane.index()];
         let mut best: Option<(u8, u64, LaneKey, u32)> = None;
         let mut place = state.running.tail;
         while place != NONE {
             let entry = &self.entries[place];
-            let willing = entry.terms.as_ref().is_none_or(|terms| terms.preemptible);
+            let willing = entry.terms.as_ref().is_none_or(|terms| terms.preemptible)
+                && !spared.contains(&place);
             if entry.state == State::Running && willing && entry.is_alone() {
                 let back_at = now.saturating_add(state.policy.grace_ns);
                 let urgency = state.urgency_with(entry.waits_since(), back_at);
@@ -131,7 +154,7 @@ impl<T> Scheduler<T> {
     }
 
     /// How many commands of lanes that are more urgent than this wait for shares that are not about to be free for them.
-    fn demand_above(&mut self, priority: u8, now: u64) -> usize {
+    fn demand_above(&mut self, priority: u8, parent: Option<CommandKey>, now: u64) -> usize {
         let is_kept = self.is_spare(0);
         let mut demand = 0;
         for lane in 0..self.lanes.len() as u32 {
@@ -146,10 +169,12 @@ impl<T> Scheduler<T> {
             {
                 continue;
             }
-            let comes = if is_kept { on_kept } else { 0 };
+            let others = parent.map_or(usize::MAX, |parent| state.room_beside(parent));
+            let waits = others.min(on_kept + on_common);
+            let comes = if is_kept { waits.min(on_kept) } else { 0 };
             demand += if !state.policy.is_rated() && state.policy.priority < priority {
-                on_kept + on_common - comes
-            } else if comes > 0 {
+                waits - comes
+            } else if comes > 0 || self.is_front_of(lane, parent, now) {
                 0
             } else if state.policy.is_rated() {
                 usize::from(self.grants_front(lane, now))
@@ -159,6 +184,12 @@ impl<T> Scheduler<T> {
             };
         }
         demand
+    }
+
+    /// Whether the front of a lane is a child of `parent`.
+    fn is_front_of(&self, lane: LaneKey, parent: Option<CommandKey>, now: u64) -> bool {
+        let front = parent.and_then(|_| self.lanes[lane.index()].front(now));
+        front.is_some_and(|place| self.entries[place].parent() == parent)
     }
 
     #[cfg(feature = "distributed")]

@@ -37,6 +37,8 @@ pub(crate) struct Terms {
     /// Attempts before the command was restored.
     pub(crate) earlier: u32,
     // ---- kept by the scheduler ----
+    /// It has submitted children.
+    pub(crate) is_parent: bool,
     /// The parent's body waits for it.
     pub(crate) awaited: bool,
     /// What it shares with its parent and its children.
@@ -69,6 +71,7 @@ impl Default for Terms {
             cost: 1,
             preemptible: true,
             parent: None,
+            is_parent: false,
             awaited: false,
             nest: None,
             key_number: 0,

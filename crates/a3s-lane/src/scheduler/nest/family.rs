@@ -8,6 +8,16 @@ use super::super::entry::Entry;
 use super::Nest;
 
 impl<T> Scheduler<T> {
+    /// A command enters.
+    #[inline]
+    pub(in crate::scheduler) fn nest_submit(&mut self, place: u32) {
+        if let Some(parent) = self.entries[place].parent()
+            && let Some(parent) = self.entries.alive_mut(parent)
+        {
+            parent.terms.get_or_insert_default().is_parent = true;
+        }
+    }
+
     /// The body of `parent` waits for `child`. Does nothing unless the parent runs and submitted the child.
     pub(crate) fn await_child(
         &mut self,

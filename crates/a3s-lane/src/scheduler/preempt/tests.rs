@@ -32,7 +32,7 @@ fn the_example_of_urgent_normal_and_batch() {
     }
     assert_eq!(asked, [batch[3], batch[2]]);
     scheduler.note_staying();
-    assert_eq!(scheduler.demand_above(9, 0), 2);
+    assert_eq!(scheduler.demand_above(9, None, 0), 2);
     assert!(scheduler.is_spare(2) && !scheduler.is_spare(3));
     // The total is lowered: what is missing is asked for at once.
     scheduler.set_total(Some(4), 0);

@@ -394,9 +394,19 @@ impl Family {
         let shares = self.scheduler.check_shares(self.now);
         prop_assert!(shares.is_ok(), "{:?}", shares);
         while let Some((key, _)) = self.scheduler.preempt(self.now) {
+            let stopped = key.serial();
+            prop_assert!(!self.stands_still(stopped), "a waiting command is stopped");
+            let priority = |member: &Member| self.lanes[member.lane].priority;
+            let is_for = |member: &Member| {
+                !member.holds_slot()
+                    && member.parent != Some(stopped)
+                    && priority(member) < priority(&self.members[&stopped])
+            };
+            let others = self.members.values();
             prop_assert!(
-                !self.stands_still(key.serial()),
-                "a waiting command is stopped"
+                others.filter(|member| is_for(member)).count() > 0,
+                "{} is stopped for nobody but its children",
+                stopped
             );
         }
         Ok(())

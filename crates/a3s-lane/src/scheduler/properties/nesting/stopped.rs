@@ -88,3 +88,53 @@ fn an_earlier_run_does_not_end_the_wait_of_this_one() {
     family.scheduler.leave_child(above, 1, below, family.now);
     assert_eq!(family.starts(), Some(child));
 }
+
+/// Else a body that submits urgent work and goes on would be stopped for it in every run.
+#[test]
+fn nobody_is_stopped_for_a_child_of_its_own() {
+    for keys in [None, Some(1)] {
+        let mut family = preemptible(1, 2, keys);
+        let parent = family.submits(0);
+        family.starts();
+        let child = match keys {
+            None => family.spawns(parent, 1),
+            Some(_) => family.of_key(1, Some(parent), 0),
+        };
+        assert_eq!(family.starts(), None);
+        assert_eq!(family.preempts(), None);
+        // Nor for the next one, but for a command of somebody else.
+        family.spawns(parent, 1);
+        assert_eq!(family.preempts(), None);
+        family.submits(1);
+        assert_eq!(family.preempts(), Some(parent));
+        family.ends_with(parent, Ending::Failed);
+        assert_eq!(family.starts(), Some(child));
+    }
+}
+
+#[test]
+fn another_one_is_stopped_for_a_child() {
+    let mut family = preemptible(2, 2, None);
+    let other = family.submits(0);
+    let parent = family.submits(0);
+    family.starts();
+    family.starts();
+    family.spawns(parent, 1);
+    assert_eq!(family.preempts(), Some(other));
+    assert_eq!(family.preempts(), None);
+}
+
+/// A command that its key keeps waiting could not use the share.
+#[test]
+fn nobody_is_stopped_for_a_child_beside_one_that_cannot_start() {
+    let mut family = preemptible(2, 3, Some(1));
+    let busy = family.of_key(1, None, 1);
+    assert_eq!(family.starts(), Some(busy));
+    let parent = family.submits(0);
+    assert_eq!(family.starts(), Some(parent));
+    family.of_key(1, None, 1);
+    family.of_key(1, Some(parent), 0);
+    assert_eq!(family.preempts(), None);
+    family.of_key(1, None, 2);
+    assert_eq!(family.preempts(), Some(parent));
+}
