@@ -31,7 +31,7 @@ impl<T> Scheduler<T> {
             Some(StopReason::Cancel) => return Some(Verdict::Cancelled),
             _ if ending == Ending::Unrecoverable => return Some(Verdict::Settle),
             Some(StopReason::Preempt) => {
-                entry.after = After::Front;
+                entry.after = After::Preempted;
                 return Some(Verdict::Preempted);
             }
             Some(StopReason::Shutdown) => return Some(Verdict::Withdrawn),
@@ -84,14 +84,13 @@ impl<T> Scheduler<T> {
         let entry = &mut self.entries[place];
         let lane = entry.lane;
         let delay = entry.retry_delay();
-        if after == After::Front {
+        if after == After::Preempted {
             entry.terms.get_or_insert_default().uncounted += 1;
             self.make_ready(place, End::Front, now);
         } else if delay == 0 {
             self.make_ready(place, End::Back, now);
         } else {
             entry.state = State::Delayed;
-            entry.since = now;
             self.timers
                 .set(place, (now.saturating_add(delay), entry.serial));
             self.lanes[lane.index()].delayed += 1;
@@ -103,8 +102,7 @@ impl<T> Scheduler<T> {
     pub(super) fn make_ready(&mut self, place: u32, end: End, now: u64) {
         let entry = &mut self.entries[place];
         let (key, lane) = (entry.key(place), entry.lane);
-        entry.state = State::Ready;
-        entry.since = now;
+        entry.become_ready(now);
         self.lanes[lane.index()].push(&mut self.entries, place, end);
         self.refresh(lane, now);
         self.nest_ready(key, now);
@@ -172,7 +170,7 @@ impl<T> Scheduler<T> {
         let (lane, number) = (entry.lane, entry.key_number());
         let stopping = usize::from(entry.state != State::Running);
         if !self.nest_free(place, now) {
-            self.active -= 1;
+            self.shares -= 1;
             let state = &mut self.lanes[lane.index()];
             state.shares -= 1;
             state.vacate(number);

@@ -24,10 +24,10 @@ pub(super) enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
     Leave,
-    /// Back into its lane, behind the others.
-    Back,
-    /// Back into its lane, before the others.
-    Front,
+    /// It goes back into its lane, behind the others.
+    Retry,
+    /// It goes back into its lane, before the others.
+    Preempted,
 }
 
 /// Kept small: a queue may hold a million. What few commands need is in `terms`.
@@ -36,8 +36,9 @@ pub(super) struct Entry<T> {
     pub(super) job: T,
     pub(super) serial: u64,
     pub(super) submitted_at: u64,
-    /// When it became ready; for a running command, when it started; for a concluded one that is retried, how long the retry waits.
-    pub(super) since: u64,
+    /// Depending on its state: see [`ready_at`](Self::ready_at), [`started_at`](Self::started_at) and
+    /// [`retry_delay`](Self::retry_delay).
+    pub(super) time: u64,
     pub(super) terms: Option<Box<Terms>>,
     /// Neighbours in the lane's queue or in its list of running commands.
     pub(super) next: u32,
@@ -69,6 +70,30 @@ impl<T> Entry<T> {
             && matches!(self.state, State::Running | State::Asked | State::Dropped)
     }
 
+    /// It is ready from now on.
+    #[inline]
+    pub(super) fn become_ready(&mut self, now: u64) {
+        self.state = State::Ready;
+        self.time = now;
+    }
+
+    /// When a ready command became ready.
+    #[inline]
+    pub(super) fn ready_at(&self) -> u64 {
+        debug_assert!(self.state == State::Ready, "it is ready");
+        self.time
+    }
+
+    /// When its present run started.
+    #[inline]
+    pub(super) fn started_at(&self) -> u64 {
+        debug_assert!(
+            self.holds_slot() && self.state != State::Concluded,
+            "it runs"
+        );
+        self.time
+    }
+
     /// A run begins in a lane with this policy. Returns how long it may take, and how long it may give no sign of life.
     #[inline]
     pub(super) fn begin_run(
@@ -78,7 +103,7 @@ impl<T> Entry<T> {
     ) -> (Option<u64>, Option<u64>) {
         self.state = State::Running;
         self.run = self.run.saturating_add(1);
-        self.since = now;
+        self.time = now;
         if policy.progress_ns.is_some() {
             self.terms.get_or_insert_default();
         }
@@ -103,7 +128,7 @@ impl<T> Entry<T> {
     /// When that time limit ends.
     pub(super) fn until(&self, of_lane: Option<u64>) -> u64 {
         let limit = self.timeout_ns(of_lane);
-        limit.map_or(u64::MAX, |limit| self.since.saturating_add(limit))
+        limit.map_or(u64::MAX, |limit| self.started_at().saturating_add(limit))
     }
 
     /// Runs that count, the current one and those before a restart included.
@@ -136,29 +161,29 @@ impl<T> Entry<T> {
     /// How long the retry of a concluded command waits; 0 for one that is not retried.
     pub(super) fn retry_delay(&self) -> u64 {
         match (self.state, self.after) {
-            (State::Concluded, After::Back) => self.since,
+            (State::Concluded, After::Retry) => self.time,
             _ => 0,
         }
     }
 
     /// It is retried after this delay.
     pub(super) fn set_retry_delay(&mut self, delay: u64) {
-        self.after = After::Back;
-        self.since = delay;
+        self.after = After::Retry;
+        self.time = delay;
     }
 
     /// Whether a ready command was preempted when it ran last.
     pub(super) fn was_preempted(&self) -> bool {
-        self.after == After::Front
+        self.after == After::Preempted
     }
 
     /// Whether it stands before another one that is ready, of the same priority: preempted ones do, the last of them first;
     /// the others stand in the order in which they became ready.
     pub(super) fn came_before(&self, other: &Self) -> bool {
         // A retry joins behind those who come at the same time.
-        let joined = |entry: &Self| (entry.since, entry.after == After::Back, entry.serial);
+        let joined = |entry: &Self| (entry.time, entry.after == After::Retry, entry.serial);
         match (self.was_preempted(), other.was_preempted()) {
-            (true, true) => other.since <= self.since,
+            (true, true) => other.time <= self.time,
             (false, false) => joined(self) < joined(other),
             (before, _) => before,
         }

@@ -135,7 +135,7 @@ impl<T> Scheduler<T> {
             let ahead = Some(position()).filter(|ahead| *ahead > 0);
             found.extend(ahead.map(Obstacle::Behind));
         }
-        if !matches!(favour, Favour::Lent(_)) && state.active >= state.policy.max {
+        if !matches!(favour, Favour::Lent(_)) && state.slots >= state.policy.max {
             let holders = state.running.iter(&self.entries).take(MAX_NAMED);
             found.push(Obstacle::LaneFull {
                 max: state.policy.max,
@@ -146,7 +146,7 @@ impl<T> Scheduler<T> {
             && in_turn
             && !self.is_admitted(entry.lane)
         {
-            let free = total.saturating_sub(self.active);
+            let free = total.saturating_sub(self.shares);
             found.push(match free {
                 0 => Obstacle::TotalReached(total),
                 _ => Obstacle::Reserved(self.demand.kept - state.demand.kept),

@@ -74,7 +74,7 @@ struct KeyState {
     /// Commands of this key in the lane, waiting or running.
     members: usize,
     /// Slots that it uses, or that are set aside for it.
-    active: usize,
+    slots: usize,
     paused: bool,
     weight: u64,
     /// The priority of its front, or the last that it had, and when it may start in the time of that level.
@@ -91,7 +91,7 @@ impl KeyState {
     fn most(&self, max: usize) -> usize {
         match &self.name {
             _ if self.paused => 0,
-            Some(_) => max.saturating_sub(self.active),
+            Some(_) => max.saturating_sub(self.slots),
             None => usize::MAX,
         }
     }
@@ -129,15 +129,15 @@ pub(super) struct KeyTable {
 }
 
 impl KeyTable {
-    /// Takes over the flow of a lane that had no keys so far, with its `members` and `active` commands.
-    pub(super) fn new(flow: Flow, members: usize, active: usize, limits: KeyLimits<'_>) -> Self {
+    /// Takes over the flow of a lane that had no keys so far, with its `members`, and the `slots` that they use.
+    pub(super) fn new(flow: Flow, members: usize, slots: usize, limits: KeyLimits<'_>) -> Self {
         let level = flow.priority();
         let mut states = Slab::new();
         let first = states.insert(KeyState {
             name: None,
             flow,
             members,
-            active,
+            slots,
             paused: false,
             weight: 1,
             level,
@@ -229,7 +229,7 @@ impl KeyTable {
             name: name.cloned(),
             flow: Flow::new(aged),
             members: 1,
-            active: 0,
+            slots: 0,
             paused: name.is_some_and(paused),
             weight: limits.weight(name),
             level: priority,
@@ -329,7 +329,7 @@ impl KeyTable {
         self.charge(key, in_turn, entries[place].was_preempted());
         let state = &mut self.states[key as usize];
         state.flow.unlink(entries, place);
-        state.active += 1;
+        state.slots += 1;
         self.update(key);
     }
 
@@ -382,13 +382,13 @@ impl KeyTable {
 
     /// A command of the key gets a slot, or has one set aside.
     pub(super) fn occupy(&mut self, key: u32) {
-        self.states[key as usize].active += 1;
+        self.states[key as usize].slots += 1;
         self.update(key);
     }
 
     /// A command of the key gives its slot back.
     pub(super) fn vacate(&mut self, key: u32) {
-        self.states[key as usize].active -= 1;
+        self.states[key as usize].slots -= 1;
         self.update(key);
     }
 
@@ -450,8 +450,8 @@ impl KeyTable {
         if state.paused {
             return Some(Obstacle::KeyPaused);
         }
-        let limited = state.name.is_some() && state.active >= self.max;
-        limited.then_some(Obstacle::KeyBusy(state.active))
+        let limited = state.name.is_some() && state.slots >= self.max;
+        limited.then_some(Obstacle::KeyBusy(state.slots))
     }
 
     pub(super) fn flow(&self, key: u32) -> &Flow {

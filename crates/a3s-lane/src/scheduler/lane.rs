@@ -37,7 +37,7 @@ pub(super) struct LaneState {
     pub(super) ready: usize,
     pub(super) delayed: usize,
     /// Slots that are in use.
-    pub(super) active: usize,
+    pub(super) slots: usize,
     /// The commands that run in the slot of another.
     pub(super) borrowing: usize,
     /// The commands that use a share of the total of their own: those that its minimum is for.
@@ -74,7 +74,7 @@ impl LaneState {
             policy,
             ready: 0,
             delayed: 0,
-            active: 0,
+            slots: 0,
             borrowing: 0,
             shares: 0,
             staying: 0,
@@ -145,7 +145,7 @@ impl LaneState {
 
     #[inline]
     pub(super) fn free_slots(&self) -> usize {
-        self.policy.max.saturating_sub(self.active)
+        self.policy.max.saturating_sub(self.slots)
     }
 
     /// Ready commands that wait for their turn, not before the others.
@@ -229,9 +229,9 @@ impl LaneState {
         let aged = self.policy.is_aged();
         if let (Queue::Plain(flow), Some(_)) = (&mut self.queue, name) {
             let flow = std::mem::replace(flow, Flow::new(false));
-            let members = self.ready + self.delayed + self.active + self.borrowing;
-            let active = self.active + self.ahead.urged();
-            let keys = KeyTable::new(flow, members, active, self.policy.keys());
+            let members = self.ready + self.delayed + self.slots + self.borrowing;
+            let slots = self.slots + self.ahead.urged();
+            let keys = KeyTable::new(flow, members, slots, self.policy.keys());
             self.queue = Queue::Keyed(Box::new(keys));
         }
         match &mut self.queue {
@@ -282,7 +282,7 @@ impl LaneState {
     /// A ready command starts in a slot of the lane.
     pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         self.ready -= 1;
-        self.active += 1;
+        self.slots += 1;
         match &mut self.queue {
             Queue::Plain(flow) => flow.unlink(entries, place),
             Queue::Keyed(keys) => keys.start(entries, place),
@@ -291,7 +291,7 @@ impl LaneState {
 
     /// A command of this key gives its slot back.
     pub(super) fn vacate(&mut self, key: u32) {
-        self.active -= 1;
+        self.slots -= 1;
         if let Some(keys) = self.keys_mut() {
             keys.vacate(key);
         }

@@ -158,7 +158,7 @@ pub(crate) struct Scheduler<T> {
     served: u64,
     pending: usize,
     /// Shares that are in use.
-    active: usize,
+    shares: usize,
     /// The sum over all lanes.
     demand: Demand,
     /// Somebody asks how long commands wait.
@@ -195,7 +195,7 @@ impl<T> Scheduler<T> {
             serial: 0,
             served: 0,
             pending: 0,
-            active: 0,
+            shares: 0,
             demand: Demand::default(),
             keeps_waits,
             favoured: 0,
@@ -252,7 +252,7 @@ impl<T> Scheduler<T> {
             job,
             serial,
             submitted_at: now,
-            since: now,
+            time: now,
             terms,
             next: NONE,
             prev: NONE,
@@ -300,7 +300,7 @@ impl<T> Scheduler<T> {
         if !self.open {
             return None;
         }
-        self.age(now);
+        self.catch_up(now);
         let mut steps = self.steps();
         loop {
             steps.count();
@@ -331,7 +331,7 @@ impl<T> Scheduler<T> {
         self.served += 1;
         self.pending -= 1;
         if !self.nest_start(place) {
-            self.active += 1;
+            self.shares += 1;
             let state = &mut self.lanes[lane.index()];
             state.shares += 1;
             state.start(&mut self.entries, place);
@@ -341,7 +341,7 @@ impl<T> Scheduler<T> {
         state.last_served = self.served;
         let relieved = state.relieve();
         let entry = &mut self.entries[place];
-        let wait_ns = now.saturating_sub(entry.since);
+        let wait_ns = now.saturating_sub(entry.ready_at());
         let (timeout_ns, progress_ns) = entry.begin_run(&state.policy, now);
         let start = Start {
             key: entry.key(place),

@@ -43,7 +43,7 @@ impl<T> Scheduler<T> {
         if !self.may_preempt() || !self.open {
             return None;
         }
-        self.age(now);
+        self.catch_up(now);
         self.shelve_expired(now);
         // Asked at every step: mostly nobody waits who is more urgent than any lane that could give.
         let waiting = self.common.peek().into_iter().chain(self.reserved.peek());
@@ -132,8 +132,8 @@ impl<T> Scheduler<T> {
                 let back_at = now.saturating_add(state.policy.grace_ns);
                 let urgency = state.urgency_with(entry.waits_since(), back_at);
                 // From the last started to the first: of equals the last started stays.
-                if best.is_none_or(|best| (urgency, entry.since) > (best.0, best.1)) {
-                    best = Some((urgency, entry.since, lane, place));
+                if best.is_none_or(|best| (urgency, entry.started_at()) > (best.0, best.1)) {
+                    best = Some((urgency, entry.started_at(), lane, place));
                 }
                 if urgency == state.policy.priority {
                     // None is less urgent, and those before it started earlier.

@@ -66,7 +66,7 @@ impl<T> Scheduler<T> {
         let Some(total) = self.total else {
             return exempt + on_kept + on_common;
         };
-        let free = total.saturating_sub(self.active);
+        let free = total.saturating_sub(self.shares);
         if free < kept {
             return exempt + self.startable_of_too_few(free, kept - free);
         }
@@ -85,7 +85,7 @@ impl<T> Scheduler<T> {
         let Some(total) = self.total else {
             return self.common.peek().map(|(_, lane)| LaneKey(lane));
         };
-        let free = total.saturating_sub(self.active);
+        let free = total.saturating_sub(self.shares);
         let exempt = self.exempt.peek();
         if free == 0 {
             return exempt.map(|(_, lane)| LaneKey(lane));
@@ -107,14 +107,14 @@ impl<T> Scheduler<T> {
     /// Whether the total limit leaves a share for this lane: one that is not kept for another.
     pub(super) fn is_admitted(&self, lane: LaneKey) -> bool {
         self.total.is_none_or(|total| {
-            let free = total.saturating_sub(self.active);
+            let free = total.saturating_sub(self.shares);
             let own = self.lanes[lane.index()].demand.kept;
             free > 0 && free + own > self.demand.kept
         })
     }
 
     /// Brings effective priorities up to date, and lets lanes take part again whose refusal is over.
-    pub(super) fn age(&mut self, now: u64) {
+    pub(super) fn catch_up(&mut self, now: u64) {
         while let Some(lane) = self.blocks.pop_if(|at| at <= now) {
             self.lanes[lane as usize].block = None;
             self.refresh(LaneKey(lane), now);

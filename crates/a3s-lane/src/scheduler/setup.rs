@@ -67,7 +67,7 @@ impl<T> Scheduler<T> {
     /// Takes a lane out; false while it has commands.
     pub(crate) fn remove_lane(&mut self, lane: LaneKey) -> bool {
         let state = &mut self.lanes[lane.index()];
-        if state.removed || state.pending() + state.active > 0 {
+        if state.removed || state.pending() + state.slots > 0 {
             return false;
         }
         self.preemptible_lanes -= usize::from(state.policy.preemptible);

@@ -8,7 +8,7 @@ use super::flow::End;
 impl<T> Scheduler<T> {
     /// Handles what is due. Call until `None`, then [`next`](Self::next) until `None`.
     pub(crate) fn tick(&mut self, now: u64) -> Option<Due<T>> {
-        self.age(now);
+        self.catch_up(now);
         while let Some(place) = self.timers.pop_if(|(at, _)| at <= now) {
             let entry = &self.entries[place];
             let key = entry.key(place);

@@ -91,7 +91,7 @@ impl<T> Scheduler<T> {
             open: self.open,
             total: self.total,
             pending: self.pending,
-            active: self.active,
+            active: self.shares,
             paused_keys: &self.paused_keys,
         }
     }
@@ -106,7 +106,7 @@ impl<T> Scheduler<T> {
             lane,
             counts: LaneCounts {
                 pending: state.pending(),
-                active: state.active,
+                active: state.slots,
                 min: policy.min,
                 max: policy.max,
             },
@@ -143,7 +143,7 @@ impl<T> Scheduler<T> {
         entry.is_running(key, run).then(|| RunningAttempt {
             lane: entry.lane,
             attempt: entry.attempt(),
-            started_at: entry.since,
+            started_at: entry.started_at(),
             stop: entry.stop,
             drop: entry.state == State::Dropped,
             timeout_ns: entry.timeout_ns(self.lanes[entry.lane.index()].policy.timeout_ns),

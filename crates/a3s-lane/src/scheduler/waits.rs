@@ -23,7 +23,9 @@ struct Wait {
 impl Wait {
     fn goes_on<T>(&self, entries: &Arena<Entry<T>>) -> bool {
         entries.get(self.place).is_some_and(|entry| {
-            entry.serial == self.serial && entry.state == State::Ready && entry.since == self.since
+            entry.serial == self.serial
+                && entry.state == State::Ready
+                && entry.ready_at() == self.since
         })
     }
 }
@@ -46,7 +48,7 @@ impl Waits {
             let mut noted = HashSet::with_capacity(ready);
             waits.retain(|wait| wait.goes_on(entries) && noted.insert(wait.serial));
         }
-        let Entry { since, serial, .. } = entries[place];
+        let (since, serial) = (entries[place].ready_at(), entries[place].serial);
         // Mostly the last one; an awaited child goes from one queue to another without becoming ready anew.
         let later = waits.iter().rev().take_while(|wait| wait.since > since);
         let at = waits.len() - later.count();

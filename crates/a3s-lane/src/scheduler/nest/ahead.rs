@@ -126,7 +126,7 @@ impl LaneState {
         if self.paused || is_behind(self.ahead.lent_length) {
             Opening::None
         } else if is_behind(self.ahead.len())
-            || self.active + self.ahead.urged_length >= self.policy.max
+            || self.slots + self.ahead.urged_length >= self.policy.max
         {
             Opening::Lent
         } else {
@@ -190,7 +190,7 @@ impl LaneState {
             self.borrowing += 1;
             return;
         }
-        self.active += 1;
+        self.slots += 1;
         if let Some(keys) = self.keys_mut() {
             keys.take_slot(&entries[place]);
         }

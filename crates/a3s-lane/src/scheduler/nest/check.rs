@@ -47,8 +47,8 @@ impl<T> Scheduler<T> {
             self.check_lane(LaneKey(lane))?;
         }
         let owners = self.holders(Entry::owns_share);
-        ensure(self.active == owners, || {
-            format!("{} active, {owners} shares of the total", self.active)
+        ensure(self.shares == owners, || {
+            format!("{} shares, {owners} owners", self.shares)
         })
     }
 
@@ -166,10 +166,10 @@ impl<T> Scheduler<T> {
             !state.policy.is_aged() || droppable == (state.unfavoured() > 0),
             || format!("{lane:?}: something can be dropped: {droppable}"),
         )?;
-        ensure(state.active == owners && state.ready == ready, || {
+        ensure(state.slots == owners && state.ready == ready, || {
             format!(
-                "{lane:?}: {} active, {owners} slots, {} ready, {ready} commands",
-                state.active, state.ready
+                "{lane:?}: {} slots, {owners} owners, {} ready, {ready} commands",
+                state.slots, state.ready
             )
         })
     }
@@ -178,7 +178,7 @@ impl<T> Scheduler<T> {
     pub(in crate::scheduler) fn is_empty_throughout(&self) -> bool {
         let heaps = [&self.common, &self.reserved, &self.exempt];
         let lanes = self.lanes.iter().all(|lane| {
-            lane.pending() + lane.active + lane.stopping + lane.borrowing + lane.shares == 0
+            lane.pending() + lane.slots + lane.stopping + lane.borrowing + lane.shares == 0
                 && lane.running.is_empty()
                 && !lane.ahead.is_awaited()
                 && lane.demand.on_kept + lane.demand.on_common + lane.demand.exempt == 0
@@ -187,7 +187,7 @@ impl<T> Scheduler<T> {
         lanes
             && heaps.iter().all(|heap| heap.is_empty())
             && self.boosts.len() + self.blocks.len() + self.timers.len() == 0
-            && self.pending + self.active + self.startable() + self.givers.len() == 0
+            && self.pending + self.shares + self.startable() + self.givers.len() == 0
             && self.entries.len() + self.favoured == 0
     }
 

@@ -6,8 +6,8 @@
 //! | `nest_ready`: a child is ready again, or refused no more | the child: `try_favour` |
 //! | a slot came back (`Offer::Right`) | those below its owner: `favour_below` |
 //! | a share came back (`Offer::Right`) | the children of its owner: `set_share_aside` |
-//! | `nest_note_opening`: a lane lets more children start | parents of its commands whose share is for a child that is stuck: `pass_to` |
-//! | `nest_refused`: a lane is refused by its limits | parents of its favoured children, for the sake of siblings: `pass_on` |
+//! | `nest_note_opening`: a lane lets more children start | parents of its commands whose share is for a child that is stuck: `fill_opening` |
+//! | `nest_refused`: a lane is refused by its limits | parents of its favoured children, for the sake of siblings: `free_stuck_shares` |
 //! | `nest_lane_changed`: policy, limits, pause | both |
 //! | `nest_total_changed` | all who wait |
 //! | `leave_child`, or the parent ends | those below lose what came from above: `unfavour_from` |
@@ -154,7 +154,7 @@ impl<T> Scheduler<T> {
         while let Some(offer) = self.nest_offers.pop() {
             steps.count();
             match offer {
-                Offer::Lane(lane, before) => self.pass_to(lane, before, now),
+                Offer::Lane(lane, before) => self.fill_opening(lane, before, now),
                 Offer::Right(Right::Share, lender) => self.set_share_aside(lender, now),
                 Offer::Right(Right::Slot, lender) => self.favour_below(lender, true, now),
             }
@@ -167,11 +167,11 @@ impl<T> Scheduler<T> {
         if state.ahead.is_awaited() {
             self.nest_offers.push(Offer::Lane(lane, Opening::None));
         }
-        self.pass_on(lane, now);
+        self.free_stuck_shares(lane, now);
     }
 
     /// What is set aside for children that a lane keeps from starting goes to siblings that can start.
-    fn pass_on(&mut self, lane: LaneKey, now: u64) {
+    fn free_stuck_shares(&mut self, lane: LaneKey, now: u64) {
         let state = &self.lanes[lane.index()];
         if state.keeps_favoured_back() {
             let favoured = state.favoured(&self.entries);
@@ -196,7 +196,7 @@ impl<T> Scheduler<T> {
     }
 
     /// A lane has opened: it gets children to start until it is as open as it was before.
-    fn pass_to(&mut self, lane: LaneKey, before: Opening, now: u64) {
+    fn fill_opening(&mut self, lane: LaneKey, before: Opening, now: u64) {
         let (mut steps, mut last) = (self.steps(), None);
         // Mostly all can start, however many wait: then there is nobody to look for.
         while self.favoured > self.demand.exempt
@@ -274,6 +274,6 @@ impl<T> Scheduler<T> {
                 };
             }
         }
-        self.pass_on(lane, now);
+        self.free_stuck_shares(lane, now);
     }
 }

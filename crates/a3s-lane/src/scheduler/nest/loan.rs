@@ -112,7 +112,7 @@ impl<T> Scheduler<T> {
                     self.lanes[lane.index()].shares += 1;
                     self.rank_lane(lane, now);
                 }
-                None => self.active -= 1,
+                None => self.shares -= 1,
             }
         }
         let heir = slot.borrower.and_then(|heir| self.entries.alive(heir));

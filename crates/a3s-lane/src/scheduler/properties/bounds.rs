@@ -152,7 +152,7 @@ fn a_long_run_needs_the_memory_of_a_short_one() {
     let mut settled = 0;
     for now in 0..15_000_u64 {
         while scheduler.tick(now).is_some() {}
-        if scheduler.pending + scheduler.active < 8 {
+        if scheduler.pending + scheduler.shares < 8 {
             let serial = scheduler.draw_serial();
             // Keys come and go: there are never the same ones for long.
             let terms = crate::scheduler::Terms {

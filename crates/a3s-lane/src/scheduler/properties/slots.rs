@@ -21,7 +21,7 @@ properties! {
             for (lane, key) in world.lane_keys() {
                 prop_assert_eq!(world.scheduler.lane(key).counts.active, world.model.active(lane));
             }
-            prop_assert_eq!(world.scheduler.active, world.model.active_in_all());
+            prop_assert_eq!(world.scheduler.shares, world.model.active_in_all());
             Ok(())
         })?;
         for start in &world.started {

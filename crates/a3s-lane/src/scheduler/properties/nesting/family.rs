@@ -321,7 +321,7 @@ impl Family {
     }
 
     fn ask(&mut self) -> Result<Option<u64>, TestCaseError> {
-        let total_before = self.scheduler.active;
+        let total_before = self.scheduler.shares;
         let lanes: Vec<usize> = (0..self.lanes.len()).map(|lane| self.slots(lane)).collect();
         let Some(start) = self.scheduler.next(self.now) else {
             return Ok(None);
@@ -335,7 +335,7 @@ impl Family {
         let lane = start.lane.index();
         let chain = self.waiting_ancestors(serial);
         let slot_is_lent = self.slots(lane) == slots_before;
-        let share_is_lent = self.scheduler.active == total_before;
+        let share_is_lent = self.scheduler.shares == total_before;
         let in_lane = chain.iter().any(|above| self.members[above].lane == lane);
         prop_assert!(!slot_is_lent || in_lane, "nobody lends {} a slot", serial);
         prop_assert!(
@@ -402,9 +402,8 @@ impl Family {
                     && member.parent != Some(stopped)
                     && priority(member) < priority(&self.members[&stopped])
             };
-            let others = self.members.values();
             prop_assert!(
-                others.filter(|member| is_for(member)).count() > 0,
+                self.members.values().any(is_for),
                 "{} is stopped for nobody but its children",
                 stopped
             );
@@ -541,7 +540,7 @@ impl Family {
                 waiting.count()
             );
         }
-        prop_assert!(self.moving(|_| true) <= self.scheduler.active);
+        prop_assert!(self.moving(|_| true) <= self.scheduler.shares);
         let waiting = self.members.values().filter(|member| !member.holds_slot());
         prop_assert_eq!(self.scheduler.pending, waiting.count());
         Ok(())

@@ -62,7 +62,7 @@ fn a_refused_lane_is_asked_when_another_command_becomes_overdue() {
     for op in [Op::Advance(Jump::Wake(0)), Op::Settle] {
         world.apply(&op).expect("agreement");
     }
-    assert_eq!(world.scheduler.active, 1);
+    assert_eq!(world.scheduler.shares, 1);
 }
 
 fn window_of_three() -> (LaneRules, LimiterRules) {
@@ -100,7 +100,7 @@ fn a_refused_lane_is_asked_again_in_time() {
         Op::Next(1),
     ];
     let world = agree(&[lane], &[limiter], &ops);
-    assert_eq!(world.scheduler.active, 2);
+    assert_eq!(world.scheduler.shares, 2);
 }
 
 /// A debt makes nothing possible.

@@ -31,7 +31,7 @@ impl World {
                 }
                 self.release(serial)?;
             }
-            if self.scheduler.pending + self.scheduler.active == 0 {
+            if self.scheduler.pending + self.scheduler.shares == 0 {
                 prop_assert!(self.model.commands.is_empty());
                 return Ok(());
             }
