@@ -85,7 +85,7 @@ impl<T> Scheduler<T> {
         let lane = entry.lane;
         let delay = entry.retry_delay();
         if after == After::Preempted {
-            entry.terms.get_or_insert_default().uncounted += 1;
+            entry.terms.get_or_insert_default().notes.uncounted += 1;
             self.make_ready(place, End::Front, now);
         } else if delay == 0 {
             self.make_ready(place, End::Back, now);
@@ -164,7 +164,6 @@ impl<T> Scheduler<T> {
 
     /// Frees the slot that a command holds, and its share. The lane must be refreshed.
     fn free_slot(&mut self, place: u32, now: u64) {
-        #[cfg(feature = "distributed")]
         self.forget_charges(place);
         let entry = &self.entries[place];
         let (lane, number) = (entry.lane, entry.key_number());

@@ -111,17 +111,17 @@ impl<T> Entry<T> {
             return (policy.timeout_ns, None);
         };
         terms.expires_at = None;
-        terms.run_timeout_ns = None;
-        terms.run_progress_ns = terms.progress_ns.or(policy.progress_ns);
-        terms.beat = now;
+        terms.notes.timeout_ns = None;
+        terms.notes.progress_ns = terms.progress_ns.or(policy.progress_ns);
+        terms.notes.beat = now;
         let timeout_ns = terms.timeout_ns.unwrap_or(policy.timeout_ns);
-        (timeout_ns, terms.run_progress_ns)
+        (timeout_ns, terms.notes.progress_ns)
     }
 
     /// The time limit of the present run, in a lane with this one.
     pub(super) fn timeout_ns(&self, of_lane: Option<u64>) -> Option<u64> {
         let own = self.terms.as_ref();
-        let own = own.and_then(|terms| terms.run_timeout_ns.or(terms.timeout_ns));
+        let own = own.and_then(|terms| terms.notes.timeout_ns.or(terms.timeout_ns));
         own.unwrap_or(of_lane)
     }
 
@@ -135,7 +135,7 @@ impl<T> Entry<T> {
     pub(super) fn attempt(&self) -> u32 {
         let terms = self.terms.as_deref();
         terms.map_or(self.run, |terms| {
-            (self.run - terms.uncounted).saturating_add(terms.earlier)
+            (self.run - terms.notes.uncounted).saturating_add(terms.earlier)
         })
     }
 
@@ -149,7 +149,9 @@ impl<T> Entry<T> {
 
     /// The number of its fairness key in its lane; 0 for none.
     pub(super) fn key_number(&self) -> u32 {
-        self.terms.as_ref().map_or(0, |terms| terms.key_number)
+        self.terms
+            .as_ref()
+            .map_or(0, |terms| terms.notes.key_number)
     }
 
     /// Since when it waits, as far as its age matters: a delay that it asked for does not count, that of a retry does.

@@ -310,7 +310,7 @@ impl LaneState {
             while place != NONE {
                 let entry = &mut entries[place];
                 let limit = entry.timeout_ns(limit);
-                entry.terms.get_or_insert_default().run_timeout_ns = Some(limit);
+                entry.terms.get_or_insert_default().notes.timeout_ns = Some(limit);
                 place = entry.next;
             }
         }

@@ -4,10 +4,12 @@
 //! until the limits would grant its front; anything that could make that sooner unblocks it.
 
 use super::decision::{CommandKey, LaneKey};
-use super::lane::Block;
 use super::view::LaneView;
 use super::{Scheduler, Terms};
-use crate::ratelimit::Meter;
+use crate::ratelimit::{Charge, Meter};
+
+/// What a run was charged.
+pub(super) type Charges = Vec<(LimiterKey, Charge)>;
 
 /// A named limit of one scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,7 +111,7 @@ impl<T> Scheduler<T> {
         for key in &policy.limiters {
             let limiter = &mut self.limits[key.0 as usize];
             let charge = limiter.meter.take(limiter.charge(terms.cost), now);
-            terms.charges.push((*key, charge));
+            terms.notes.charges.push((*key, charge));
         }
     }
 
@@ -119,7 +121,7 @@ impl<T> Scheduler<T> {
             return false;
         };
         let mut charges = match &mut entry.terms {
-            Some(terms) => std::mem::take(&mut terms.charges),
+            Some(terms) => std::mem::take(&mut terms.notes.charges),
             None => return true,
         };
         for (of, charge) in &mut charges {
@@ -130,7 +132,7 @@ impl<T> Scheduler<T> {
             }
         }
         if let Some(terms) = &mut self.entries[key.place].terms {
-            terms.charges = charges;
+            terms.notes.charges = charges;
         }
         true
     }
@@ -138,18 +140,10 @@ impl<T> Scheduler<T> {
     /// No settlement of this run will follow.
     pub(super) fn forget_charges(&mut self, place: u32) {
         if let Some(terms) = &mut self.entries[place].terms {
-            for (limiter, charge) in terms.charges.drain(..) {
+            for (limiter, charge) in terms.notes.charges.drain(..) {
                 self.limits[limiter.0 as usize].meter.forget(charge);
             }
         }
-    }
-
-    /// Leaves a lane alone until `due`, or until its effective priority changes, which may bring another front.
-    pub(super) fn block(&mut self, lane: LaneKey, place: u32, due: u64, now: u64) {
-        let front = self.entries[place].serial;
-        self.lanes[lane.index()].block = Some(Block { due, front });
-        self.refresh(lane, now);
-        self.nest_refused(place, due, now);
     }
 
     fn unblock_users(&mut self, limiter: LimiterKey, now: u64) {

@@ -57,7 +57,7 @@ mod flow;
 mod heap;
 mod keys;
 mod lane;
-#[cfg(feature = "distributed")]
+#[cfg_attr(not(feature = "distributed"), path = "unlimited.rs")]
 mod limits;
 #[cfg(test)]
 #[cfg_attr(
@@ -281,7 +281,7 @@ impl<T> Scheduler<T> {
         };
         let paused_keys = &self.paused_keys;
         let paused = |key: &Arc<str>| paused_keys.contains(key);
-        terms.key_number = state.join(terms.key.as_ref(), terms.priority, paused);
+        terms.notes.key_number = state.join(terms.key.as_ref(), terms.priority, paused);
         let delay = Some(terms.delay_until).filter(|at| *at > now);
         let timer = delay.into_iter().chain(terms.expires_at).min();
         if let Some(at) = timer {
@@ -314,7 +314,6 @@ impl<T> Scheduler<T> {
                 self.shelve(place, now);
                 continue;
             }
-            #[cfg(feature = "distributed")]
             if state.policy.is_rated() {
                 if let Err(due) = self.check_limits(lane, place, now) {
                     self.block(lane, place, due, now);

@@ -115,7 +115,7 @@ impl Nest {
 
 impl<T> Entry<T> {
     fn nest(&self) -> Option<&Nest> {
-        self.terms.as_ref()?.nest.as_deref()
+        self.terms.as_ref()?.notes.nest.as_deref()
     }
 
     pub(super) fn favour(&self) -> Favour {

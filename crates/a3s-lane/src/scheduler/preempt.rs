@@ -61,7 +61,10 @@ impl<T> Scheduler<T> {
             }
             let entry = &self.entries[victim];
             let key = entry.key(victim);
-            let is_parent = entry.terms.as_ref().is_some_and(|terms| terms.is_parent);
+            let is_parent = entry
+                .terms
+                .as_ref()
+                .is_some_and(|terms| terms.notes.is_parent);
             if is_parent && !self.is_needed(priority, Some(key), now) {
                 // It would submit them again in its next run, and be stopped again, for ever.
                 spared.push(victim);
@@ -192,7 +195,6 @@ impl<T> Scheduler<T> {
         front.is_some_and(|place| self.entries[place].parent() == parent)
     }
 
-    #[cfg(feature = "distributed")]
     fn grants_front(&mut self, lane: LaneKey, now: u64) -> bool {
         let Some(place) = self.lanes[lane.index()].front(now) else {
             return false;
@@ -204,10 +206,5 @@ impl<T> Scheduler<T> {
                 false
             }
         }
-    }
-
-    #[cfg(not(feature = "distributed"))]
-    fn grants_front(&mut self, _lane: LaneKey, _now: u64) -> bool {
-        true
     }
 }

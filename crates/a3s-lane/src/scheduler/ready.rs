@@ -18,7 +18,7 @@ use std::cmp::Reverse;
 
 use super::Scheduler;
 use super::decision::LaneKey;
-use super::lane::LaneState;
+use super::lane::{Block, LaneState};
 
 /// What a lane could start now, and what is kept for it; also the sum over all lanes.
 ///
@@ -175,6 +175,14 @@ impl<T> Scheduler<T> {
             .assign(lane.0, (demand.exempt > 0).then_some(rank));
         self.reserved.assign(lane.0, is_reserved.then_some(rank));
         self.common.assign(lane.0, is_common.then_some(rank));
+    }
+
+    /// Leaves a lane alone until `due`, or until its effective priority changes, which may bring another front.
+    pub(super) fn block(&mut self, lane: LaneKey, place: u32, due: u64, now: u64) {
+        let front = self.entries[place].serial;
+        self.lanes[lane.index()].block = Some(Block { due, front });
+        self.refresh(lane, now);
+        self.nest_refused(place, due, now);
     }
 
     /// Looks whether a lane that a limit has refused is still refused.

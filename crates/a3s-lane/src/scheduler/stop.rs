@@ -68,7 +68,7 @@ impl<T> Scheduler<T> {
             return false;
         };
         if let Some(terms) = &mut entry.terms {
-            terms.beat = now;
+            terms.notes.beat = now;
         }
         true
     }

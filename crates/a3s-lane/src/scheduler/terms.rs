@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use super::CommandKey;
 #[cfg(feature = "distributed")]
-use super::limits::LimiterKey;
+use super::limits::Charges;
 use super::nest::Nest;
-#[cfg(feature = "distributed")]
-use crate::ratelimit::Charge;
 use crate::retry::{Jitter, RetryPolicy};
 
 /// The terms of one command. The default asks for nothing: such a command is submitted without terms.
@@ -36,25 +34,30 @@ pub(crate) struct Terms {
     pub(crate) parent: Option<CommandKey>,
     /// Attempts before the command was restored.
     pub(crate) earlier: u32,
-    // ---- kept by the scheduler ----
-    /// It has submitted children.
-    pub(crate) is_parent: bool,
-    /// The parent's body waits for it.
-    pub(crate) awaited: bool,
-    /// What it shares with its parent and its children.
-    pub(crate) nest: Option<Box<Nest>>,
-    /// The number of `key` in the lane; 0 for none.
-    pub(crate) key_number: u32,
+    pub(crate) notes: Notes,
+}
+
+/// What the scheduler notes of a command that has terms.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Notes {
+    /// The number of its key in the lane; 0 for none.
+    pub(super) key_number: u32,
     /// Runs that were preempted: they are no attempts.
-    pub(crate) uncounted: u32,
+    pub(super) uncounted: u32,
     /// The time limit of the present run, where the lane's has changed since it began.
-    pub(crate) run_timeout_ns: Option<Option<u64>>,
+    pub(super) timeout_ns: Option<Option<u64>>,
     /// How long the present run may give no sign of life, and, where that is limited, its last one.
-    pub(crate) run_progress_ns: Option<u64>,
-    pub(crate) beat: u64,
+    pub(super) progress_ns: Option<u64>,
+    pub(super) beat: u64,
     /// What the present run was charged.
     #[cfg(feature = "distributed")]
-    pub(crate) charges: Vec<(LimiterKey, Charge)>,
+    pub(super) charges: Charges,
+    /// It has submitted children.
+    pub(super) is_parent: bool,
+    /// The parent's body waits for it.
+    pub(super) awaited: bool,
+    /// What it shares with its parent and its children.
+    pub(super) nest: Option<Box<Nest>>,
 }
 
 impl Default for Terms {
@@ -71,17 +74,8 @@ impl Default for Terms {
             cost: 1,
             preemptible: true,
             parent: None,
-            is_parent: false,
-            awaited: false,
-            nest: None,
-            key_number: 0,
-            uncounted: 0,
             earlier: 0,
-            run_timeout_ns: None,
-            run_progress_ns: None,
-            beat: 0,
-            #[cfg(feature = "distributed")]
-            charges: Vec::new(),
+            notes: Notes::default(),
         }
     }
 }

@@ -80,11 +80,12 @@ impl<T> Scheduler<T> {
     fn limit_reached(&mut self, place: u32, now: u64) -> Option<StopReason> {
         let entry = &self.entries[place];
         let terms = entry.terms.as_deref();
-        let Some((terms, progress)) = terms.and_then(|terms| Some((terms, terms.run_progress_ns?)))
+        let Some((terms, progress)) =
+            terms.and_then(|terms| Some((terms, terms.notes.progress_ns?)))
         else {
             return Some(StopReason::Deadline);
         };
-        let stall = terms.beat.saturating_add(progress);
+        let stall = terms.notes.beat.saturating_add(progress);
         let until = entry.until(self.lanes[entry.lane.index()].policy.timeout_ns);
         let next = until.min(stall);
         if next > now {

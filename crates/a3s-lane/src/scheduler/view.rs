@@ -147,7 +147,7 @@ impl<T> Scheduler<T> {
             stop: entry.stop,
             drop: entry.state == State::Dropped,
             timeout_ns: entry.timeout_ns(self.lanes[entry.lane.index()].policy.timeout_ns),
-            progress_ns: terms.and_then(|terms| terms.run_progress_ns),
+            progress_ns: terms.and_then(|terms| terms.notes.progress_ns),
         })
     }
 }

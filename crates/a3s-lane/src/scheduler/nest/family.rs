@@ -14,7 +14,7 @@ impl<T> Scheduler<T> {
         if let Some(parent) = self.entries[place].parent()
             && let Some(parent) = self.entries.alive_mut(parent)
         {
-            parent.terms.get_or_insert_default().is_parent = true;
+            parent.terms.get_or_insert_default().notes.is_parent = true;
         }
     }
 
@@ -89,7 +89,10 @@ impl<T> Scheduler<T> {
         let Some(parent) = terms.parent else {
             return;
         };
-        match (std::mem::replace(&mut terms.awaited, awaited), awaited) {
+        match (
+            std::mem::replace(&mut terms.notes.awaited, awaited),
+            awaited,
+        ) {
             (false, true) => {
                 if !lane.ahead.is_awaited() {
                     // Nobody has looked before.
@@ -105,7 +108,7 @@ impl<T> Scheduler<T> {
     /// The parent of a command, while it waits for it.
     pub(super) fn waiting_parent(&self, child: CommandKey) -> Option<CommandKey> {
         let terms = self.entries.alive(child)?.terms.as_ref()?;
-        terms.parent.filter(|_| terms.awaited)
+        terms.parent.filter(|_| terms.notes.awaited)
     }
 
     /// Those that wait for a command, at any number of removes, the nearest first.
@@ -148,6 +151,6 @@ impl<T> Scheduler<T> {
     pub(super) fn nest_mut(&mut self, key: CommandKey) -> Option<&mut Nest> {
         let entry = self.entries.alive_mut(key)?;
         let terms = entry.terms.get_or_insert_default();
-        Some(terms.nest.get_or_insert_default())
+        Some(terms.notes.nest.get_or_insert_default())
     }
 }

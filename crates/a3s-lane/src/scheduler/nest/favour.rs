@@ -17,9 +17,7 @@ use super::super::decision::{CommandKey, LaneKey};
 use super::super::entry::Entry;
 use super::super::flow::End;
 use super::super::lane::Block;
-#[cfg(feature = "distributed")]
-use super::Refusal;
-use super::{Favour, Offer, Opening, Right};
+use super::{Favour, Offer, Opening, Refusal, Right};
 
 impl<T> Scheduler<T> {
     /// Lets an awaited child that is ready go before the others of its lane, if something can be lent to it.
@@ -257,7 +255,6 @@ impl<T> Scheduler<T> {
     }
 
     /// A child that was refused until `due` is asked again then, wherever it stands.
-    #[cfg(feature = "distributed")]
     pub(in crate::scheduler) fn nest_refused(&mut self, place: u32, due: u64, now: u64) {
         let entry = &self.entries[place];
         let (key, lane) = (entry.key(place), entry.lane);

@@ -74,7 +74,7 @@ impl<T> Scheduler<T> {
             self.unfavour_from(child, now);
         }
         let terms = self.entries[key.place].terms.as_mut();
-        let nest = terms.and_then(|terms| terms.nest.take());
+        let nest = terms.and_then(|terms| terms.notes.nest.take());
         let nest = nest.unwrap_or_default();
         for (right, loan) in [(Right::Slot, nest.slot), (Right::Share, nest.share)] {
             match (loan.lender, loan.borrower) {
