@@ -142,14 +142,10 @@ impl<T> Scheduler<T> {
                 holders: holders.map(|at| self.entries[at].key(at)).collect(),
             });
         }
-        if let Some(total) = self.total
-            && in_turn
-            && !self.is_admitted(entry.lane)
-        {
-            let free = total.saturating_sub(self.shares);
-            found.push(match free {
-                0 => Obstacle::TotalReached(total),
-                _ => Obstacle::Reserved(self.demand.kept - state.demand.kept),
+        if in_turn && !self.is_admitted(entry.lane) {
+            found.push(match self.free_shares() {
+                0 => Obstacle::TotalReached(self.total),
+                _ => Obstacle::Reserved(self.ready.demand.kept - state.demand.kept),
             });
         }
         if let Some(block) = state.block {

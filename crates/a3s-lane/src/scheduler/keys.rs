@@ -164,12 +164,12 @@ impl KeyTable {
     }
 
     /// How many commands may start as far as keys are concerned.
-    pub(super) fn room(&self) -> usize {
+    pub(super) fn startable(&self) -> usize {
         self.room
     }
 
     /// How many of these this command has not submitted, or how many others could start in their place.
-    pub(super) fn room_beside(&self, parent: CommandKey) -> usize {
+    pub(super) fn startable_beside(&self, parent: CommandKey) -> usize {
         let states = self.states.iter();
         let rooms =
             states.map(|(_, state)| state.flow.len_beside(parent).min(state.most(self.max)));

@@ -124,22 +124,22 @@ impl LaneState {
 
     /// How many commands of this lane could start, as far as its own slots and keys go.
     #[inline]
-    pub(super) fn room(&self) -> usize {
+    pub(super) fn startable(&self) -> usize {
         if self.paused {
             return 0;
         }
         let candidates = match &self.queue {
             Queue::Plain(flow) => flow.len(),
-            Queue::Keyed(keys) => keys.room(),
+            Queue::Keyed(keys) => keys.startable(),
         };
         self.ahead.lent() + (self.ahead.urged() + candidates).min(self.free_slots())
     }
 
     /// How many commands that this one has not submitted could start in a slot of the lane, as far as keys go.
-    pub(super) fn room_beside(&self, parent: CommandKey) -> usize {
+    pub(super) fn startable_beside(&self, parent: CommandKey) -> usize {
         match &self.queue {
             Queue::Plain(flow) => flow.len_beside(parent),
-            Queue::Keyed(keys) => keys.room_beside(parent),
+            Queue::Keyed(keys) => keys.startable_beside(parent),
         }
     }
 

@@ -104,7 +104,7 @@ use lane::LaneState;
 pub(crate) use limits::{Counts, Limiter, LimiterKey};
 use nest::Offer;
 pub(crate) use policy::LanePolicy;
-use ready::Demand;
+use ready::ReadySet;
 pub(crate) use terms::Terms;
 pub(crate) use view::{LaneCounts, Overview};
 
@@ -120,9 +120,6 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// How a lane ranks among those that can start a command: effective priority, then longest unserved.
-type Rank = (u8, u64);
-
 /// Lanes, their commands, and the order in which they run. `T` is what the caller keeps with each command.
 #[derive(Debug)]
 pub(crate) struct Scheduler<T> {
@@ -130,12 +127,7 @@ pub(crate) struct Scheduler<T> {
     /// Numbers of removed lanes.
     free_lanes: Vec<LaneKey>,
     entries: Arena<Entry<T>>,
-    /// Lanes that have a command to start and a slot for it; under a total limit, those for which no share is kept.
-    common: IndexedHeap<Rank>,
-    /// Under a total limit the others: those below their minimum.
-    reserved: IndexedHeap<Rank>,
-    /// Lanes that have a command to start which needs no share of its own: an awaited child.
-    exempt: IndexedHeap<Rank>,
+    ready: ReadySet,
     /// Lanes that more urgent ones may take a running command from, by their own priority.
     givers: IndexedHeap<Reverse<u8>>,
     /// Ready lanes by the time when their effective priority changes.
@@ -148,8 +140,9 @@ pub(crate) struct Scheduler<T> {
     limits: Vec<Limiter>,
     /// Keys that are paused in all lanes.
     paused_keys: HashSet<Arc<str>>,
-    /// How many shares there are: the most commands that run at once, over all lanes. One that waits for a child does not run.
-    total: Option<usize>,
+    /// How many shares there are: the most commands that run at once, over all lanes; `usize::MAX` without a limit. A
+    /// command that waits for a child does not run.
+    total: usize,
     /// Lanes whose policy lets them lose running commands.
     preemptible_lanes: usize,
     open: bool,
@@ -159,8 +152,6 @@ pub(crate) struct Scheduler<T> {
     pending: usize,
     /// Shares that are in use.
     shares: usize,
-    /// The sum over all lanes.
-    demand: Demand,
     /// Somebody asks how long commands wait.
     keeps_waits: bool,
     /// Awaited children that are to start before the others of their lanes.
@@ -179,9 +170,7 @@ impl<T> Scheduler<T> {
             lanes: Vec::new(),
             free_lanes: Vec::new(),
             entries: Arena::new(),
-            common: IndexedHeap::new(),
-            reserved: IndexedHeap::new(),
-            exempt: IndexedHeap::new(),
+            ready: ReadySet::new(),
             givers: IndexedHeap::new(),
             boosts: IndexedHeap::new(),
             blocks: IndexedHeap::new(),
@@ -189,14 +178,13 @@ impl<T> Scheduler<T> {
             #[cfg(feature = "distributed")]
             limits: Vec::new(),
             paused_keys: HashSet::new(),
-            total: None,
+            total: usize::MAX,
             preemptible_lanes: 0,
             open: false,
             serial: 0,
             served: 0,
             pending: 0,
             shares: 0,
-            demand: Demand::default(),
             keeps_waits,
             favoured: 0,
             nest_offers: Vec::new(),

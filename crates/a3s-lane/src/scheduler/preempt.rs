@@ -34,7 +34,7 @@ impl<T> Scheduler<T> {
     /// Whether [`preempt`](Self::preempt) can ever find something to do.
     #[inline]
     pub(crate) fn may_preempt(&self) -> bool {
-        self.preemptible_lanes > 0 && self.total.is_some()
+        self.preemptible_lanes > 0 && self.has_total()
     }
 
     /// The running command that must make room for a more urgent one, if any: it was asked to stop, and with `true` its
@@ -46,8 +46,8 @@ impl<T> Scheduler<T> {
         self.catch_up(now);
         self.shelve_expired(now);
         // Asked at every step: mostly nobody waits who is more urgent than any lane that could give.
-        let waiting = self.common.peek().into_iter().chain(self.reserved.peek());
-        let (most_urgent, _) = waiting.map(|(rank, _)| rank).min()?;
+        let waiting = [self.ready.common.peek(), self.ready.reserved.peek()];
+        let ((most_urgent, _), _) = waiting.into_iter().flatten().min()?;
         let (Reverse(least_urgent), _) = self.givers.peek()?;
         if most_urgent >= least_urgent {
             return None;
@@ -153,7 +153,7 @@ impl<T> Scheduler<T> {
         // What a lane has below its minimum is kept for it.
         let lanes = self.lanes.iter();
         let taken: usize = lanes.map(|lane| lane.staying.max(lane.policy.min)).sum();
-        self.total.is_none_or(|total| taken + demand <= total)
+        taken + demand <= self.total
     }
 
     /// How many commands of lanes that are more urgent than this wait for shares that are not about to be free for them.
@@ -172,7 +172,7 @@ impl<T> Scheduler<T> {
             {
                 continue;
             }
-            let others = parent.map_or(usize::MAX, |parent| state.room_beside(parent));
+            let others = parent.map_or(usize::MAX, |parent| state.startable_beside(parent));
             let waits = others.min(on_kept + on_common);
             let comes = if is_kept { waits.min(on_kept) } else { 0 };
             demand += if !state.policy.is_rated() && state.policy.priority < priority {

@@ -13,16 +13,17 @@
 //! All 3 free shares are kept: two of vip may start and one of mail. When one of bulk ends, a fourth share is free, for the best
 //! ranked lane. When instead the total becomes 5, only 2 of the 3 are free, and each lane leaves the others what is kept for
 //! them: one of vip may start, none of mail.
+//!
+//! Without a total limit there are more shares than commands, and the same holds.
 
 use std::cmp::Reverse;
 
 use super::Scheduler;
 use super::decision::LaneKey;
+use super::heap::IndexedHeap;
 use super::lane::{Block, LaneState};
 
 /// What a lane could start now, and what is kept for it; also the sum over all lanes.
-///
-/// Without a total limit the commands are told apart all the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Demand {
     /// Shares of the total that are kept for this lane: as many as it has below its minimum.
@@ -35,12 +36,12 @@ pub(super) struct Demand {
 
 impl Demand {
     /// How many commands could start now.
-    pub(super) fn room(self) -> usize {
+    pub(super) fn startable(self) -> usize {
         self.exempt + self.on_kept + self.on_common
     }
 
     /// The sum after one of its parts has changed.
-    pub(super) fn replaced(self, before: Self, after: Self) -> Self {
+    fn replaced(self, before: Self, after: Self) -> Self {
         Self {
             kept: self.kept - before.kept + after.kept,
             exempt: self.exempt - before.exempt + after.exempt,
@@ -50,23 +51,64 @@ impl Demand {
     }
 }
 
+/// How a lane ranks among those that can start a command: effective priority, then longest unserved.
+type Rank = (u8, u64);
+
+/// The lanes that could start a command, by rank. Which heaps a lane is in follows from its demand.
+#[derive(Debug)]
+pub(super) struct ReadySet {
+    /// Those that could start one on a share for anybody, and none on a kept one.
+    pub(super) common: IndexedHeap<Rank>,
+    /// Those that could start one on a kept share.
+    pub(super) reserved: IndexedHeap<Rank>,
+    /// Those that could start an awaited child, also in one of the others.
+    pub(super) exempt: IndexedHeap<Rank>,
+    /// The sum over all lanes, whether or not they are in.
+    pub(super) demand: Demand,
+}
+
+impl ReadySet {
+    pub(super) fn new() -> Self {
+        Self {
+            common: IndexedHeap::new(),
+            reserved: IndexedHeap::new(),
+            exempt: IndexedHeap::new(),
+            demand: Demand::default(),
+        }
+    }
+
+    #[inline]
+    fn set(&mut self, lane: LaneKey, rank: Rank, demand: Demand) {
+        let is_reserved = demand.on_kept > 0;
+        let is_common = !is_reserved && demand.on_common > 0;
+        let is_exempt = demand.exempt > 0;
+        self.common.assign(lane.0, is_common.then_some(rank));
+        self.reserved.assign(lane.0, is_reserved.then_some(rank));
+        self.exempt.assign(lane.0, is_exempt.then_some(rank));
+    }
+
+    #[inline]
+    fn remove(&mut self, lane: LaneKey) {
+        self.common.remove(lane.0);
+        self.reserved.remove(lane.0);
+        self.exempt.remove(lane.0);
+    }
+}
+
 impl<T> Scheduler<T> {
     /// How many commands could start now, as far as limits on starts per time have not said otherwise.
     #[inline]
     pub(crate) fn startable(&self) -> usize {
+        if !self.open {
+            return 0;
+        }
         let Demand {
             kept,
             exempt,
             on_kept,
             on_common,
-        } = self.demand;
-        if !self.open {
-            return 0;
-        }
-        let Some(total) = self.total else {
-            return exempt + on_kept + on_common;
-        };
-        let free = total.saturating_sub(self.shares);
+        } = self.ready.demand;
+        let free = self.free_shares();
         if free < kept {
             return exempt + self.startable_of_too_few(free, kept - free);
         }
@@ -80,22 +122,19 @@ impl<T> Scheduler<T> {
         of_lanes.sum::<usize>().min(free)
     }
 
-    /// The best ranked lane that may start a command under the total limit.
+    /// The best ranked lane that may start a command now.
     pub(super) fn best_lane(&self) -> Option<LaneKey> {
-        let Some(total) = self.total else {
-            return self.common.peek().map(|(_, lane)| LaneKey(lane));
-        };
-        let free = total.saturating_sub(self.shares);
-        let exempt = self.exempt.peek();
+        let free = self.free_shares();
+        let exempt = self.ready.exempt.peek();
         if free == 0 {
             return exempt.map(|(_, lane)| LaneKey(lane));
         }
-        let kept = self.demand.kept;
-        let common = self.common.peek().filter(|_| free > kept);
+        let kept = self.ready.demand.kept;
+        let common = self.ready.common.peek().filter(|_| free > kept);
         let reserved = if free >= kept {
-            self.reserved.peek()
+            self.ready.reserved.peek()
         } else {
-            let lanes = self.reserved.iter();
+            let lanes = self.ready.reserved.iter();
             lanes
                 .filter(|(_, lane)| self.is_admitted(LaneKey(*lane)))
                 .min()
@@ -104,13 +143,22 @@ impl<T> Scheduler<T> {
         best.map(|(_, lane)| LaneKey(lane))
     }
 
-    /// Whether the total limit leaves a share for this lane: one that is not kept for another.
+    /// Whether there is a free share for this lane: one that is not kept for another.
     pub(super) fn is_admitted(&self, lane: LaneKey) -> bool {
-        self.total.is_none_or(|total| {
-            let free = total.saturating_sub(self.shares);
-            let own = self.lanes[lane.index()].demand.kept;
-            free > 0 && free + own > self.demand.kept
-        })
+        let own = self.lanes[lane.index()].demand.kept;
+        self.free_shares() > self.ready.demand.kept - own
+    }
+
+    /// Whether shares are limited.
+    #[inline]
+    pub(super) fn has_total(&self) -> bool {
+        self.total != usize::MAX
+    }
+
+    /// How many shares are not in use.
+    #[inline]
+    pub(super) fn free_shares(&self) -> usize {
+        self.total.saturating_sub(self.shares)
     }
 
     /// Brings effective priorities up to date, and lets lanes take part again whose refusal is over.
@@ -148,33 +196,17 @@ impl<T> Scheduler<T> {
         let demand = state.demand_now();
         let before = std::mem::replace(&mut state.demand, demand);
         if demand != before {
-            self.demand = self.demand.replaced(before, demand);
+            self.ready.demand = self.ready.demand.replaced(before, demand);
         }
-        if demand.room() == 0 {
-            // Without room before, it is in none of them.
-            if before.room() > 0 {
-                self.common.remove(lane.0);
-                self.reserved.remove(lane.0);
-                self.exempt.remove(lane.0);
-                self.boosts.remove(lane.0);
-            }
-            return;
+        if demand.startable() > 0 {
+            let (priority, change) = state.urgency(now);
+            let rank = (priority, state.last_served);
+            self.boosts.assign(lane.0, change);
+            self.ready.set(lane, rank, demand);
+        } else if before.startable() > 0 {
+            self.boosts.remove(lane.0);
+            self.ready.remove(lane);
         }
-        let (priority, change) = state.urgency(now);
-        let rank = (priority, state.last_served);
-        self.boosts.assign(lane.0, change);
-        if self.total.is_none() {
-            self.common.set(lane.0, rank);
-            self.reserved.remove(lane.0);
-            self.exempt.remove(lane.0);
-            return;
-        }
-        let is_reserved = demand.on_kept > 0;
-        let is_common = !is_reserved && demand.on_common > 0;
-        self.exempt
-            .assign(lane.0, (demand.exempt > 0).then_some(rank));
-        self.reserved.assign(lane.0, is_reserved.then_some(rank));
-        self.common.assign(lane.0, is_common.then_some(rank));
     }
 
     /// Leaves a lane alone until `due`, or until its effective priority changes, which may bring another front.
@@ -212,18 +244,18 @@ mod tests;
 impl LaneState {
     #[inline]
     fn demand_now(&self) -> Demand {
-        let room = match self.block {
-            None => self.room(),
+        let startable = match self.block {
+            None => self.startable(),
             Some(_) => 0,
         };
         let kept = self.policy.min.saturating_sub(self.shares);
-        let exempt = if room > 0 { self.exempt() } else { 0 };
-        let on_kept = (room - exempt).min(kept);
+        let exempt = if startable > 0 { self.exempt() } else { 0 };
+        let on_kept = (startable - exempt).min(kept);
         Demand {
             kept,
             exempt,
             on_kept,
-            on_common: room - exempt - on_kept,
+            on_common: startable - exempt - on_kept,
         }
     }
 }

@@ -82,7 +82,7 @@ impl<T> Scheduler<T> {
     /// Limits how many commands run at once, over all lanes. The caller sees to it that no minimum is lost: their sum is at
     /// most the total.
     pub(crate) fn set_total(&mut self, total: Option<usize>, now: u64) {
-        self.total = total;
+        self.total = total.unwrap_or(usize::MAX);
         for lane in 0..self.lanes.len() as u32 {
             self.rank_lane(LaneKey(lane), now);
         }

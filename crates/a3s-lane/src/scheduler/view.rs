@@ -89,7 +89,7 @@ impl<T> Scheduler<T> {
     pub(crate) fn overview(&self) -> Overview<'_> {
         Overview {
             open: self.open,
-            total: self.total,
+            total: self.has_total().then_some(self.total),
             pending: self.pending,
             active: self.shares,
             paused_keys: &self.paused_keys,

@@ -3,6 +3,7 @@
 use super::super::Scheduler;
 use super::super::decision::{CommandKey, LaneKey};
 use super::super::entry::{Entry, State};
+use super::super::ready::ReadySet;
 use super::{Favour, Nest};
 
 type Checked = Result<(), String>;
@@ -117,7 +118,7 @@ impl<T> Scheduler<T> {
             };
             let nest = self.entries.alive(parent).and_then(Entry::nest);
             let share_is_free = nest.is_some_and(|nest| nest.share.borrower.is_none());
-            let could = share_is_free && (self.total.is_some() || self.lender_of(key).is_some());
+            let could = share_is_free && (self.has_total() || self.lender_of(key).is_some());
             return ensure(!could, || format!("{key:?} is not favoured"));
         }
         ensure(entry.state == State::Ready, || {
@@ -176,16 +177,23 @@ impl<T> Scheduler<T> {
 
     /// Whether nothing is left of any command.
     pub(in crate::scheduler) fn is_empty_throughout(&self) -> bool {
-        let heaps = [&self.common, &self.reserved, &self.exempt];
+        let ReadySet {
+            common,
+            reserved,
+            exempt,
+            ..
+        } = &self.ready;
         let lanes = self.lanes.iter().all(|lane| {
             lane.pending() + lane.slots + lane.stopping + lane.borrowing + lane.shares == 0
                 && lane.running.is_empty()
                 && !lane.ahead.is_awaited()
-                && lane.demand.on_kept + lane.demand.on_common + lane.demand.exempt == 0
+                && lane.demand.startable() == 0
                 && lane.keys() == (0, 0)
         });
         lanes
-            && heaps.iter().all(|heap| heap.is_empty())
+            && [common, reserved, exempt]
+                .iter()
+                .all(|heap| heap.is_empty())
             && self.boosts.len() + self.blocks.len() + self.timers.len() == 0
             && self.pending + self.shares + self.startable() + self.givers.len() == 0
             && self.entries.len() + self.favoured == 0

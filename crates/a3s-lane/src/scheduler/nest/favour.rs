@@ -39,7 +39,7 @@ impl<T> Scheduler<T> {
             self.unfavour(sibling, now);
         }
         let lender = self.lender_of(child);
-        if lender.is_none() && self.total.is_none() {
+        if lender.is_none() && !self.has_total() {
             return;
         }
         let favour = lender.map_or(Favour::Urged, Favour::Lent);
@@ -197,7 +197,7 @@ impl<T> Scheduler<T> {
     fn fill_opening(&mut self, lane: LaneKey, before: Opening, now: u64) {
         let (mut steps, mut last) = (self.steps(), None);
         // Mostly all can start, however many wait: then there is nobody to look for.
-        while self.favoured > self.demand.exempt
+        while self.favoured > self.ready.demand.exempt
             && self.lanes[lane.index()].opening() > before
             && let Some(parent) = self.lanes[lane.index()].ahead.parent_after(last)
         {
@@ -249,8 +249,7 @@ impl<T> Scheduler<T> {
                 });
             !is_refused
                 && opening != Opening::None
-                && (self.lender_of(child).is_some()
-                    || self.total.is_some() && opening == Opening::Any)
+                && (self.lender_of(child).is_some() || self.has_total() && opening == Opening::Any)
         })
     }
 

@@ -27,10 +27,10 @@ fn bounded(world: &World) -> Checked {
     for heap in [&scheduler.boosts, &scheduler.blocks] {
         prop_assert!(heap.capacity() <= lanes);
     }
-    for heap in [&scheduler.common, &scheduler.reserved] {
+    for heap in [&scheduler.ready.common, &scheduler.ready.reserved] {
         prop_assert!(heap.capacity() <= lanes);
     }
-    let ready = scheduler.common.len() + scheduler.reserved.len();
+    let ready = scheduler.ready.common.len() + scheduler.ready.reserved.len();
     prop_assert!(scheduler.boosts.len() <= ready);
     prop_assert!(scheduler.blocks.len() + ready <= lanes);
     for (number, key) in world.lane_keys() {
@@ -59,7 +59,7 @@ properties! {
         bounded(&world)?;
         let scheduler = &world.scheduler;
         prop_assert_eq!((scheduler.timers.len(), scheduler.blocks.len()), (0, 0));
-        prop_assert_eq!((scheduler.common.len(), scheduler.reserved.len()), (0, 0));
+        prop_assert_eq!((scheduler.ready.common.len(), scheduler.ready.reserved.len()), (0, 0));
         prop_assert_eq!(scheduler.boosts.len(), 0);
     }
 

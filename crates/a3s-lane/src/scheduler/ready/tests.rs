@@ -58,7 +58,7 @@ fn the_example_of_vip_mail_and_bulk() {
         lanes.map(|lane| scheduler.lanes[lane.index()].demand),
         table
     );
-    assert_eq!(scheduler.demand, demand(3, 3, 8));
+    assert_eq!(scheduler.ready.demand, demand(3, 3, 8));
     assert_eq!(starts(&mut scheduler), [2, 1, 0]);
     let Start { key, run, .. } = in_bulk;
     assert!(scheduler.conclude(key, run, Ending::Completed, 0).is_some());
