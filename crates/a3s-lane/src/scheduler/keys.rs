@@ -1,35 +1,9 @@
-//! Fairness keys: how the keys of one lane take turns.
+//! The fairness keys of one lane: a flow of commands for each, and which of them may start.
 //!
-//! Start-time fair queueing (Goyal, Vin, Cheng 1996): each key has a *pass*, the virtual time at which it may start next.
-//! The smallest goes first, of equals the one that had its turn longest ago. *Time* moves on to the pass of each start in
-//! turn, and the key's next pass is that time and a [`STRIDE`] / weight. So keys that always have work get starts in
-//! proportion to their weights. A key that was away, whatever kept it away, comes back at the present time, or at its pass if that
-//! is later: it cannot save up turns, and owes one at most, however many of its commands started out of turn.
-//!
-//! - Keys take turns with those whose front has the same priority. Each such *level* has its own time, which stands still while
-//!   a more urgent one has work. A key that changes its level stays as far ahead of time as it was.
-//! - A key without commands is *kept* while it is ahead of time and the lane is not empty: else one whose commands come one at a
-//!   time would be new before each, and go first. When more than [`MOST_KEPT`] are kept, time moves on.
-//! - The next run of a preempted command costs no turn. Nor does a run in the slot of a parent, until the command inherits it.
-//!
-//! Gold of weight 2, silver and tin of weight 1; time and passes of level 0 after each start, in strides:
-//!
-//! ```text
-//!  start   level   time  gold  silver  tin
-//!  -         -      0     0      0      0
-//!  gold      0      0    1/2     0      0
-//!  silver    0      0    1/2     1      0
-//!  tin       0      0    1/2     1      1     tin has no more: kept, 1 ahead
-//!  gold      0     1/2    1      1      1     tin comes back: at 1, where a new key comes at 1/2
-//!  silver    0      1     1      2      1     all were at 1, silver had its turn longest ago
-//!  gold     -1      1    3/2     2      1     gold was not ahead, so an urgent command costs it a turn
-//!  tin       0      1    3/2     2      2     tin has no more
-//!  gold      0     3/2    2      2      2
-//!  silver    0      2     2      3      -     time has come to tin's pass: forgotten
-//! ```
+//! [`turns`] has the order in which they do.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+mod turns;
+
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -41,12 +15,7 @@ use super::entry::Entry;
 use super::explain::Obstacle;
 use super::flow::{Age, End, Flow};
 use super::heap::IndexedHeap;
-
-/// By how much the pass of a key of weight 1 grows with each start. Weights up to 16 divide it.
-pub(super) const STRIDE: u64 = 720_720;
-
-/// How many keys without a command a lane keeps at most. Few in tests, so that random operations come that far.
-pub(super) const MOST_KEPT: usize = if cfg!(test) { 2 } else { 1_024 };
+use turns::{Turn, Turns};
 
 /// The number of the flow of commands without a key.
 pub(super) const NO_KEY: u32 = 0;
@@ -56,6 +25,8 @@ pub(super) const NO_KEY: u32 = 0;
 pub(super) struct KeyLimits<'a> {
     /// Slots per key.
     pub(super) max: usize,
+    /// How many absent keys are remembered.
+    pub(super) most_absent: usize,
     pub(super) weights: &'a HashMap<Arc<str>, u32>,
 }
 
@@ -77,13 +48,9 @@ struct KeyState {
     slots: usize,
     paused: bool,
     weight: u64,
-    /// The priority of its front, or the last that it had, and when it may start in the time of that level.
-    level: i32,
-    pass: u64,
-    /// When it had its last turn, as a number; decides between equal passes.
-    turn: u64,
-    /// How many commands may start as far as this key is concerned.
-    room: usize,
+    turn: Turn,
+    /// How many of its commands could start as far as it is concerned.
+    startable: usize,
 }
 
 impl KeyState {
@@ -97,41 +64,32 @@ impl KeyState {
     }
 }
 
-/// The time of the keys of one level.
-#[derive(Debug, Default)]
-struct Clock {
-    /// The pass of the last one that had its turn.
-    time: u64,
-    keys: usize,
-}
-
 /// The keys of one lane.
 #[derive(Debug)]
 pub(super) struct KeyTable {
     names: HashMap<Arc<str>, u32>,
     states: Slab<KeyState>,
-    /// Keys with room, in the order of their turns: priority of the front, pass, turn.
+    /// Keys of which a command could start, in the order of their turns: priority of the front, pass, number.
     order: IndexedHeap<(i32, u64, u64)>,
-    /// Keys with room, by their oldest command. Kept where the lane keeps ages.
+    /// The same keys by their oldest command. Kept where the lane keeps ages.
     oldest: IndexedHeap<(u64, u64)>,
-    /// Keys with ready commands, whether or not they have room, by their oldest. Kept where the lane keeps ages.
+    /// Keys with ready commands, whether or not one could start, by their oldest. Kept where the lane keeps ages.
     oldest_of_all: IndexedHeap<(u64, u64)>,
-    /// Keys without a command that are ahead of the time of their level: the level, their pass.
-    kept: BTreeSet<(i32, u64, u32)>,
-    /// By level, as long as a key is there.
-    clocks: BTreeMap<i32, Clock>,
+    turns: Turns,
     /// Commands in the lane.
     members: usize,
-    room: usize,
-    turns: u64,
-    /// Slots per key.
+    /// The sum over all keys.
+    startable: usize,
+    /// What the lane's policy says.
     max: usize,
+    most_absent: usize,
 }
 
 impl KeyTable {
     /// Takes over the flow of a lane that had no keys so far, with its `members`, and the `slots` that they use.
     pub(super) fn new(flow: Flow, members: usize, slots: usize, limits: KeyLimits<'_>) -> Self {
-        let level = flow.priority();
+        let mut turns = Turns::default();
+        let turn = turns.add(flow.priority());
         let mut states = Slab::new();
         let first = states.insert(KeyState {
             name: None,
@@ -140,10 +98,8 @@ impl KeyTable {
             slots,
             paused: false,
             weight: 1,
-            level,
-            pass: 0,
-            turn: 1,
-            room: 0,
+            turn,
+            startable: 0,
         });
         debug_assert_eq!(first, NO_KEY as usize);
         let mut table = Self {
@@ -152,28 +108,27 @@ impl KeyTable {
             order: IndexedHeap::new(),
             oldest: IndexedHeap::new(),
             oldest_of_all: IndexedHeap::new(),
-            kept: BTreeSet::new(),
-            clocks: BTreeMap::from([(level, Clock { time: 0, keys: 1 })]),
+            turns,
             members,
-            room: 0,
-            turns: u64::from(members > 0),
+            startable: 0,
             max: limits.max,
+            most_absent: limits.most_absent,
         };
         table.update(NO_KEY);
         table
     }
 
-    /// How many commands may start as far as keys are concerned.
+    /// How many commands could start as far as keys are concerned.
     pub(super) fn startable(&self) -> usize {
-        self.room
+        self.startable
     }
 
     /// How many of these this command has not submitted, or how many others could start in their place.
     pub(super) fn startable_beside(&self, parent: CommandKey) -> usize {
         let states = self.states.iter();
-        let rooms =
+        let startable =
             states.map(|(_, state)| state.flow.len_beside(parent).min(state.most(self.max)));
-        rooms.sum()
+        startable.sum()
     }
 
     /// The command that goes first.
@@ -182,7 +137,7 @@ impl KeyTable {
         self.flow(key).front()
     }
 
-    /// The oldest command whose key has room.
+    /// The oldest command of those that could start.
     pub(super) fn oldest(&self) -> Option<Age> {
         let (_, key) = self.oldest.peek()?;
         self.flow(key).oldest()
@@ -212,19 +167,10 @@ impl KeyTable {
             let state = &mut self.states[key as usize];
             state.members += 1;
             if state.members == 1 {
-                if self.clocks[&state.level].time < state.pass {
-                    self.kept.remove(&(state.level, state.pass, key));
-                } else {
-                    // As a new one.
-                    self.turns += 1;
-                    state.turn = self.turns;
-                }
+                self.turns.come_back(key, &mut state.turn);
             }
             return key;
         }
-        self.turns += 1;
-        let clock = self.clocks.entry(priority).or_default();
-        clock.keys += 1;
         let state = KeyState {
             name: name.cloned(),
             flow: Flow::new(aged),
@@ -232,10 +178,8 @@ impl KeyTable {
             slots: 0,
             paused: name.is_some_and(paused),
             weight: limits.weight(name),
-            level: priority,
-            pass: clock.time,
-            turn: self.turns,
-            room: 0,
+            turn: self.turns.add(priority),
+            startable: 0,
         };
         let key = u32::try_from(self.states.insert(state)).expect("fewer keys than commands");
         if let Some(name) = name {
@@ -255,24 +199,16 @@ impl KeyTable {
         if state.members > 0 || key == NO_KEY {
             return;
         }
-        let (level, pass) = (state.level, state.pass);
-        let time = self.clocks[&level].time;
-        if pass <= time {
+        if !self.turns.leave(key, state.turn) {
             return self.forget(key);
         }
-        self.kept.insert((level, pass, key));
-        if self.kept.len() > MOST_KEPT {
-            self.forget_first();
-        }
-    }
-
-    /// Time moves on, on each level to the first key that is kept there: some levels may have no commands any more.
-    fn forget_first(&mut self) {
-        let mut from = Bound::Unbounded;
-        while let Some(&(level, pass, _)) = self.kept.range((from, Bound::Unbounded)).next() {
-            self.clocks.entry(level).or_default().time = pass;
-            self.forget_passed(level, pass);
-            from = Bound::Excluded((level, u64::MAX, u32::MAX));
+        if self.turns.absent() > self.most_absent {
+            // On all levels: some may have no commands any more.
+            let mut last = None;
+            while let Some(level) = self.turns.skip_after(last) {
+                self.forget_passed(level);
+                last = Some(level);
+            }
         }
     }
 
@@ -281,20 +217,18 @@ impl KeyTable {
         if key != NO_KEY {
             self.forget(key);
         }
-        while let Some((_, _, key)) = self.kept.pop_first() {
+        while let Some(key) = self.turns.pop_absent() {
             self.forget(key);
         }
         // All that is left.
-        let state = &mut self.states[NO_KEY as usize];
-        state.pass = self.clocks[&state.level].time;
+        let turn = &mut self.states[NO_KEY as usize].turn;
+        turn.pass = self.turns.time(turn.level);
     }
 
     /// The time of a level has moved on.
-    fn forget_passed(&mut self, level: i32, time: u64) {
-        let passed = (level, 0, 0)..=(level, time, u32::MAX);
-        while let Some(&kept) = self.kept.range(passed.clone()).next() {
-            self.kept.remove(&kept);
-            self.forget(kept.2);
+    fn forget_passed(&mut self, level: i32) {
+        while let Some(key) = self.turns.pop_passed(level) {
+            self.forget(key);
         }
     }
 
@@ -303,7 +237,7 @@ impl KeyTable {
         self.order.remove(key);
         self.oldest.remove(key);
         self.oldest_of_all.remove(key);
-        self.leave_level(state.level);
+        self.turns.remove(state.turn);
         if let Some(name) = state.name {
             self.names.remove(&name);
         }
@@ -323,10 +257,9 @@ impl KeyTable {
 
     /// A ready command starts: its key takes its turn.
     pub(super) fn start<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
-        // One that is overdue may not be: then time does not move, or all others would be late.
-        let in_turn = self.front() == Some(place);
+        let out_of_turn = self.front() != Some(place);
         let key = entries[place].key_number();
-        self.charge(key, in_turn, entries[place].was_preempted());
+        self.charge(key, out_of_turn, entries[place].was_preempted());
         let state = &mut self.states[key as usize];
         state.flow.unlink(entries, place);
         state.slots += 1;
@@ -335,48 +268,15 @@ impl KeyTable {
 
     /// A command that is in no flow gets a slot: an awaited child starts in one, or inherits the one in which it runs.
     pub(super) fn take_slot<T>(&mut self, entry: &Entry<T>) {
-        self.charge(entry.key_number(), false, entry.was_preempted());
+        self.charge(entry.key_number(), true, entry.was_preempted());
         self.occupy(entry.key_number());
     }
 
-    /// A key has its turn. For the next run of a preempted command it `has_paid` with the one before.
-    fn charge(&mut self, key: u32, in_turn: bool, has_paid: bool) {
-        let state = &mut self.states[key as usize];
-        let clock = self.clocks.entry(state.level).or_default();
-        let moves_on = in_turn && clock.time < state.pass;
-        if moves_on {
-            clock.time = state.pass;
-        }
-        let (level, time) = (state.level, clock.time);
-        if !has_paid {
-            state.pass = time.saturating_add(STRIDE / state.weight.min(STRIDE));
-        }
-        self.turns += 1;
-        state.turn = self.turns;
-        if moves_on && !self.kept.is_empty() {
-            self.forget_passed(level, time);
-        }
-    }
-
-    /// A key comes to a level, its own or another, as far ahead of its time as it is of the time of its own. Never behind
-    /// the level's time, so what it passed through during one call leaves no trace.
-    fn enter_level(&mut self, key: u32, level: i32) {
-        let state = &mut self.states[key as usize];
-        let before = state.level;
-        let ahead = state.pass.saturating_sub(self.clocks[&before].time);
-        let clock = self.clocks.entry(level).or_default();
-        state.level = level;
-        state.pass = clock.time.saturating_add(ahead);
-        clock.keys += 1;
-        self.leave_level(before);
-    }
-
-    fn leave_level(&mut self, level: i32) {
-        if let Some(clock) = self.clocks.get_mut(&level) {
-            clock.keys -= 1;
-            if clock.keys == 0 {
-                self.clocks.remove(&level);
-            }
+    fn charge(&mut self, key: u32, out_of_turn: bool, has_paid: bool) {
+        let KeyState { turn, weight, .. } = &mut self.states[key as usize];
+        let level = turn.level;
+        if self.turns.take(turn, *weight, out_of_turn, has_paid) {
+            self.forget_passed(level);
         }
     }
 
@@ -410,6 +310,7 @@ impl KeyTable {
         aged: bool,
     ) {
         self.max = limits.max;
+        self.most_absent = limits.most_absent;
         let keys: Vec<u32> = self.states.iter().map(|(key, _)| key as u32).collect();
         for key in keys {
             let state = &mut self.states[key as usize];
@@ -422,25 +323,23 @@ impl KeyTable {
     /// Brings the order up to date after anything about a key changed.
     fn update(&mut self, key: u32) {
         let state = &mut self.states[key as usize];
-        let room = state.flow.len().min(state.most(self.max));
-        let was_away = state.room == 0;
-        self.room = self.room - state.room + room;
-        state.room = room;
+        let startable = state.flow.len().min(state.most(self.max));
+        let was_away = state.startable == 0;
+        self.startable = self.startable - state.startable + startable;
+        state.startable = startable;
         let oldest = state.flow.oldest();
         let oldest = oldest.map(|(since, serial, _)| (since, serial));
         self.oldest_of_all.assign(key, oldest);
-        if room == 0 {
+        if startable == 0 {
             self.order.remove(key);
             self.oldest.remove(key);
             return;
         }
-        let level = state.flow.priority();
-        if was_away || level != state.level {
-            self.enter_level(key, level);
+        let (level, turn) = (state.flow.priority(), &mut state.turn);
+        if was_away || level != turn.level {
+            self.turns.enter_level(turn, level);
         }
-        let state = &self.states[key as usize];
-        let rank = (level, state.pass, state.turn);
-        self.order.set(key, rank);
+        self.order.set(key, (level, turn.pass, turn.number));
         self.oldest.assign(key, oldest);
     }
 
@@ -462,14 +361,14 @@ impl KeyTable {
         self.states.iter().map(|(_, state)| &state.flow)
     }
 
-    /// How many keys there are, and how many of them are kept without a command.
+    /// How many keys there are, and how many of them are absent.
     #[cfg(test)]
     pub(super) fn len(&self) -> (usize, usize) {
         // Each is on one level, and so are the commands without a key.
-        assert!(self.clocks.len() <= self.states.len());
+        assert!(self.turns.levels() <= self.states.len());
         assert_eq!(self.names.len(), self.states.len() - 1);
-        assert!(self.kept.len() <= MOST_KEPT);
-        (self.names.len(), self.kept.len())
+        assert!(self.turns.absent() <= self.most_absent);
+        (self.names.len(), self.turns.absent())
     }
 }
 

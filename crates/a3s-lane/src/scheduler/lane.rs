@@ -346,7 +346,7 @@ impl LaneState {
         plain.into_iter().chain(keyed.into_iter().flatten())
     }
 
-    /// How many keys it knows, and how many of them are kept without a command.
+    /// How many keys it knows, and how many of them are absent.
     #[cfg(test)]
     pub(super) fn keys(&self) -> (usize, usize) {
         match &self.queue {

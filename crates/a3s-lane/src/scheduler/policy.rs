@@ -34,6 +34,8 @@ pub(crate) struct LanePolicy {
     pub(crate) preemptible: bool,
     pub(crate) key_max: Option<usize>,
     pub(crate) key_weights: HashMap<Arc<str>, u32>,
+    /// How many keys without a command it remembers.
+    pub(super) most_absent_keys: usize,
     #[cfg(feature = "distributed")]
     pub(crate) bucket: Option<TokenBucket>,
     #[cfg(feature = "distributed")]
@@ -70,6 +72,7 @@ impl LanePolicy {
             key_weights: weights
                 .map(|(key, weight)| (key.as_str().into(), *weight))
                 .collect(),
+            most_absent_keys: 1_024,
             #[cfg(feature = "distributed")]
             bucket: config.rate_limit.as_ref().map(|limit| {
                 TokenBucket::new(limit, options.burst().unwrap_or(limit.max_commands), now)
@@ -93,6 +96,7 @@ impl LanePolicy {
     pub(super) fn keys(&self) -> KeyLimits<'_> {
         KeyLimits {
             max: self.key_max.unwrap_or(usize::MAX),
+            most_absent: self.most_absent_keys,
             weights: &self.key_weights,
         }
     }

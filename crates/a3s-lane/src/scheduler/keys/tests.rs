@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::STRIDE;
+use super::turns::STRIDE;
 use crate::config::{LaneConfig, LaneOptions};
 use crate::scheduler::{Ending, LaneKey, LanePolicy, Scheduler, Terms};
 
@@ -10,7 +10,7 @@ const KEYS: [&str; 3] = ["gold", "silver", "tin"];
 
 /// The rows of the table, by their words, without remarks.
 fn documented() -> Vec<Vec<&'static str>> {
-    let text = include_str!("../keys.rs");
+    let text = include_str!("turns.rs");
     let table = text
         .split("```text")
         .nth(1)
@@ -61,15 +61,15 @@ fn passes(scheduler: &mut Scheduler<usize>, lane: LaneKey) -> Vec<String> {
     let keys = scheduler.lanes[lane.index()]
         .keys_mut()
         .expect("it has keys");
-    let mut row = vec![strides(keys.clocks[&0].time)];
+    let mut row = vec![strides(keys.turns.time(0))];
     for name in KEYS {
         let state = keys
             .names
             .get(&Arc::<str>::from(name))
             .map(|key| &keys.states[*key as usize]);
         row.push(state.map_or("-".to_owned(), |state| {
-            assert_eq!(state.level, 0);
-            strides(state.pass)
+            assert_eq!(state.turn.level, 0);
+            strides(state.turn.pass)
         }));
     }
     row

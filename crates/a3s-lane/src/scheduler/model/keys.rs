@@ -7,13 +7,13 @@
 //! pass of its last start in turn. A start makes the pass of its key later than that time. A key that comes back, or to
 //! another level, is as far ahead of its time as it was where it comes from, and never behind it.
 //!
-//! A key that has no command in the lane is kept as long as it is ahead of the time of its level, unless the lane is empty.
-//! When too many are kept, the time of each level moves on to the least pass of those that are kept there.
+//! A key that has no command in the lane is absent. It is remembered as long as it is ahead of the time of its level, unless the lane is empty.
+//! When too many are absent, the time of each level moves on to the least pass of those of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Model;
-use crate::scheduler::keys::MOST_KEPT;
+use crate::scheduler::properties::rules::MOST_ABSENT;
 
 /// By how much the pass of a key of weight 1 grows with each start.
 const STRIDE: u64 = 720_720;
@@ -145,10 +145,10 @@ impl Model {
             self.lane_mut(lane).keys.flows.clear();
         }
         self.forget_keys(lane);
-        let kept = self.kept_keys(lane);
-        if kept.len() > MOST_KEPT {
-            for flow in &kept {
-                let there = kept.iter().filter(|other| other.level == flow.level);
+        let absent = self.absent_keys(lane);
+        if absent.len() > MOST_ABSENT {
+            for flow in &absent {
+                let there = absent.iter().filter(|other| other.level == flow.level);
                 let least = there.map(|flow| flow.pass).min().expect("this one");
                 self.lane_mut(lane).keys.times.insert(flow.level, least);
             }
@@ -166,12 +166,12 @@ impl Model {
             .retain(|flow| live.contains(&flow.key) || flow.pass > time(flow.level));
     }
 
-    /// The keys that are kept without a command.
-    pub(in crate::scheduler) fn kept_keys(&self, lane: usize) -> Vec<Flow> {
+    /// The keys without a command.
+    pub(in crate::scheduler) fn absent_keys(&self, lane: usize) -> Vec<Flow> {
         let live: BTreeSet<_> = self.of_lane(lane).map(|one| one.rules.key).collect();
         let flows = self.lane(lane).keys.flows.iter();
-        let kept = flows.filter(|flow| flow.key.is_some() && !live.contains(&flow.key));
-        kept.cloned().collect()
+        let absent = flows.filter(|flow| flow.key.is_some() && !live.contains(&flow.key));
+        absent.cloned().collect()
     }
 
     /// How many commands of the key hold slots of the lane.

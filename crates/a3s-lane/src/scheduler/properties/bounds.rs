@@ -38,10 +38,10 @@ fn bounded(world: &World) -> Checked {
             .of_lane(number)
             .filter_map(|command| command.rules.key)
             .collect();
-        let kept = model.kept_keys(number).len();
+        let absent = model.absent_keys(number).len();
         prop_assert_eq!(
             scheduler.lanes[key.index()].keys(),
-            (keys.len() + kept, kept)
+            (keys.len() + absent, absent)
         );
     }
     prop_assert!(scheduler.paused_keys.len() <= model.paused_keys.len());

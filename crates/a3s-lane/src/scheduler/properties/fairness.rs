@@ -4,10 +4,9 @@ use proptest::prelude::*;
 
 use super::LEAST;
 use super::operation::{Jump, Op};
-use super::rules::{CommandRules, LaneRules, RetryRules, Setup};
+use super::rules::{CommandRules, LaneRules, MOST_ABSENT, RetryRules, Setup};
 use super::world::{Checked, Mode, World};
 use crate::scheduler::Ending;
-use crate::scheduler::keys::MOST_KEPT;
 use crate::scheduler::model::Command;
 use crate::seeds::{count_operation, properties};
 
@@ -180,14 +179,14 @@ properties! {
     /// of each aside.
     #[test]
     fn fairness_of_who_waits(
-        weights in prop::collection::vec(1u32..=16, 2..=MOST_KEPT + 1),
+        weights in prop::collection::vec(1u32..=16, 2..=MOST_ABSENT + 1),
         with_no_key in any::<bool>(),
         slots in 1usize..3,
         steps in prop::collection::vec(sparse_step(), 100..300),
     ) {
         let mut all = keys_of(&weights);
-        // Besides the one that waits there are no more with a name than are kept.
-        if with_no_key && weights.len() <= MOST_KEPT {
+        // Besides the one that waits there are no more with a name than are remembered.
+        if with_no_key && weights.len() <= MOST_ABSENT {
             all.push((None, 1));
         }
         let mut world = lane_of(&weights, slots)?;

@@ -9,6 +9,9 @@ use crate::config::{LaneConfig, LaneOptions, Overflow};
 use crate::retry::{Jitter, RetryPolicy};
 use crate::scheduler::{LanePolicy, Terms};
 
+/// How many absent keys a lane remembers: few, so that random operations come that far.
+pub(in crate::scheduler) const MOST_ABSENT: usize = 2;
+
 /// The lanes, limiters and total that a run begins with.
 #[derive(Debug, Clone)]
 pub(in crate::scheduler) struct Setup {
@@ -174,6 +177,7 @@ impl LaneRules {
         policy.overflow = self.overflow;
         policy.preemptible = self.preemptible;
         policy.key_max = self.key_max;
+        policy.most_absent_keys = MOST_ABSENT;
         let weights = self.key_weights.iter();
         policy.key_weights = weights
             .map(|(key, weight)| (key_name(*key), *weight))

@@ -1,10 +1,9 @@
 //! Turns that were missed are not made up for: counterexamples to the promise that keys share a lane from now on.
 
 use super::operation::{Jump, Op};
-use super::rules::{CommandRules, LaneRules, Setup};
+use super::rules::{CommandRules, LaneRules, MOST_ABSENT, Setup};
 use super::world::{Mode, World};
 use crate::scheduler::Ending;
-use crate::scheduler::keys::MOST_KEPT;
 
 /// A lane, and the keys of its starts.
 struct Turns(World);
@@ -135,7 +134,7 @@ fn a_key_that_had_all_its_slots_has_missed_its_turns() {
     assert_eq!([of(0), of(1), of(2)], [4, 4, 4]);
 }
 
-/// More keys come than are kept, each with one command, and one of them always waits.
+/// More keys come than are remembered, each with one command, and one of them always waits.
 #[test]
 fn a_flood_of_keys_does_not_starve_one_that_waits() {
     let mut turns = Turns::of(LaneRules::default());
@@ -150,8 +149,8 @@ fn a_flood_of_keys_does_not_starve_one_that_waits() {
         starts.extend(started);
     }
     let between = starts.split(|key| *key == 0).map(<[u8]>::len);
-    // As many as are kept, the one too many, and the one that waited already.
-    assert_eq!(between.max(), Some(MOST_KEPT + 2));
+    // As many as are remembered, the one too many, and the one that waited already.
+    assert_eq!(between.max(), Some(MOST_ABSENT + 2));
 }
 
 /// Each of these keys had its only command at a priority that nobody has any more. A key whose commands come one at a time
@@ -163,7 +162,7 @@ fn keys_of_dead_priorities_leave_room_for_others() {
         ..LaneRules::default()
     });
     turns.submit(0, 0, 60);
-    let dead = 2..2 + MOST_KEPT as u8;
+    let dead = 2..2 + MOST_ABSENT as u8;
     for (key, priority) in dead.zip((-9..0).rev()) {
         turns.submit(key, priority, 1);
         assert_eq!(turns.next(1), [key]);
