@@ -18,7 +18,7 @@ fn build(config: &LimiterConfig, now: u64) -> Limiter {
             Counts::Commands
         },
         urgent: named.urgent,
-        kept: named.kept,
+        reserve: named.kept,
     }
 }
 

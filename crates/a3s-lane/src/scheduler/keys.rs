@@ -54,8 +54,8 @@ struct KeyState {
 }
 
 impl KeyState {
-    /// How many more commands may start with so many slots per key.
-    fn most(&self, max: usize) -> usize {
+    /// How many more commands may start, with so many slots per key.
+    fn free_slots(&self, max: usize) -> usize {
         match &self.name {
             _ if self.paused => 0,
             Some(_) => max.saturating_sub(self.slots),
@@ -126,8 +126,12 @@ impl KeyTable {
     /// How many of these this command has not submitted, or how many others could start in their place.
     pub(super) fn startable_beside(&self, parent: CommandKey) -> usize {
         let states = self.states.iter();
-        let startable =
-            states.map(|(_, state)| state.flow.len_beside(parent).min(state.most(self.max)));
+        let startable = states.map(|(_, state)| {
+            state
+                .flow
+                .len_beside(parent)
+                .min(state.free_slots(self.max))
+        });
         startable.sum()
     }
 
@@ -323,7 +327,7 @@ impl KeyTable {
     /// Brings the order up to date after anything about a key changed.
     fn update(&mut self, key: u32) {
         let state = &mut self.states[key as usize];
-        let startable = state.flow.len().min(state.most(self.max));
+        let startable = state.flow.len().min(state.free_slots(self.max));
         let was_away = state.startable == 0;
         self.startable = self.startable - state.startable + startable;
         state.startable = startable;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::arena::Arena;
+use super::block::Block;
 use super::decision::CommandKey;
 use super::entry::Entry;
 use super::explain::Obstacle;
@@ -19,15 +20,6 @@ use crate::config::Overflow;
 enum Queue {
     Plain(Flow),
     Keyed(Box<KeyTable>),
-}
-
-/// A limit said no: the lane is left alone for a while.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Block {
-    /// When the limits grant.
-    pub(super) due: u64,
-    /// What it was asked for: the serial of the lane's front.
-    pub(super) front: u64,
 }
 
 #[derive(Debug)]

@@ -29,9 +29,9 @@ pub(crate) enum Counts {
 pub(crate) struct Limiter {
     pub(crate) meter: Meter,
     pub(crate) counts: Counts,
-    /// Lanes with a priority number above this one leave `kept` in the meter.
+    /// Lanes with a priority number above this one leave `reserve` in the meter.
     pub(crate) urgent: u8,
-    pub(crate) kept: u64,
+    pub(crate) reserve: u64,
 }
 
 impl Limiter {
@@ -42,8 +42,12 @@ impl Limiter {
         }
     }
 
-    fn kept_from(&self, priority: u8) -> u64 {
-        if priority > self.urgent { self.kept } else { 0 }
+    fn reserve_from(&self, priority: u8) -> u64 {
+        if priority > self.urgent {
+            self.reserve
+        } else {
+            0
+        }
     }
 }
 
@@ -53,8 +57,8 @@ impl<T> LaneView<'_, T> {
         let policy = &self.state().policy;
         let costs = policy.limiters.iter().filter_map(|key| {
             let limiter = &self.scheduler.limits[key.0 as usize];
-            let kept = limiter.kept_from(policy.priority);
-            let most = limiter.meter.capacity().saturating_sub(kept);
+            let reserve = limiter.reserve_from(policy.priority);
+            let most = limiter.meter.capacity().saturating_sub(reserve);
             (limiter.counts == Counts::Cost).then_some((most, *key))
         });
         costs.min()
@@ -90,8 +94,8 @@ impl<T> Scheduler<T> {
             .map_or(1, |terms| terms.cost);
         let shared = policy.limiters.iter().map(|key| {
             let limiter = &mut self.limits[key.0 as usize];
-            let kept = limiter.kept_from(policy.priority);
-            limiter.meter.check(limiter.charge(cost), kept, now)
+            let reserve = limiter.reserve_from(policy.priority);
+            limiter.meter.check(limiter.charge(cost), reserve, now)
         });
         let due = shared.chain([own]).filter_map(Result::err).max();
         due.map_or(Ok(()), Err)

@@ -38,17 +38,33 @@
 //!
 //! Words. A command that runs holds a *slot* of its lane and a *share* of the total limit. Of the total, shares are *kept* for
 //! lanes below their minimum. A command is an *entry* at a *place* of the arena; lanes, keys and limiters have numbers, too.
-//! The *front* of a lane is the command that it starts next; a lane whose front was refused by a limit is *blocked*.
+//! The *front* of a lane is the command that it starts next; a lane whose front was refused by a limit is *blocked*. *Startable*
+//! is how many commands could start, as far as the one who says so knows: a key, a lane, all lanes. A key of which no command is
+//! in the lane is *absent*. *Favoured* are awaited children, which start *ahead* of the others in their lane; of these, *exempt*
+//! ones could start now, and need no share.
 //!
-//! How it works is in `decision` (what goes in and out), `entry` (a command), this file (in and start), `ready` (the order
-//! between lanes), `ending`, `timers` and `stop`: half an hour in this order. Skip what begins with `nest_`, which does nothing
-//! for most commands; *favoured* or *exempt* are awaited children, which start *ahead* of the others in their lane.
+//! The main path, in the order in which to read it:
 //!
-//! The rest is by subject, for when it is needed: `policy` and `terms` (what lanes and commands ask for); `lane`, `flow` and
-//! `keys` (the order inside a lane); `preempt`; `limits`; `nest` (commands that wait for others which they submitted); `setup`,
-//! `view`, `explain`, `waits`; the containers `heap` and `arena`.
+//! | file | lines | |
+//! |---|---|---|
+//! | `decision` | 125 | what goes in and out |
+//! | `entry` | 220 | a command, its states and times |
+//! | this file | 360 | how one comes in and starts |
+//! | `ready` | 230 | which lane is next: the example first |
+//! | `ending` | 190 | how an attempt ends, and what it held is free again |
+//! | `timers` | 125 | what is due when |
+//! | `stop` | 75 | how one is asked to stop, and dropped |
+//!
+//! On it, take lanes at their word (`join`, `push`, `front`, `unlink`, `start`, `vacate`, `leave`), and skip what begins with
+//! `nest_`, which does nothing for a command that neither has a parent nor is one. After every change of a lane `refresh` brings up
+//! to date what others know of it.
+//!
+//! The rest is by subject, for when it is needed: `policy` and `terms` (what lanes and commands ask for); `lane`, `flow`, `keys` and
+//! `keys/turns` (the order inside a lane); `preempt`; `limits` and `block`; `nest` (commands that wait for others which they
+//! submitted); `setup`, `view`, `explain`, `waits`; the containers `heap` and `arena`; `steps` ends endless loops in tests.
 
 mod arena;
+mod block;
 mod decision;
 mod ending;
 mod entry;

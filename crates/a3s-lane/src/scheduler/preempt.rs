@@ -74,7 +74,7 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Whether more commands wait that are more urgent than this than shares will be free; children of `parent` aside.
+    /// Whether more commands than shares will be free wait that are more urgent than this. Children of `parent` do not count.
     fn is_needed(&mut self, priority: u8, parent: Option<CommandKey>, now: u64) -> bool {
         let demand = self.demand_above(priority, parent, now);
         demand > 0 && !self.is_spare(demand)
@@ -157,8 +157,9 @@ impl<T> Scheduler<T> {
     }
 
     /// How many commands of lanes that are more urgent than this wait for shares that are not about to be free for them.
+    /// Children of `parent` do not count.
     fn demand_above(&mut self, priority: u8, parent: Option<CommandKey>, now: u64) -> usize {
-        let is_kept = self.is_spare(0);
+        let minimums_fit = self.is_spare(0);
         let mut demand = 0;
         for lane in 0..self.lanes.len() as u32 {
             let lane = LaneKey(lane);
@@ -174,10 +175,11 @@ impl<T> Scheduler<T> {
             }
             let others = parent.map_or(usize::MAX, |parent| state.startable_beside(parent));
             let waits = others.min(on_kept + on_common);
-            let comes = if is_kept { waits.min(on_kept) } else { 0 };
+            // The shares of these come back to the lane by themselves.
+            let sure = if minimums_fit { waits.min(on_kept) } else { 0 };
             demand += if !state.policy.is_rated() && state.policy.priority < priority {
-                waits - comes
-            } else if comes > 0 || self.is_front_of(lane, parent, now) {
+                waits - sure
+            } else if sure > 0 || self.is_front_of(lane, parent, now) {
                 0
             } else if state.policy.is_rated() {
                 usize::from(self.grants_front(lane, now))

@@ -21,7 +21,7 @@ use std::cmp::Reverse;
 use super::Scheduler;
 use super::decision::LaneKey;
 use super::heap::IndexedHeap;
-use super::lane::{Block, LaneState};
+use super::lane::LaneState;
 
 /// What a lane could start now, and what is kept for it; also the sum over all lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -206,34 +206,6 @@ impl<T> Scheduler<T> {
         } else if before.startable() > 0 {
             self.boosts.remove(lane.0);
             self.ready.remove(lane);
-        }
-    }
-
-    /// Leaves a lane alone until `due`, or until its effective priority changes, which may bring another front.
-    pub(super) fn block(&mut self, lane: LaneKey, place: u32, due: u64, now: u64) {
-        let front = self.entries[place].serial;
-        self.lanes[lane.index()].block = Some(Block { due, front });
-        self.refresh(lane, now);
-        self.nest_refused(place, due, now);
-    }
-
-    /// Looks whether a lane that a limit has refused is still refused.
-    #[cold]
-    fn review_block(&mut self, lane: LaneKey, now: u64) {
-        let state = &mut self.lanes[lane.index()];
-        if let Some(block) = state.block {
-            let front = state.front(now).map(|place| self.entries[place].serial);
-            if front != Some(block.front) {
-                state.block = None;
-            }
-            // Another command may be the oldest now: the front may change at another time.
-            let (_, change) = state.urgency(now);
-            let until = change.map_or(block.due, |at| at.min(block.due));
-            if state.block.is_some() && until != u64::MAX {
-                self.blocks.set(lane.0, until);
-            } else {
-                self.blocks.remove(lane.0);
-            }
         }
     }
 }

@@ -344,7 +344,7 @@ impl LimiterRules {
                 Counts::Commands
             },
             urgent: self.urgent,
-            kept: self.kept,
+            reserve: self.kept,
         }
     }
 }
