@@ -189,7 +189,8 @@ impl LaneOptions {
     /// Sets whether running commands of this lane may be stopped and queued again when a more urgent lane lacks only the
     /// manager's total of slots.
     ///
-    /// A stopped command goes to the front of its lane, and the attempt is not counted. Default: `false`. One command can
+    /// A stopped command goes to the front of its lane, and the attempt is not counted. None is stopped for its own children
+    /// alone. Default: `false`. One command can
     /// opt out with [`SubmitOptions::with_preemptible`](crate::SubmitOptions::with_preemptible). Without a total there is
     /// nothing to preempt for.
     ///

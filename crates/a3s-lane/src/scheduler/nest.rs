@@ -27,6 +27,8 @@
 //! one key nor for the end of a pause, since its parent holds a slot until it has ended; for a pause of its lane and limits on
 //! starts per time it does.
 //!
+//! A child that nobody waits for is a command like any other, but that its parent is not preempted for it: see `preempt`.
+//!
 //! Here is what ties commands to each other. `family`: who waits for whom and who could lend to whom; `favour`: who goes first;
 //! `loan`: what runs on what; `ahead`: the part of a lane that holds those who go first.
 
