@@ -2,6 +2,7 @@
 
 use super::arena::Arena;
 use super::decision::{CommandKey, LaneKey, StopReason};
+use super::flow::NONE;
 use super::policy::LanePolicy;
 use super::terms::Terms;
 
@@ -38,7 +39,7 @@ pub(super) struct Entry<T> {
     pub(super) submitted_at: u64,
     /// Depending on its state: see [`ready_at`](Self::ready_at), [`started_at`](Self::started_at) and
     /// [`retry_delay`](Self::retry_delay).
-    pub(super) time: u64,
+    time: u64,
     pub(super) terms: Option<Box<Terms>>,
     /// Neighbours in the lane's queue or in its list of running commands.
     pub(super) next: u32,
@@ -52,6 +53,30 @@ pub(super) struct Entry<T> {
 }
 
 impl<T> Entry<T> {
+    #[inline]
+    pub(super) fn new(
+        job: T,
+        serial: u64,
+        lane: LaneKey,
+        terms: Option<Box<Terms>>,
+        now: u64,
+    ) -> Self {
+        Self {
+            job,
+            serial,
+            submitted_at: now,
+            time: now,
+            terms,
+            next: NONE,
+            prev: NONE,
+            lane,
+            run: 0,
+            state: State::Ready,
+            stop: None,
+            after: After::Leave,
+        }
+    }
+
     pub(super) fn key(&self, place: u32) -> CommandKey {
         CommandKey {
             place,

@@ -111,9 +111,9 @@ use decision::StopReason;
 pub(crate) use decision::{
     CommandKey, Due, Ending, LaneKey, Released, Start, Stopped, Submitted, Verdict,
 };
-use entry::{After, Entry, State};
+use entry::{Entry, State};
 pub(crate) use explain::{Explained, Obstacle};
-use flow::{End, NONE};
+use flow::End;
 use heap::IndexedHeap;
 use lane::LaneState;
 #[cfg(feature = "distributed")]
@@ -252,22 +252,9 @@ impl<T> Scheduler<T> {
         terms: Option<Box<Terms>>,
         now: u64,
     ) -> (CommandKey, bool) {
-        let place = self.entries.insert(Entry {
-            job,
-            serial,
-            submitted_at: now,
-            time: now,
-            terms,
-            next: NONE,
-            prev: NONE,
-            lane,
-            run: 0,
-            state: State::Ready,
-            stop: None,
-            after: After::Leave,
-        });
+        let entry = Entry::new(job, serial, lane, terms, now);
+        let place = self.entries.insert(entry);
         self.pending += 1;
-        self.nest_submit(place);
         self.enter(place, now);
         self.refresh(lane, now);
         let pressure = self.lanes[lane.index()].press();
@@ -297,6 +284,7 @@ impl<T> Scheduler<T> {
         } else {
             state.push(&mut self.entries, place, End::Back);
         }
+        self.nest_submit(place);
     }
 
     /// The command that starts now, if any: the caller must start it.

@@ -8,8 +8,7 @@ use super::super::entry::Entry;
 use super::Nest;
 
 impl<T> Scheduler<T> {
-    /// A command enters.
-    #[inline]
+    /// A command with terms has entered.
     pub(in crate::scheduler) fn nest_submit(&mut self, place: u32) {
         if let Some(parent) = self.entries[place].parent()
             && let Some(parent) = self.entries.alive_mut(parent)
