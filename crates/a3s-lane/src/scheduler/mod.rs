@@ -48,7 +48,7 @@
 //! | file | lines | |
 //! |---|---|---|
 //! | `decision` | 125 | what goes in and out |
-//! | `entry` | 220 | a command, its states and times |
+//! | `entry` | 250 | a command, its states and times |
 //! | this file | 360 | how one comes in and starts |
 //! | `ready` | 230 | which lane is next: the example first |
 //! | `ending` | 190 | how an attempt ends, and what it held is free again |

@@ -19,17 +19,15 @@ impl<T> Scheduler<T> {
                     let job = self.withdraw(place, now);
                     return Some(Due::Expired(key, lane, job));
                 }
-                State::Running => match self.limit_reached(place, now) {
-                    Some(StopReason::Deadline) => {
-                        self.drop_body(place, StopReason::Deadline, now);
-                        return Some(Due::Deadline(key));
+                State::Running => {
+                    if let Some(reason) = self.limit_reached(place, now) {
+                        self.drop_body(place, reason, now);
+                        return Some(match reason {
+                            StopReason::Deadline => Due::Deadline(key),
+                            _ => Due::Stalled(key),
+                        });
                     }
-                    Some(_) => {
-                        self.drop_body(place, StopReason::Stall, now);
-                        return Some(Due::Stalled(key));
-                    }
-                    None => {}
-                },
+                }
                 State::Asked => {
                     let reason = entry.stop.unwrap_or(StopReason::Cancel);
                     self.drop_body(place, reason, now);

@@ -1,6 +1,7 @@
 //! L2: a handler that submits to its own lane and waits (openclaw/openclaw#43008, #44998, #52682).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use a3s_lane::{
@@ -306,4 +307,36 @@ async fn l02_a_handle_that_joined_and_was_dropped_does_not_end_the_wait_of_anoth
     .await;
     let result = run(&manager, "only", "parent", Value::Null).await;
     assert_eq!(result.expect("no deadlock"), 7);
+}
+
+/// Else a body that submits urgent work would be stopped for it in every run, before it can wait for it.
+#[tokio::test(start_paused = true)]
+async fn l02_a_parent_is_not_preempted_for_its_own_child() {
+    for waits in [false, true] {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let manager = builder()
+            .with_lane("batch", LaneConfig::new(0, 1), 9)
+            .with_lane_options("batch", LaneOptions::new().with_preemption(true))
+            .with_lane("chat", LaneConfig::new(0, 1), 0)
+            .with_max_concurrency(1)
+            .with_handler("parent", move |_: Value, context: CommandContext| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                async move {
+                    let command = Box::new(JsonCommand::new("down", json!({"depth": 0})));
+                    let options = SubmitOptions::new();
+                    let child = context.submit_child("chat", command, options).await?;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if waits {
+                        child.await?;
+                    }
+                    Ok(Value::Null)
+                }
+            });
+        let manager = started(manager).await;
+        let parent = run(&manager, "batch", "parent", Value::Null).await;
+        assert_eq!(parent.expect("it ends"), Value::Null, "{waits}");
+        assert_eq!(runs.load(Ordering::Relaxed), 1, "{waits}");
+        manager.drain(LONG).await.expect("the child ends");
+    }
 }
