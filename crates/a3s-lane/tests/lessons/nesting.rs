@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use a3s_lane::{
-    CommandContext, EventEmitter, JsonCommand, LaneConfig, LaneOptions, OnConflict, Overflow,
-    QueueManager, QueueManagerBuilder, Result, SubmitOptions, Unique,
+    CommandContext, EventEmitter, JsonCommand, LaneConfig, LaneError, LaneOptions, OnConflict,
+    Overflow, QueueManager, QueueManagerBuilder, Result, SubmitOptions, Unique,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -321,8 +321,11 @@ async fn l02_a_parent_is_not_preempted_for_its_own_child() {
             .with_lane("chat", LaneConfig::new(0, 1), 0)
             .with_max_concurrency(1)
             .with_handler("parent", move |_: Value, context: CommandContext| {
-                counted.fetch_add(1, Ordering::Relaxed);
+                let before = counted.fetch_add(1, Ordering::Relaxed);
                 async move {
+                    if before > 0 {
+                        return Err(LaneError::CommandError("it was stopped".into()));
+                    }
                     let command = Box::new(JsonCommand::new("down", json!({"depth": 0})));
                     let options = SubmitOptions::new();
                     let child = context.submit_child("chat", command, options).await?;
