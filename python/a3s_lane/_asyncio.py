@@ -131,32 +131,27 @@ def await_result(handle: _a3s_lane.CommandHandle) -> collections.abc.Generator[t
 
 
 if sys.version_info >= (3, 12):
+    # Looked up once.
+    _Task = asyncio.Task
 
     def start(
         loop: asyncio.AbstractEventLoop,
         variables: contextvars.Context | None,
         function: collections.abc.Callable[..., _Coroutine],
-        *arguments: object,
+        payload: object,
+        context: _a3s_lane.CommandContext | None = None,
     ) -> typing.Any:
         """Calls a handler, in a copy of `variables`. Returns its result when it has one at once, and else its task.
 
         The task runs up to its first wait before it is returned.
         """
-        context = None if variables is None else variables.copy()
-        task = asyncio.Task(function(*arguments), loop=loop, context=context, eager_start=True)
+        task = _Task(
+            function(payload) if context is None else function(payload, context),
+            loop=loop,
+            context=None if variables is None else variables.copy(),
+            eager_start=True,
+        )
         return task.result() if task.done() else task
-
-elif sys.version_info >= (3, 11):
-
-    def start(
-        loop: asyncio.AbstractEventLoop,
-        variables: contextvars.Context | None,
-        function: collections.abc.Callable[..., _Coroutine],
-        *arguments: object,
-    ) -> typing.Any:
-        """Calls a handler, in a copy of `variables`. Returns its task."""
-        context = None if variables is None else variables.copy()
-        return loop.create_task(function(*arguments), context=context)
 
 else:
 
@@ -164,12 +159,15 @@ else:
         loop: asyncio.AbstractEventLoop,
         variables: contextvars.Context | None,
         function: collections.abc.Callable[..., _Coroutine],
-        *arguments: object,
+        payload: object,
+        context: _a3s_lane.CommandContext | None = None,
     ) -> typing.Any:
         """Calls a handler, in a copy of `variables`. Returns its task."""
-        coroutine = function(*arguments)
+        coroutine = function(payload) if context is None else function(payload, context)
         if variables is None:
             return loop.create_task(coroutine)
+        if sys.version_info >= (3, 11):
+            return loop.create_task(coroutine, context=variables.copy())
         # The task copies the context in which it is made.
         return variables.copy().run(loop.create_task, coroutine)
 

@@ -132,10 +132,8 @@ fn start(
         let payload = from_json(py, payload)?;
         let callable = &function.callable;
         let task = if function.takes_context {
-            guarded::call(
-                start,
-                (asyncio_loop, variables, callable, payload, context_of()),
-            )?
+            let context = context_of();
+            guarded::call(start, (asyncio_loop, variables, callable, payload, context))?
         } else {
             guarded::call(start, (asyncio_loop, variables, callable, payload))?
         };
@@ -167,7 +165,8 @@ fn start(
 fn is_task(started: &Bound<'_, PyAny>) -> PyResult<bool> {
     static FUTURE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let class = FUTURE.import(started.py(), "asyncio", "Future")?;
-    started.is_instance(class)
+    // By its class alone: `isinstance` would also ask the object, at each command.
+    started.get_type().is_subclass(class)
 }
 
 /// A task that is suspended. Dropping this cancels it.

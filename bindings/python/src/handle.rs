@@ -27,48 +27,43 @@ const INSTEAD: &str = "`await handle`";
 /// Waiting is not running: a handle that is dropped, or a wait that is interrupted, never cancels the command. Only
 /// :meth:`cancel` does. Handles are equal when they have the same ``id`` in the same :class:`Lane`.
 #[pyclass(frozen, eq, hash, module = "a3s_lane")]
-pub(crate) struct CommandHandle {
-    handle: ProcessLocal<a3s_lane::CommandHandle>,
-    id: String,
-    lane_id: String,
-    places: ProcessLocal<Arc<Places>>,
-    queue: u64,
-}
+pub(crate) struct CommandHandle(ProcessLocal<(a3s_lane::CommandHandle, Arc<Places>)>);
 
 impl PartialEq for CommandHandle {
     fn eq(&self, other: &Self) -> bool {
-        (self.queue, &self.id) == (other.queue, &other.id)
+        (self.queue(), self.id()) == (other.queue(), other.id())
     }
 }
 
 impl Hash for CommandHandle {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.queue, &self.id).hash(state);
+        (self.queue(), self.id()).hash(state);
     }
 }
 
 impl CommandHandle {
     /// A handle of a command of the lane set with these places.
     pub(crate) fn new(handle: a3s_lane::CommandHandle, places: &Arc<Places>) -> Self {
-        Self {
-            id: handle.id().to_owned(),
-            lane_id: handle.lane_id().to_owned(),
-            handle: ProcessLocal::new(handle),
-            queue: places.number,
-            places: ProcessLocal::new(Arc::clone(places)),
-        }
+        Self(ProcessLocal::new((handle, Arc::clone(places))))
+    }
+
+    /// The lane set's number. As the names, it never changes, so that a forked child may read it too.
+    fn queue(&self) -> u64 {
+        self.0.constant(|(_, places)| places.number)
+    }
+
+    fn parts(&self, py: Python<'_>) -> PyResult<&(a3s_lane::CommandHandle, Arc<Places>)> {
+        self.0
+            .get("CommandHandle")
+            .map_err(|error| raise(py, &error))
     }
 
     fn places(&self, py: Python<'_>) -> PyResult<&Arc<Places>> {
-        self.places
-            .get("CommandHandle")
-            .map_err(|error| raise(py, &error))
+        Ok(&self.parts(py)?.1)
     }
 
     fn handle(&self, py: Python<'_>) -> PyResult<&a3s_lane::CommandHandle> {
-        self.handle
-            .get("CommandHandle")
-            .map_err(|error| raise(py, &error))
+        Ok(&self.parts(py)?.0)
     }
 }
 
@@ -77,13 +72,13 @@ impl CommandHandle {
     /// The command's id: the submitter's own, or a UUID.
     #[getter]
     fn id(&self) -> &str {
-        &self.id
+        self.0.constant(|(handle, _)| handle.id())
     }
 
     /// The lane it was handed to.
     #[getter]
     fn lane_id(&self) -> &str {
-        &self.lane_id
+        self.0.constant(|(handle, _)| handle.lane_id())
     }
 
     /// Where the command is now: ``"pending"``, ``"delayed"`` (waits for a time) or ``"running"``, and in the end
@@ -177,14 +172,14 @@ impl CommandHandle {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let status = match self.handle.get("CommandHandle") {
-            Ok(handle) => handle.status().to_string(),
+        let status = match self.0.get("CommandHandle") {
+            Ok((handle, _)) => handle.status().to_string(),
             Err(_) => "of another process".to_owned(),
         };
         Ok(format!(
             "CommandHandle(id={}, lane_id={}, status='{status}')",
-            PyString::new(py, &self.id).repr()?,
-            PyString::new(py, &self.lane_id).repr()?
+            PyString::new(py, self.id()).repr()?,
+            PyString::new(py, self.lane_id()).repr()?
         ))
     }
 }

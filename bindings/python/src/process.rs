@@ -1,5 +1,6 @@
 //! Knowing which process a value belongs to: `fork` copies memory but not threads.
 
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use a3s_lane::LaneError;
@@ -51,14 +52,14 @@ pub(crate) fn check_interpreter(_py: Python<'_>) -> PyResult<()> {
 ///
 /// In a forked child its locks may be held by threads that do not exist there, so the child neither uses nor drops it.
 pub(crate) struct ProcessLocal<T> {
-    value: Option<T>,
+    value: ManuallyDrop<T>,
     generation: u64,
 }
 
 impl<T> ProcessLocal<T> {
     pub(crate) fn new(value: T) -> Self {
         Self {
-            value: Some(value),
+            value: ManuallyDrop::new(value),
             generation: generation(),
         }
     }
@@ -70,20 +71,26 @@ impl<T> ProcessLocal<T> {
 
     /// The value, or the error that a child of `fork` deserves; `what` is the name of the class.
     pub(crate) fn get(&self, what: &str) -> Result<&T, LaneError> {
-        match &self.value {
-            Some(value) if !self.is_foreign() => Ok(value),
-            _ => Err(LaneError::QueueError(format!(
-                "this {what} was created before fork and its threads exist only in the parent process; \
-                 create a new Lane in the child"
-            ))),
+        if !self.is_foreign() {
+            return Ok(&self.value);
         }
+        Err(LaneError::QueueError(format!(
+            "this {what} was created before fork and its threads exist only in the parent process; \
+             create a new Lane in the child"
+        )))
+    }
+
+    /// A part of the value that never changes and has no lock: every process may read it.
+    pub(crate) fn constant<'a, U>(&'a self, read: impl FnOnce(&'a T) -> U) -> U {
+        read(&self.value)
     }
 }
 
 impl<T> Drop for ProcessLocal<T> {
     fn drop(&mut self) {
-        if self.is_foreign() {
-            std::mem::forget(self.value.take());
+        if !self.is_foreign() {
+            // SAFETY: nobody uses the value after this.
+            unsafe { ManuallyDrop::drop(&mut self.value) };
         }
     }
 }
