@@ -136,7 +136,8 @@ pub(crate) fn begin<T: Send + 'static>(
     let mut context = Context::from_waker(Waker::noop());
     let first = place.within(py, || future.as_mut().poll(&mut context));
     let second = match first {
-        Poll::Pending => place.within(py, || future.as_mut().poll(&mut context)),
+        // The turn is over, and brought the result or did not.
+        Poll::Pending => future.as_mut().poll(&mut context),
         ended => ended,
     };
     if let Poll::Ready(output) = second {

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyAny, PyDict, PyList, PyType};
 use serde_json::Value;
 
@@ -23,7 +22,7 @@ use crate::stats::QueueStats;
 use crate::stream::EventStream;
 use crate::to_json::to_json;
 use crate::wait::try_wait;
-use crate::{argument, lane_life, limiter, metrics, names, stored, submit_options};
+use crate::{argument, limiter, metrics, names, stored, submit_options};
 
 /// A set of lanes: named queues with a priority and a concurrency limit each.
 ///
@@ -112,7 +111,11 @@ impl Lane {
         let command = new_command(py, &queue.handlers, command_type, payload)?;
         let options = submit_options::read("submit()", "", options)?;
         check(py, &queue.places, "`await lane.submit_async()`")?;
-        let result = try_wait(py, queue::run(&queue.manager, &lane_id, command, options))?;
+        let manager = &queue.manager;
+        let result = match options {
+            None => try_wait(py, queue::run(manager, &lane_id, command)),
+            Some(options) => try_wait(py, queue::run_with(manager, &lane_id, command, options)),
+        }?;
         from_json(py, &result)
     }
 
@@ -411,93 +414,6 @@ impl Lane {
         self.drain_for(py, limit)
     }
 
-    /// Runs a command in a lane and gives its result, as :meth:`submit` does, without blocking the event loop.
-    ///
-    /// Waiting is not running: cancelling the task that waits does not cancel the command.
-    #[pyo3(
-        signature = (lane_id, command_type, payload = None, **options),
-        text_signature = "($self, lane_id, command_type, payload=None, *, id=None, priority=0, delay_secs=None, run_at=None, ttl_secs=None, timeout_secs=None, no_timeout=False, progress_timeout_secs=None, retry_policy=None, jitter=None, key=None, unique=None, cost=1, metadata=None, preemptible=True)"
-    )]
-    fn submit_async<'py>(
-        slf: &Bound<'py, Self>,
-        lane_id: &Bound<'py, PyAny>,
-        command_type: &Bound<'py, PyAny>,
-        payload: Option<&Bound<'py, PyAny>>,
-        options: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        // The package puts that function in the place of this one, which says how it is called.
-        static SUBMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        SUBMIT
-            .import(slf.py(), "a3s_lane._calls", "submit")?
-            .call1((slf, lane_id, command_type, payload, options))
-    }
-
-    /// Hands a command to a lane and gives its handle, as :meth:`enqueue` does, without blocking the event loop where a full
-    /// lane's ``overflow`` is ``"wait"``. Cancelling the wait submits nothing.
-    #[pyo3(
-        signature = (lane_id, command_type, payload = None, **options),
-        text_signature = "($self, lane_id, command_type, payload=None, *, id=None, priority=0, delay_secs=None, run_at=None, ttl_secs=None, timeout_secs=None, no_timeout=False, progress_timeout_secs=None, retry_policy=None, jitter=None, key=None, unique=None, cost=1, metadata=None, preemptible=True)"
-    )]
-    fn enqueue_async<'py>(
-        slf: &Bound<'py, Self>,
-        lane_id: &Bound<'py, PyAny>,
-        command_type: &Bound<'py, PyAny>,
-        payload: Option<&Bound<'py, PyAny>>,
-        options: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let module = slf.py().import("a3s_lane._asyncio")?;
-        module.call_method1("enqueue", (slf, lane_id, command_type, payload, options))
-    }
-
-    /// Waits until nothing is waiting or running, as :meth:`drain` does, without blocking the event loop.
-    fn drain_async<'py>(
-        slf: &Bound<'py, Self>,
-        timeout_secs: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let module = slf.py().import("a3s_lane._asyncio")?;
-        module.call_method1("drain", (slf, timeout_secs))
-    }
-
-    /// Ends the lanes, as :meth:`shutdown_within` does, without blocking the event loop.
-    fn shutdown_within_async<'py>(
-        slf: &Bound<'py, Self>,
-        secs: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let module = slf.py().import("a3s_lane._asyncio")?;
-        module.call_method1("shutdown_within", (slf, secs))
-    }
-
-    /// As :meth:`close`, without blocking the event loop.
-    fn close_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let module = slf.py().import("a3s_lane._asyncio")?;
-        module.call_method1("close", (slf,))
-    }
-
-    /// As :meth:`find`, without blocking the event loop.
-    fn find_async<'py>(
-        slf: &Bound<'py, Self>,
-        command_id: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        lane_life::later(slf, "_begin_find", Some(command_id), None)
-    }
-
-    /// As :meth:`unclaimed`, without blocking the event loop.
-    fn unclaimed_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        lane_life::later(slf, "_begin_unclaimed", None, None)
-    }
-
-    /// As :meth:`load_history`, without blocking the event loop.
-    #[pyo3(
-        signature = (**filter),
-        text_signature = "($self, *, command_id=None, lane_id=None, since=None, after=None, limit=None)"
-    )]
-    fn load_history_async<'py>(
-        slf: &Bound<'py, Self>,
-        filter: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        lane_life::later(slf, "_begin_history", None, filter)
-    }
-
     /// A decorator that makes a function the handler of a command type.
     ///
     /// The function takes ``(payload)`` or ``(payload, ctx)``, where ``ctx`` is a :class:`CommandContext`, and returns what is
@@ -548,22 +464,6 @@ impl Lane {
     ) -> PyResult<Bound<'py, PyAny>> {
         let module = slf.py().import("a3s_lane._handlers")?;
         module.call_method1("add_middleware", (slf, function))
-    }
-
-    fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let module = slf.py().import("a3s_lane._asyncio")?;
-        module.call_method1("enter", (slf,))
-    }
-
-    #[pyo3(signature = (exc_type = None, exc_value = None, traceback = None))]
-    fn __aexit__<'py>(
-        slf: &Bound<'py, Self>,
-        exc_type: Option<&Bound<'py, PyAny>>,
-        exc_value: Option<&Bound<'py, PyAny>>,
-        traceback: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let _ = (exc_value, traceback);
-        lane_life::leave_async(slf, exc_type)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -190,25 +190,36 @@ impl Queue {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end. Without options it needs no handle, which costs less.
 pub(crate) async fn run(
     manager: &QueueManager,
     lane_id: &str,
     command: Box<dyn Command>,
-    options: Option<SubmitOptions>,
 ) -> a3s_lane::Result<Value> {
-    if !manager.is_started() && !manager.is_shutting_down() {
-        return Err(LaneError::NotStarted("call start() before submit()".into()));
-    }
-    // A command without options needs no handle, which costs less.
-    let Some(options) = options else {
-        let settled = manager.submit(lane_id, command).await?;
-        return settled.await.map_err(|_| {
-            LaneError::QueueError("the command was dropped before it ended".into())
-        })?;
-    };
+    check_started(manager)?;
+    let settled = manager.submit(lane_id, command).await?;
+    settled
+        .await
+        .map_err(|_| LaneError::QueueError("the command was dropped before it ended".into()))?
+}
+
+/// As [`run`], with options.
+pub(crate) async fn run_with(
+    manager: &QueueManager,
+    lane_id: &str,
+    command: Box<dyn Command>,
+    options: SubmitOptions,
+) -> a3s_lane::Result<Value> {
+    check_started(manager)?;
     let handle = manager.submit_with(lane_id, command, options).await?;
     handle.await
+}
+
+fn check_started(manager: &QueueManager) -> a3s_lane::Result<()> {
+    if manager.is_started() || manager.is_shutting_down() {
+        return Ok(());
+    }
+    Err(LaneError::NotStarted("call start() before submit()".into()))
 }
 
 impl Drop for Queue {
