@@ -4,26 +4,11 @@
 
 const assert = require('node:assert/strict');
 const fs = require('fs');
-const os = require('os');
 const path = require('path');
 const test = require('node:test');
 
 const { Lane, inspect } = require('@a3s-lab/lane');
-const { eventually, program } = require('./support.js');
-
-const directories = [];
-process.on('exit', () => directories.forEach((each) => fs.rmSync(each, { recursive: true, force: true })));
-
-function temporary() {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'a3s-lane-'));
-  directories.push(directory);
-  return directory;
-}
-
-/** A lane of one in a directory. */
-function one(storage, options) {
-  return Lane.withLanes([{ laneId: 'one', priority: 0, minConcurrency: 0, maxConcurrency: 1 }], { storage, ...options });
-}
+const { eventually, one, program, temporary } = require('./support.js');
 
 /** The ids of what another process finds, which opens the directory; or why it cannot. */
 async function seenByAnotherProcess(directory) {

@@ -1,22 +1,10 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const fs = require('fs');
-const os = require('os');
-const path = require('path');
 const test = require('node:test');
 
 const { Lane, LaneError } = require('@a3s-lab/lane');
-const { record } = require('./support.js');
-
-const directories = [];
-process.on('exit', () => directories.forEach((each) => fs.rmSync(each, { recursive: true, force: true })));
-
-function temporary() {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'a3s-lane-'));
-  directories.push(directory);
-  return directory;
-}
+const { record, temporary } = require('./support.js');
 
 /** Where letters can be: in memory and in a storage. */
 const PLACES = { memory: () => ({ dlqSize: 100 }), storage: () => ({ storage: temporary() }) };

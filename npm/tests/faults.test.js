@@ -6,26 +6,16 @@
 const assert = require('node:assert/strict');
 const { spawn } = require('child_process');
 const fs = require('fs');
-const os = require('os');
 const path = require('path');
 const test = require('node:test');
 
 const { Lane } = require('@a3s-lab/lane');
 const { library, smallDisk } = require('./faults.js');
-const { PATIENCE_MS, root } = require('./support.js');
+const { PATIENCE_MS, root, temporary } = require('./support.js');
 
 const PROCESS = path.join(__dirname, 'faulty-process.js');
 const EIO = '5';
 const ENOSPC = '28';
-
-const directories = [];
-process.on('exit', () => directories.forEach((each) => fs.rmSync(each, { recursive: true, force: true })));
-
-function temporary() {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'a3s-lane-'));
-  directories.push(directory);
-  return directory;
-}
 
 /** Runs a task in a process of its own; resolves to its end and what it has said. */
 function run(task, directory, argument = '', environment = {}) {

@@ -2,27 +2,12 @@
 
 const assert = require('node:assert/strict');
 const fs = require('fs');
-const os = require('os');
 const path = require('path');
 const test = require('node:test');
 
 const { Lane, LaneError } = require('@a3s-lab/lane');
 const { createLane } = require('@a3s-lab/lane/testing');
-const { eventually } = require('./support.js');
-
-const directories = [];
-process.on('exit', () => directories.forEach((each) => fs.rmSync(each, { recursive: true, force: true })));
-
-function temporary() {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'a3s-lane-'));
-  directories.push(directory);
-  return directory;
-}
-
-/** A lane of one in a directory. */
-function one(directory, options) {
-  return Lane.withLanes([{ laneId: 'one', priority: 0, maxConcurrency: 1 }], { storage: directory, ...options });
-}
+const { eventually, one, temporary } = require('./support.js');
 
 function refusal(work) {
   try {

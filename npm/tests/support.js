@@ -1,9 +1,14 @@
 'use strict';
 
-// What several test files need: waiting for a condition, recording events, and running a program in a process of its own.
+// What several test files need: waiting for a condition, recording events, directories for storages, and running a program in a
+// process of its own.
 
 const { spawn } = require('child_process');
+const fs = require('fs');
+const os = require('os');
 const path = require('path');
+
+const { Lane } = require('@a3s-lab/lane');
 
 const root = path.join(__dirname, '..', '..');
 
@@ -40,6 +45,21 @@ function record(lane, keys) {
   return { events, subscription, done, keys: () => events.map((event) => event.key) };
 }
 
+const directories = [];
+process.on('exit', () => directories.forEach((each) => fs.rmSync(each, { recursive: true, force: true })));
+
+/** A directory that is there until this process ends. */
+function temporary() {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'a3s-lane-'));
+  directories.push(directory);
+  return directory;
+}
+
+/** A lane of one in a directory. */
+function one(storage, options) {
+  return Lane.withLanes([{ laneId: 'one', priority: 0, maxConcurrency: 1 }], { storage, ...options });
+}
+
 /**
  * Runs `code` as a program of its own, in the package's folder so that `@a3s-lab/lane` is this package.
  * Resolves to its status, signal, stdout and stderr; a program that does not end is killed and rejects.
@@ -64,4 +84,4 @@ function program(code, { esm = false, node = process.execPath, cwd = root, args 
   });
 }
 
-module.exports = { PATIENCE_MS, eventually, program, record, root };
+module.exports = { PATIENCE_MS, eventually, one, program, record, root, temporary };
