@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 IN_CHILD = """
 import gc, os, sys, threading, traceback
-from a3s_lane import Lane, LaneConfig, LaneError, Limiter, QueueError
+from a3s_lane import Lane, LaneConfig, LaneError, Limiter, QueueError, RetryPolicy
 from a3s_lane.testing import enqueue_scripted, submit_many_scripted, submit_scripted
 
 def in_child(check):
@@ -157,8 +157,21 @@ def watch():
         list(handle.chunks())
         handle.result()
 
+@lane.handler("fails")
+def fails(payload):
+    raise ValueError("no")
+
+def give_up():
+    # What a handler raises is given up by a thread without the GIL, at each attempt.
+    while not stop.is_set():
+        handle = lane.enqueue("skill", "fails", retry_policy=RetryPolicy.fixed(100, 0.0))
+        try:
+            handle.result()
+        except LaneError:
+            pass
+
 streams = [lane.subscribe() for _ in range(4)]
-threads = [threading.Thread(target=target) for target in (keep_busy, watch) * 2]
+threads = [threading.Thread(target=target) for target in (keep_busy, watch, give_up) * 2]
 readers = [threading.Thread(target=read, args=(stream,)) for stream in streams[:2]]
 for thread in threads + readers:
     thread.start()

@@ -130,7 +130,7 @@ fn start(
         let asyncio_loop = place.asyncio_loop();
         let start = START.import(py, "a3s_lane._asyncio", "start")?;
         let payload = from_json(py, payload)?;
-        let callable = &function.callable;
+        let callable = &*function.callable;
         let task = if function.takes_context {
             let context = context_of();
             guarded::call(start, (asyncio_loop, variables, callable, payload, context))?

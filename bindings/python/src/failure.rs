@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyAny, PyString, PyType};
 
 use crate::guarded;
+use crate::released::Held;
 
 /// The codes that keep their meaning when a handler raises them; the others are failures of the command.
 const CODES: [&str; 22] = [
@@ -37,7 +38,7 @@ const CODES: [&str; 22] = [
 
 /// What a handler raised, as it travels inside of an error.
 struct Thrown {
-    exception: Py<PyAny>,
+    exception: Held,
     /// It says by itself what went wrong: whoever waits gets it as it is.
     is_lane_error: bool,
 }
@@ -74,7 +75,7 @@ pub(crate) fn failure(py: Python<'_>, exception: PyErr) -> LaneError {
         ("COMMAND_ERROR", text)
     };
     let thrown = Thrown {
-        exception: value.clone().into_any().unbind(),
+        exception: Held::new(value.clone().into_any().unbind()),
         is_lane_error,
     };
     LaneError::raised_at(code, text, traceback_text(value), thrown)

@@ -18,6 +18,7 @@ use crate::from_json::from_json;
 use crate::link::Link;
 use crate::place::Place;
 use crate::places::Places;
+use crate::released::Held;
 use crate::submitting::Submitting;
 use crate::threads::Threads;
 use crate::to_json::to_json;
@@ -53,7 +54,7 @@ impl Kind {
 pub(crate) struct Function {
     pub(crate) command_type: String,
     /// With the middleware around it.
-    pub(crate) callable: Py<PyAny>,
+    pub(crate) callable: Held,
     pub(crate) takes_context: bool,
     kind: Kind,
     registered: Arc<Plain>,
@@ -61,14 +62,14 @@ pub(crate) struct Function {
 
 /// A Python function as it was registered, without middleware.
 struct Plain {
-    callable: Py<PyAny>,
+    callable: Held,
     takes_context: bool,
     kind: Kind,
 }
 
 /// A Python function that goes around handlers.
 struct Middleware {
-    callable: Py<PyAny>,
+    callable: Held,
     is_coroutine: bool,
 }
 
@@ -228,7 +229,7 @@ impl Handlers {
             }
         };
         let plain = Arc::new(Plain {
-            callable,
+            callable: Held::new(callable),
             takes_context,
             kind,
         });
@@ -267,7 +268,7 @@ impl Handlers {
         };
         let mut function = Function {
             command_type: command_type.to_owned(),
-            callable: plain.callable.clone_ref(py),
+            callable: Held::new(plain.callable.clone_ref(py)),
             takes_context: plain.takes_context,
             kind: plain.kind,
             registered: Arc::clone(plain),
@@ -276,13 +277,13 @@ impl Handlers {
             let module = py.import(intern!(py, "a3s_lane._middleware"))?;
             let arguments = (
                 plain.kind.name(),
-                &plain.callable,
+                &*plain.callable,
                 plain.takes_context,
                 around,
             );
             let composed =
                 guarded::call_method(module.as_any(), intern!(py, "compose"), arguments)?;
-            function.callable = composed.unbind();
+            function.callable = Held::new(composed.unbind());
             function.takes_context = true;
             if plain.kind == Kind::Process {
                 // A thread waits for the process.
@@ -304,7 +305,7 @@ impl Handlers {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Middleware {
-                callable,
+                callable: Held::new(callable),
                 is_coroutine,
             });
         for before in self.all() {
@@ -392,13 +393,13 @@ impl Handlers {
         // Locked means in use by another thread, so it is no garbage.
         if let Ok(table) = self.table.try_read() {
             for handler in table.values() {
-                visit.call(&handler.function.callable)?;
-                visit.call(&handler.function.registered.callable)?;
+                visit.call(&*handler.function.callable)?;
+                visit.call(&*handler.function.registered.callable)?;
             }
         }
         if let Ok(middleware) = self.middleware.try_read() {
             for each in &*middleware {
-                visit.call(&each.callable)?;
+                visit.call(&*each.callable)?;
             }
         }
         Ok(())

@@ -24,6 +24,11 @@ static BUSY: AtomicUsize = AtomicUsize::new(0);
 /// The interpreter is about to end: nothing more is delivered.
 static EXITING: AtomicBool = AtomicBool::new(false);
 
+/// Whether the interpreter is about to end, or has.
+pub(crate) fn is_exiting() -> bool {
+    EXITING.load(Ordering::Acquire)
+}
+
 /// Something to deliver.
 pub(crate) enum Parcel<T> {
     Item(T),

@@ -3,10 +3,16 @@
 //! PyO3 keeps those in a list behind a lock that knows nothing of `fork`: a child that is made while another thread holds it stands
 //! still at its next call. This list has no lock, so it is whole at every moment.
 
+use std::ffi::{c_int, c_void};
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
+use pyo3::ffi;
 use pyo3::prelude::*;
+
+use crate::outbox;
 
 struct Released {
     reference: Py<PyAny>,
@@ -43,4 +49,47 @@ pub(crate) fn drop_released(_py: Python<'_>) {
         // A destructor may be Python code, which may come here again: it finds other ones.
         drop(released.reference);
     }
+}
+
+/// A reference that any thread may drop. The object is given up soon after: by the main thread, between two steps of its Python
+/// code, or with the next command.
+pub(crate) struct Held(ManuallyDrop<Py<PyAny>>);
+
+impl Held {
+    pub(crate) fn new(reference: Py<PyAny>) -> Self {
+        Self(ManuallyDrop::new(reference))
+    }
+}
+
+impl Deref for Held {
+    type Target = Py<PyAny>;
+
+    fn deref(&self) -> &Py<PyAny> {
+        &self.0
+    }
+}
+
+/// The main thread was asked to call [`drop_released`].
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses it after this.
+        release(unsafe { ManuallyDrop::take(&mut self.0) });
+        if outbox::is_exiting() || ASKED.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // SAFETY: it may be called without the GIL as long as there is an interpreter. Its lock is made anew in a child of `fork`.
+        let refused = unsafe { ffi::Py_AddPendingCall(Some(drop_soon), ptr::null_mut()) } != 0;
+        if refused {
+            // The interpreter has too much to do; the next command does the work.
+            ASKED.store(false, Ordering::Release);
+        }
+    }
+}
+
+extern "C" fn drop_soon(_: *mut c_void) -> c_int {
+    ASKED.store(false, Ordering::Release);
+    Python::try_attach(drop_released);
+    0
 }
