@@ -58,7 +58,7 @@ mod to_json;
 mod wait;
 
 /// The compiled half of `a3s_lane`; import the names from there.
-// On a free-threaded CPython the GIL comes back: nothing here was tried without it.
+// On a free-threaded CPython the GIL comes back. Without it the tests were only run on a 3.13t, which PyO3 does not support.
 #[pyo3::pymodule(gil_used = true)]
 mod _a3s_lane {
     use pyo3::prelude::*;
