@@ -89,7 +89,7 @@ def test_l20_gunicorn_that_preloads(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "2", "--bind", f"unix:{path}", "server:app"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         try:
-            wait_until(lambda: path.exists() or server.poll() is not None)
+            wait_until(lambda: listens(path) or server.poll() is not None)
             for _ in range(4):
                 answer = ask(path)
                 assert "created before fork" in answer
@@ -99,6 +99,12 @@ def test_l20_gunicorn_that_preloads(tmp_path: Path) -> None:
         finally:
             server.kill()
     assert server.returncode == 0, output
+
+
+def listens(path: Path) -> bool:
+    """Whether somebody does: a socket has its path before that."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def ask(path: Path) -> str:
