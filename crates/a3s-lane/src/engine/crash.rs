@@ -43,7 +43,7 @@ impl Engine {
             let name = || CommandName::Given(Arc::clone(&id));
             tracing::error!(command_id = %id, lane_id = %lane.id, "a command is a dead letter: its process ended too often while it ran");
             let error: Arc<str> = letter.error.as_str().into();
-            self.bury(&lane, name, Box::new(letter));
+            self.bury(&lane, name, letter);
             self.emitter
                 .report(|| What::Failed(Arc::clone(&lane.id), name(), error));
             let counts = state.counts(key);
@@ -79,7 +79,7 @@ impl Engine {
         };
         let mut settlement =
             Settlement::new(stored.id, stored.command_type, stored.lane_id, outcome);
-        settlement.letter = Some(*letter);
+        settlement.letter = Some(letter);
         Ok(settlement)
     }
 }

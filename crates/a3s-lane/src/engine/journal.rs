@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::job::{Extras, Work};
 use super::settle::Finished;
 use super::taken::command_type;
-use super::{Engine, LaneInfo, attempt, record};
+use super::{Engine, LaneInfo, State, attempt, record};
 use crate::error::Result;
 use crate::event::{CommandName, What};
 use crate::scheduler::{CommandKey, Verdict};
@@ -74,7 +74,7 @@ impl Engine {
                 if let Some(letter) = &mut told.letter {
                     self.complete(letter, finished, &**storage).await;
                 }
-                self.note_settled(storage, &name, finished, &mut told).await;
+                self.note_settled(storage, finished, &mut told).await;
                 (Ok(()), told)
             }
         };
@@ -102,32 +102,27 @@ impl Engine {
         storage.retry_command(note).await
     }
 
-    async fn note_settled(
-        &self,
-        storage: &Arc<dyn Storage>,
-        name: &CommandName,
-        finished: &Finished,
-        told: &mut Told,
-    ) {
-        let settlement = |letter: Option<&DeadLetterRecord>| {
-            let kind = finished.work.as_ref().map_or("", command_type);
-            let mut settlement = match &finished.result {
-                Ok(value) => {
-                    let outcome = StoredOutcome::Completed(value.clone());
-                    Settlement::new(name.to_string(), kind, &*finished.lane.id, outcome)
-                }
-                Err(error) => record::failed(name, kind, &finished.lane, error),
-            };
-            settlement.letter = letter.cloned();
+    /// How a command has ended, without its dead letter.
+    pub(super) fn settlement(&self, finished: &Finished) -> Settlement {
+        let name = self.name(finished.key, finished.extras.as_deref());
+        let kind = finished.work.as_ref().map_or("", command_type);
+        match &finished.result {
+            Ok(value) => {
+                let outcome = StoredOutcome::Completed(value.clone());
+                Settlement::new(name.to_string(), kind, &*finished.lane.id, outcome)
+            }
+            Err(error) => record::failed(&name, kind, &finished.lane, error),
+        }
+    }
+
+    async fn note_settled(&self, storage: &Arc<dyn Storage>, finished: &Finished, told: &mut Told) {
+        let settlement = |letter: &Option<Box<DeadLetterRecord>>| {
+            let mut settlement = self.settlement(finished);
+            settlement.letter.clone_from(letter);
             settlement
         };
-        let given = finished.extras.as_ref().and_then(|extras| {
-            let id = Arc::clone(extras.id.as_ref()?);
-            let handle = &extras.handle;
-            self.lock().kept.depart(Arc::clone(&id), handle);
-            Some(id)
-        });
-        let settled = vec![settlement(told.letter.as_deref())];
+        let given = self.lock().depart_ended(finished);
+        let settled = vec![settlement(&told.letter)];
         match storage.settle_commands(settled).await {
             Ok(()) => {
                 told.removed = given;
@@ -135,7 +130,7 @@ impl Engine {
             }
             Err(error) => {
                 // Made again: no end that is told needs a copy.
-                self.keep_untold(storage, settlement(told.letter.as_deref()), &error);
+                self.keep_untold(storage, settlement(&told.letter), &error);
             }
         }
     }
@@ -235,6 +230,16 @@ impl Engine {
         if let Some(dlq) = &self.dlq {
             dlq.push_now(*letter);
         }
+    }
+}
+
+impl State {
+    /// Keeps the id of a command that its submitter has named, until its storage has taken down how it ended.
+    pub(super) fn depart_ended(&mut self, finished: &Finished) -> Option<Arc<str>> {
+        let extras = finished.extras.as_ref()?;
+        let id = Arc::clone(extras.id.as_ref()?);
+        self.kept.depart(Arc::clone(&id), &extras.handle);
+        Some(id)
     }
 }
 

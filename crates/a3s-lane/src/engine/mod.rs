@@ -17,6 +17,7 @@ mod attempt;
 mod calendar;
 mod control;
 mod crash;
+mod ends;
 mod explain;
 mod inbox;
 mod job;
@@ -66,6 +67,7 @@ use crate::testing::Hooks;
 pub(crate) use admission::Target;
 pub(crate) use attempt::AttemptCell;
 pub(crate) use control::check_total;
+use ends::Ends;
 use inbox::{Doorkeeper, Inbox, Posting};
 pub(crate) use job::Extras;
 use job::Job;
@@ -154,6 +156,7 @@ pub(crate) struct Engine {
     let_go: Notify,
     /// Storages have to be told of settled commands: see [`Kept`].
     has_untold: AtomicBool,
+    ends: Ends,
     /// The date of the last command that was stored, in nanoseconds since 1970.
     last_date: AtomicI64,
     /// Somebody has asked for the handle of a command that was submitted without one.
@@ -284,6 +287,7 @@ impl Engine {
             restore: Restore::default(),
             let_go: Notify::new(),
             has_untold: AtomicBool::new(false),
+            ends: Ends::default(),
             last_date: AtomicI64::new(0),
             has_late_handles: AtomicBool::new(false),
         });

@@ -162,7 +162,10 @@ impl Runner {
             First::Taken(taken) => next = Some(*taken),
             First::Overrun(finished) => {
                 let stage = &mut self.stage;
-                Box::pin(engine.finish_awaited(stage, *finished, true, &mut next)).await;
+                let alone = engine.finish_in_group(stage, *finished, true, &mut next);
+                if let Some(alone) = alone {
+                    Box::pin(engine.finish_awaited(stage, alone, true, &mut next)).await;
+                }
             }
         }
         loop {
@@ -180,7 +183,11 @@ impl Runner {
                 let give_way = streak >= STREAK || lasted >= STREAK_NS || !has_budget;
                 let stage = &mut self.stage;
                 if finished.lane.must_await() {
-                    Box::pin(engine.finish_awaited(stage, finished, !give_way, &mut next)).await;
+                    let take = !give_way;
+                    let alone = engine.finish_in_group(stage, finished, take, &mut next);
+                    if let Some(alone) = alone {
+                        Box::pin(engine.finish_awaited(stage, alone, take, &mut next)).await;
+                    }
                 } else {
                     engine.finish(stage, finished, !give_way, &mut next);
                 }

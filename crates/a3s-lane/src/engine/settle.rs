@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 
 use super::attempt;
+use super::ends::Telling;
 use super::job::{Extras, Reply, Work};
 use super::observer::Sample;
 use super::record;
@@ -119,10 +120,16 @@ fn is_timeout(error: &LaneError) -> bool {
     matches!(error, LaneError::Timeout(_) | LaneError::Stalled(_))
 }
 
-/// What follows an attempt.
-struct Outcome {
+/// An attempt that has ended, and what follows.
+pub(super) struct Concluded {
+    finished: Finished,
     verdict: Verdict,
-    letter: Option<Box<DeadLetterRecord>>,
+}
+
+/// What follows an attempt.
+pub(super) struct Outcome {
+    pub(super) verdict: Verdict,
+    pub(super) letter: Option<Box<DeadLetterRecord>>,
 }
 
 /// Drops a command, or whatever holds one. Its destructor is the user's code: a panic there is logged.
@@ -161,6 +168,7 @@ impl Drop for Answer {
 pub(super) struct Settled<'a> {
     answer: Option<Answer>,
     lane: Arc<LaneInfo>,
+    extras: Option<Arc<Extras>>,
     run_ns: u64,
     completed: bool,
     ended: Option<Sample>,
@@ -189,9 +197,15 @@ impl Drop for Settling<'_> {
 }
 
 impl Settled<'_> {
+    /// Tells the telemetry of a command that has settled.
+    #[inline(always)]
+    pub(super) fn trace(&self) {
+        trace::settled(&self.lane.id, self.completed, self.run_ns);
+    }
+
     /// Resolves the receiver.
     #[inline(always)]
-    fn resolve(mut self) {
+    pub(super) fn resolve(mut self) {
         if self.completed {
             self.lane.observer.watch_latency(&self.lane.id, self.run_ns);
         }
@@ -237,21 +251,51 @@ impl Engine {
         .resolve();
     }
 
-    /// As [`finish`](Self::finish), for a lane that has somebody to wait for: the storage before the slot is free, the
-    /// observers before the receiver.
-    pub(super) async fn finish_awaited(
+    /// As [`finish`](Self::finish), for a lane that has somebody to wait for. A command that has completed, and has only its
+    /// storage to wait for, goes to a group. Another comes back, for [`finish_awaited`](Self::finish_awaited).
+    pub(super) fn finish_in_group(
         self: &Arc<Self>,
         stage: &mut Stage,
         mut finished: Finished,
         take: bool,
         next: &mut Option<Taken>,
-    ) {
-        let concluded = self.lock().conclude(&finished);
-        let Some(verdict) = concluded else {
+    ) -> Option<Box<Concluded>> {
+        let mut state = self.lock();
+        let Some(verdict) = state.conclude(&finished) else {
+            drop(state);
             finished.discard();
-            return self.carry_on(stage, self.lock(), take, self.now(), next);
+            self.carry_on(stage, self.lock(), take, self.now(), next);
+            return None;
         };
-        finished.overrule(verdict);
+        let lane = &finished.lane;
+        // Nothing else runs that could complete at about the same time: a task of its own would be a detour.
+        let is_alone = lane.storage.is_none()
+            || lane.observer.must_await()
+            || state.scheduler.overview().active == 1;
+        if is_alone || verdict != Verdict::Settle || finished.result.is_err() {
+            drop(state);
+            finished.overrule(verdict);
+            return Some(Box::new(Concluded { finished, verdict }));
+        }
+        state.depart_ended(&finished);
+        let is_first = self.ends.add(finished);
+        self.carry_on(stage, state, take, self.now(), next);
+        if is_first {
+            self.spawn(Telling::of(self).run());
+        }
+        None
+    }
+
+    /// Ends an attempt that its verdict is known of: tells the storage before the slot is free, and the observers before the
+    /// receiver.
+    pub(super) async fn finish_awaited(
+        self: &Arc<Self>,
+        stage: &mut Stage,
+        concluded: Box<Concluded>,
+        take: bool,
+        next: &mut Option<Taken>,
+    ) {
+        let Concluded { finished, verdict } = *concluded;
         let told = self.note_end(&finished, verdict).await;
         if told.settled && self.has_untold.load(Ordering::Relaxed) {
             self.tell_untold_soon();
@@ -349,10 +393,39 @@ impl Engine {
         stage: &mut Stage,
         mut state: MutexGuard<'_, State>,
         finished: Finished,
-        Outcome { verdict, letter }: Outcome,
+        outcome: Outcome,
         take: bool,
         now: u64,
         next: &mut Option<Taken>,
+    ) -> Settled<'a> {
+        let verdict = outcome.verdict;
+        let key = finished.key;
+        let mut settled = self.free(&mut state, finished, outcome, now);
+        self.carry_on(stage, state, take, now, next);
+        settled.guard.last = next.is_none();
+        if !settled.guard.left && settled.guard.last {
+            // A queue that ends waits for what runs, and this one does not run any more.
+            self.check_quiet();
+        }
+        match verdict {
+            Verdict::Retry { attempt } => {
+                let name = self.name(key, settled.extras.as_deref());
+                trace::retried(&settled.lane.id, &name, attempt);
+            }
+            Verdict::Preempted => {}
+            Verdict::Settle | Verdict::Cancelled | Verdict::Withdrawn => settled.trace(),
+        }
+        settled
+    }
+
+    /// Frees the slot and carries out the verdict. Called under the lock.
+    #[inline(always)]
+    pub(super) fn free<'a>(
+        self: &'a Arc<Self>,
+        state: &mut State,
+        finished: Finished,
+        Outcome { verdict, letter }: Outcome,
+        now: u64,
     ) -> Settled<'a> {
         let sample = finished.sample(verdict);
         let status = finished.status(verdict);
@@ -457,29 +530,15 @@ impl Engine {
             state.forget(key, answer.reply.as_ref().and_then(Reply::extras));
             self.settling.fetch_add(1, Ordering::SeqCst);
         }
-        self.carry_on(stage, state, take, now, next);
-        if answer.is_none() && next.is_none() {
-            // A queue that ends waits for what runs, and this one does not run any more.
-            self.check_quiet();
-        }
-        match verdict {
-            Verdict::Retry { attempt } => {
-                let name = self.name(key, extras.as_deref());
-                trace::retried(&lane.id, &name, attempt);
-            }
-            Verdict::Preempted => {}
-            Verdict::Settle | Verdict::Cancelled | Verdict::Withdrawn => {
-                trace::settled(&lane.id, completed, run_ns);
-            }
-        }
         let guard = Settling {
             engine: self,
             left: answer.is_some(),
-            last: next.is_none(),
+            last: false,
         };
         Settled {
             answer,
             lane,
+            extras,
             run_ns,
             completed,
             ended,

@@ -410,7 +410,7 @@ async fn put_back(storage: &dyn Storage, letter: DeadLetterRecord) -> Result<()>
         outcome,
     );
     settlement.settled_at = letter.failed_at;
-    settlement.letter = Some(letter);
+    settlement.letter = Some(letter.into());
     storage.settle_commands(vec![settlement]).await
 }
 

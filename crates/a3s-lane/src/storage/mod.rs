@@ -242,7 +242,7 @@ pub trait Storage: Send + Sync {
     async fn settle_commands(&self, settlements: Vec<Settlement>) -> Result<()> {
         for settlement in settlements {
             if let Some(letter) = settlement.letter {
-                self.save_dead_letter(letter.into()).await?;
+                self.save_dead_letter((*letter).into()).await?;
             }
             self.remove_command(&settlement.id).await?;
         }

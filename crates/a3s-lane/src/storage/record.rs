@@ -237,8 +237,8 @@ pub struct Settlement {
     pub outcome: StoredOutcome,
     /// When it ended.
     pub settled_at: DateTime<Utc>,
-    /// The dead letter of a command that failed for good.
-    pub letter: Option<DeadLetterRecord>,
+    /// The dead letter of a command that failed for good. Boxed: most have none.
+    pub letter: Option<Box<DeadLetterRecord>>,
 }
 
 impl Settlement {

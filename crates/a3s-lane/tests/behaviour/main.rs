@@ -5,6 +5,7 @@ mod support;
 
 mod context;
 mod dead_letters;
+mod ends;
 mod events;
 mod executors;
 mod handlers;

@@ -134,7 +134,7 @@ async fn fill(storage: &LocalStorage) {
     full.code = "TIMEOUT".into();
     full.traceback = Some("line 1".into());
     full.failures = vec![failure()];
-    dead.letter = Some(full);
+    dead.letter = Some(full.into());
     storage
         .settle_commands(vec![settled, dead])
         .await

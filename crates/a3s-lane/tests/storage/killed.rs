@@ -48,7 +48,7 @@ fn settlement(id: &str, dead: bool) -> Settlement {
             attempts: 2,
             failed_at: Utc::now(),
         };
-        settlement.letter = Some(letter.into());
+        settlement.letter = Some(Box::new(letter.into()));
     }
     settlement
 }

@@ -27,6 +27,8 @@ pub(crate) struct Vault {
     page: usize,
     /// The calls that fail.
     faults: Mutex<HashSet<&'static str>>,
+    /// The type of command that it cannot settle, and whether it panics then.
+    unsettled: Mutex<Option<(&'static str, bool)>>,
     /// Pages pass it after they were read.
     gate: Option<Gate>,
     /// Revivals pass it.
@@ -139,6 +141,11 @@ impl Vault {
         } else {
             faults.remove(call);
         }
+    }
+
+    /// From now on it cannot settle commands of this type.
+    pub(crate) fn fail_to_settle(&self, command_type: &'static str, panics: bool) {
+        *self.unsettled.lock().expect("not poisoned") = Some((command_type, panics));
     }
 
     /// From now on every call is an error.
@@ -277,12 +284,21 @@ impl Storage for Vault {
 
     async fn settle_commands(&self, settlements: Vec<Settlement>) -> Result<()> {
         self.ask("settle", settlements.len())?;
+        let unsettled = *self.unsettled.lock().expect("not poisoned");
+        if let Some((unsettled, panics)) = unsettled
+            && settlements.iter().any(|it| it.command_type == unsettled)
+        {
+            assert!(!panics, "a bad storage");
+            return Err(LaneError::Storage("too large".to_owned()));
+        }
         let mut shelves = self.lock();
         for settlement in settlements {
             shelves
                 .commands
                 .retain(|shelved| shelved.record.command.id != settlement.id);
-            shelves.letters.extend(settlement.letter.clone());
+            shelves
+                .letters
+                .extend(settlement.letter.clone().map(|it| *it));
             shelves.results.push(settlement.into());
         }
         Ok(())

@@ -138,7 +138,7 @@ impl<F: AsyncFn(String) -> Arc<dyn Storage>> Suite<F> {
             command_id: "command-1".into(),
             ..letter(1)
         };
-        settlement.letter = Some(dead.into());
+        settlement.letter = Some(Box::new(dead.into()));
         let settled = storage.settle_commands(vec![settlement]).await;
         rule.ok("settle_commands", settled);
         rule.is(

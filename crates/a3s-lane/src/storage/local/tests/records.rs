@@ -130,7 +130,7 @@ async fn a_batch_is_kept_as_a_whole_or_not_at_all() {
 
     storage.save_command(command(1)).await.expect("saved");
     let mut refused = completed("2", json!(2));
-    refused.letter = Some(full_letter("refused"));
+    refused.letter = Some(full_letter("refused").into());
     storage_error(
         storage
             .settle_commands(vec![completed("1", json!(1)), refused])
@@ -299,7 +299,7 @@ async fn a_settlement_removes_and_keeps_in_one_step() {
             error: "too late".into(),
         },
     );
-    two.letter = Some(full_letter("2"));
+    two.letter = Some(full_letter("2").into());
     let both = vec![one.clone(), two.clone()];
     storage.settle_commands(both).await.expect("settled");
     assert!(command_ids(&storage).await.is_empty());
@@ -313,7 +313,7 @@ async fn a_settlement_removes_and_keeps_in_one_step() {
         .find_dead_letters(&DeadLetterFilter::all())
         .await
         .expect("readable");
-    assert_eq!(letters, Vec::from_iter(two.letter));
+    assert_eq!(letters, Vec::from_iter(two.letter.map(|letter| *letter)));
 }
 
 #[tokio::test]
@@ -403,7 +403,7 @@ async fn a_history_is_kept_when_asked_for_and_within_bounds() {
             error: "too late".into(),
         },
     );
-    failed.letter = Some(full_letter("1"));
+    failed.letter = Some(full_letter("1").into());
     storage
         .settle_commands(vec![failed, completed("2", json!(1))])
         .await
