@@ -36,9 +36,8 @@ impl Engine {
         }
     }
 
-    /// The present, later than every date that this has returned before: the order of stored commands.
-    pub(super) fn next_date(&self) -> DateTime<Utc> {
-        let now = Utc::now();
+    /// The present, `now`, or what is later than every date that this has returned before: the order of stored commands.
+    pub(super) fn next_date(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let now_ns = now.timestamp_nanos_opt().unwrap_or_default();
         let later = |last: i64| Some(now_ns.max(last.saturating_add(1)));
         let last = self

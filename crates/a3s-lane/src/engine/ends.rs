@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use chrono::Utc;
+
 use super::Engine;
 use super::settle::{Finished, Outcome, Settled, drop_command};
 use super::sync::{Mutex, lock, yield_now};
@@ -74,7 +76,8 @@ impl Telling {
         let mut at_once = self.taken.len();
         while !self.taken.is_empty() {
             let group = self.taken.iter().take(at_once);
-            let settlements = group.map(|finished| engine.settlement(finished));
+            let now = Utc::now();
+            let settlements = group.map(|finished| engine.settlement(finished, now));
             let told = storage.settle_commands(settlements.collect()).await;
             match told {
                 Ok(()) => {
@@ -87,7 +90,7 @@ impl Telling {
                 Err(_) if at_once > 1 => at_once = 1,
                 Err(error) => {
                     for finished in &self.taken[..1] {
-                        engine.keep_untold(&storage, engine.settlement(finished), &error);
+                        engine.keep_untold(&storage, engine.settlement(finished, now), &error);
                     }
                     engine.free_ended(self.taken.drain(..1), false);
                 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::job::{Extras, Work};
@@ -37,8 +38,15 @@ impl Engine {
         let Some(storage) = &lane.storage else {
             return;
         };
-        let id = self.name(key, extras).to_string();
-        if let Err(error) = storage.start_command(&id, attempt).await {
+        let drawn;
+        let id = match extras {
+            Some(extras) => extras.handle.id(),
+            None => {
+                drawn = self.name(key, None).to_string();
+                &drawn
+            }
+        };
+        if let Err(error) = storage.start_command(id, attempt).await {
             tracing::error!(command_id = %id, %error, "failed to note the start of an attempt");
         }
     }
@@ -103,21 +111,27 @@ impl Engine {
     }
 
     /// How a command has ended, without its dead letter.
-    pub(super) fn settlement(&self, finished: &Finished) -> Settlement {
-        let name = self.name(finished.key, finished.extras.as_deref());
-        let kind = finished.work.as_ref().map_or("", command_type);
-        match &finished.result {
-            Ok(value) => {
-                let outcome = StoredOutcome::Completed(value.clone());
-                Settlement::new(name.to_string(), kind, &*finished.lane.id, outcome)
-            }
-            Err(error) => record::failed(&name, kind, &finished.lane, error),
+    pub(super) fn settlement(&self, finished: &Finished, settled_at: DateTime<Utc>) -> Settlement {
+        let outcome = match &finished.result {
+            Ok(value) => StoredOutcome::Completed(value.clone()),
+            Err(error) => StoredOutcome::of(error),
+        };
+        Settlement {
+            id: match &finished.extras {
+                Some(extras) => extras.handle.id().to_owned(),
+                None => self.name(finished.key, None).to_string(),
+            },
+            command_type: finished.work.as_ref().map_or("", command_type).to_owned(),
+            lane_id: finished.lane.id.as_ref().to_owned(),
+            outcome,
+            settled_at,
+            letter: None,
         }
     }
 
     async fn note_settled(&self, storage: &Arc<dyn Storage>, finished: &Finished, told: &mut Told) {
         let settlement = |letter: &Option<Box<DeadLetterRecord>>| {
-            let mut settlement = self.settlement(finished);
+            let mut settlement = self.settlement(finished, Utc::now());
             settlement.letter.clone_from(letter);
             settlement
         };

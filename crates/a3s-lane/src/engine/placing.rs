@@ -181,7 +181,7 @@ impl Engine {
                 &*incoming.command,
                 incoming.terms.as_deref(),
                 extras,
-                self.next_date(),
+                self.next_date(calendar.date),
                 &calendar,
             )
         });

@@ -29,7 +29,7 @@ pub(super) fn of_command(
 ) -> CommandRecord {
     let delay_until = terms.map_or(0, |terms| terms.delay_until);
     let mut record = CommandRecord::from(StoredCommand {
-        id: name.to_string(),
+        id: extras.map_or_else(|| name.to_string(), |extras| extras.handle.id().to_owned()),
         command_type: command.command_type().to_owned(),
         lane_id: lane_id.to_owned(),
         payload: command.payload().unwrap_or_else(|| serde_json::json!({})),
@@ -149,9 +149,6 @@ pub(super) fn failed(
     lane: &LaneInfo,
     error: &LaneError,
 ) -> Settlement {
-    let outcome = StoredOutcome::Failed {
-        code: error.code().to_owned(),
-        error: error.to_string(),
-    };
+    let outcome = StoredOutcome::of(error);
     Settlement::new(name.to_string(), command_type, &*lane.id, outcome)
 }

@@ -272,14 +272,10 @@ async fn execute(
     lane.observer
         .watch_depth_of(|| engine.lock().counts(lane_key).pending, &lane.id);
     if lane.must_await() {
-        // Boxed, as all that few lanes need: the size of a runner is what spawning it costs.
-        let begin = async {
-            let sample = Sample::Started { wait_ns };
-            engine.record_awaited(&lane, lane_key, sample).await;
-            let extras = extras.as_deref();
-            engine.note_start(&lane, key, extras, attempt).await;
-        };
-        Box::pin(begin).await;
+        let sample = Sample::Started { wait_ns };
+        engine.record_awaited(&lane, lane_key, sample).await;
+        let extras = extras.as_deref();
+        engine.note_start(&lane, key, extras, attempt).await;
     }
     let name = || engine.name(key, extras.as_deref());
     let span = ExecuteSpan::new(&lane.id, name, &*work, attempt, submitted);

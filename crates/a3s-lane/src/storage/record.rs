@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{StoredCommand, StoredCommandId, StoredDeadLetter};
+use crate::error::LaneError;
 use crate::retry::{Jitter, RetryPolicy};
 use crate::submission::OnConflict;
 
@@ -221,6 +222,16 @@ pub enum StoredOutcome {
         /// The error's text.
         error: String,
     },
+}
+
+impl StoredOutcome {
+    /// It left with this error.
+    pub(crate) fn of(error: &LaneError) -> Self {
+        Self::Failed {
+            code: error.code().to_owned(),
+            error: error.to_string(),
+        }
+    }
 }
 
 /// A command that has settled.
