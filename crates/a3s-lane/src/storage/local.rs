@@ -314,7 +314,7 @@ impl Storage for LocalStorage {
     }
 
     async fn retry_command(&self, note: RetryNote) -> Result<()> {
-        self.apply(Change::Retry(note)).await.map(drop)
+        self.apply(Change::Retry(note.into())).await.map(drop)
     }
 
     async fn settle_commands(&self, settlements: Vec<Settlement>) -> Result<()> {

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
+use tokio::runtime;
 use tokio::sync::{oneshot, watch};
 
 use super::running::Running;
@@ -27,7 +28,8 @@ const BATCH: usize = 1024;
 pub(super) enum Change {
     Save(Vec<CommandRecord>),
     Remove(String),
-    Retry(RetryNote),
+    /// Boxed: the others are small.
+    Retry(Box<RetryNote>),
     /// Only noted, for the history.
     Requeue(String),
     Settle(Vec<Settlement>),
@@ -52,6 +54,8 @@ pub(super) struct Waiting {
     pub(super) change: Change,
     pub(super) settings: Settings,
     done: oneshot::Sender<Outcome<usize>>,
+    /// Where the call was made, if on a runtime.
+    runtime: Option<runtime::Handle>,
 }
 
 impl Waiting {
@@ -59,6 +63,50 @@ impl Waiting {
     pub(super) fn finish(self, outcome: Outcome<usize>) {
         // Nobody listens when the call was dropped.
         let _ = self.done.send(outcome);
+    }
+
+    /// Tells those whose changes are made. Many of one runtime are told by a task there: a task that is woken by another costs
+    /// less than one that is woken from outside.
+    pub(super) fn finish_all(made: impl Iterator<Item = (Self, usize)>) {
+        let mut group = Made(Vec::new());
+        for (waiting, count) in made {
+            let is_other = |(first, _): &(Self, usize)| !waiting.is_beside(first);
+            if group.0.first().is_some_and(is_other) {
+                std::mem::replace(&mut group, Made(Vec::new())).tell();
+            }
+            group.0.push((waiting, count));
+        }
+        group.tell();
+    }
+
+    /// Both calls were made on the same runtime.
+    fn is_beside(&self, other: &Self) -> bool {
+        let id = |waiting: &Self| waiting.runtime.as_ref().map(runtime::Handle::id);
+        id(self) == id(other)
+    }
+}
+
+/// Changes of one runtime that are made, each with how much it has changed. Dropping it tells those who wait, also when the
+/// runtime drops it at its end.
+struct Made(Vec<(Waiting, usize)>);
+
+impl Made {
+    /// How many are worth a task.
+    const MANY: usize = 16;
+
+    fn tell(self) {
+        let first = self.0.first().filter(|_| self.0.len() >= Self::MANY);
+        if let Some(runtime) = first.and_then(|(first, _)| first.runtime.clone()) {
+            runtime.spawn(async move { drop(self) });
+        }
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for (waiting, count) in self.0.drain(..) {
+            waiting.finish(Ok(count));
+        }
     }
 }
 
@@ -263,6 +311,7 @@ impl Engine {
             change,
             settings,
             done,
+            runtime: runtime::Handle::try_current().ok(),
         };
         self.request(Request::Change(waiting), outcome)
     }

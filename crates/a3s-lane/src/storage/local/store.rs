@@ -217,9 +217,7 @@ impl Store {
                     {
                         self.commits += 1;
                     }
-                    for (waiting, count) in batch.drain(..).zip(counts) {
-                        waiting.finish(Ok(count));
-                    }
+                    Waiting::finish_all(batch.drain(..).zip(counts));
                 }
                 Err(Failure::Change(place, text)) => batch.remove(place).finish(Err(text)),
                 Err(Failure::All(text)) => {
