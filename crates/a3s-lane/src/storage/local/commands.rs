@@ -43,37 +43,50 @@ impl Store {
     }
 
     pub(super) fn save_command(&mut self, record: &CommandRecord) -> rusqlite::Result<()> {
-        let command = &record.command;
-        let known = self.find(&command.id)?;
-        let number = known.unwrap_or(self.counters.command);
-        let payload = match known {
-            // Read without it: the stored one stays.
-            Some(number) if record.without_payload => self.payload(number)?,
-            _ => from_value(&command.payload)?,
-        };
-        self.connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                number,
-                command.id,
-                command.command_type,
-                command.lane_id,
-                command.retry_count,
-                from_time(command.created_at),
-                command.last_attempt_at.map(from_time),
-                record.crashes,
-                record.due_at.map(from_time),
-                from_unusual::<StoredOptions>(&record.options)?,
-                from_unusual::<Vec<FailedAttempt>>(&record.failures)?,
-                payload,
-            ])?;
-        if known.is_none() {
-            self.running.rows().insert(&command.id, number);
-            let undo = Undo::Inserted(Table::Commands, command.id.clone());
-            self.undo.push(undo);
-            self.counters.command += 1;
+        self.save_commands(std::iter::once(std::slice::from_ref(record)), || {})
+    }
+
+    /// Saves the commands of several changes, with one statement, and says after each change that it is made.
+    pub(super) fn save_commands<'a>(
+        &mut self,
+        changes: impl Iterator<Item = &'a [CommandRecord]>,
+        mut made: impl FnMut(),
+    ) -> rusqlite::Result<()> {
+        let mut insert = self.connection.prepare_cached(
+            "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?;
+        for records in changes {
+            for record in records {
+                let command = &record.command;
+                let known = self.find(&command.id)?;
+                let number = known.unwrap_or(self.counters.command);
+                let payload = match known {
+                    // Read without it: the stored one stays.
+                    Some(number) if record.without_payload => self.payload(number)?,
+                    _ => from_value(&command.payload)?,
+                };
+                insert.execute(params![
+                    number,
+                    command.id,
+                    command.command_type,
+                    command.lane_id,
+                    command.retry_count,
+                    from_time(command.created_at),
+                    command.last_attempt_at.map(from_time),
+                    record.crashes,
+                    record.due_at.map(from_time),
+                    from_unusual::<StoredOptions>(&record.options)?,
+                    from_unusual::<Vec<FailedAttempt>>(&record.failures)?,
+                    payload,
+                ])?;
+                if known.is_none() {
+                    self.running.rows().insert(&command.id, number);
+                    let undo = Undo::Inserted(Table::Commands, command.id.clone());
+                    self.undo.push(undo);
+                    self.counters.command += 1;
+                }
+            }
+            made();
         }
         Ok(())
     }
@@ -84,20 +97,24 @@ impl Store {
         query.query_row([number], |record| record.get(0))
     }
 
-    pub(super) fn remove_command(&mut self, id: &str) -> rusqlite::Result<()> {
-        let row = self.running.rows().find(id);
-        let (Row::Maybe(number) | Row::Certain(number)) = row else {
-            return Ok(());
-        };
-        let deleted = self
-            .connection
-            .prepare_cached("DELETE FROM commands WHERE number = ? AND id = ?")?
-            .execute(params![number, id])?;
-        if deleted > 0 {
-            self.running.rows().remove(id);
-            let undo = Undo::Removed(Table::Commands, id.to_owned(), number);
-            self.undo.push(undo);
-            self.ended.push((number, u32::MAX));
+    /// Removes commands, with one statement.
+    pub(super) fn remove_commands<'a>(
+        &mut self,
+        ids: impl Iterator<Item = &'a str>,
+    ) -> rusqlite::Result<()> {
+        let query = "DELETE FROM commands WHERE number = ? AND id = ?";
+        let mut delete = self.connection.prepare_cached(query)?;
+        for id in ids {
+            let row = self.running.rows().find(id);
+            let (Row::Maybe(number) | Row::Certain(number)) = row else {
+                continue;
+            };
+            if delete.execute(params![number, id])? > 0 {
+                self.running.rows().remove(id);
+                let undo = Undo::Removed(Table::Commands, id.to_owned(), number);
+                self.undo.push(undo);
+                self.ended.push((number, u32::MAX));
+            }
         }
         Ok(())
     }
@@ -155,18 +172,20 @@ impl Store {
 
     pub(super) fn settle(
         &mut self,
-        settlement: &Settlement,
+        settlements: &[Settlement],
         settings: Settings,
     ) -> rusqlite::Result<()> {
-        self.remove_command(&settlement.id)?;
-        if let Some(letter) = &settlement.letter {
-            self.save_dead_letter(letter, settings.max_dead_letters)?;
-        }
-        if settings.results.is_some() {
-            self.save_result(settlement)?;
-        }
-        if settings.history.is_some() {
-            self.note_settled(settlement)?;
+        self.remove_commands(settlements.iter().map(|it| it.id.as_str()))?;
+        for settlement in settlements {
+            if let Some(letter) = &settlement.letter {
+                self.save_dead_letter(letter, settings.max_dead_letters)?;
+            }
+            if settings.results.is_some() {
+                self.save_result(settlement)?;
+            }
+            if settings.history.is_some() {
+                self.note_settled(settlement)?;
+            }
         }
         Ok(())
     }

@@ -244,13 +244,11 @@ impl Store {
         let made = self.transaction(|store| {
             let now = Utc::now();
             let before = store.counters;
-            for (place, waiting) in batch.iter().enumerate() {
-                match store.make(&waiting.change, waiting.settings, now) {
-                    Ok(count) => counts.push(count),
-                    Err(error) => {
-                        failure = is_its_own(&error).then_some(place);
-                        return Err(error);
-                    }
+            while counts.len() < batch.len() {
+                let made = store.make_next(&batch[counts.len()..], now, &mut counts);
+                if let Err(error) = made {
+                    failure = is_its_own(&error).then_some(counts.len());
+                    return Err(error);
                 }
             }
             store.prune(batch, before, now)
@@ -332,6 +330,27 @@ impl Store {
         Ok(())
     }
 
+    /// Makes the first of these changes, or the saves that they begin with; adds how much each has changed to `counts`.
+    fn make_next(
+        &mut self,
+        batch: &[Waiting],
+        now: DateTime<Utc>,
+        counts: &mut Vec<usize>,
+    ) -> rusqlite::Result<()> {
+        let saves = batch.iter().map_while(|waiting| match &waiting.change {
+            Change::Save(records) if waiting.settings.history.is_none() => Some(&**records),
+            _ => None,
+        });
+        let mut saves = saves.peekable();
+        if saves.peek().is_some() {
+            return self.save_commands(saves, || counts.push(0));
+        }
+        if let Some(waiting) = batch.first() {
+            counts.push(self.make(&waiting.change, waiting.settings, now)?);
+        }
+        Ok(())
+    }
+
     /// Makes one change; returns how much it has changed, if that is asked for.
     fn make(
         &mut self,
@@ -341,22 +360,17 @@ impl Store {
     ) -> rusqlite::Result<usize> {
         let noting = settings.history.is_some();
         match change {
+            // Those without a history are made together.
             Change::Save(records) => {
                 for record in records {
                     self.save_command(record)?;
-                    if noting {
-                        self.note_submitted(record, now)?;
-                    }
+                    self.note_submitted(record, now)?;
                 }
             }
-            Change::Remove(id) => self.remove_command(id)?,
+            Change::Remove(id) => self.remove_commands(std::iter::once(id.as_str()))?,
             Change::Retry(note) => self.retry_command(note, noting)?,
             Change::Requeue(id) => self.note_requeued(id, now)?,
-            Change::Settle(settlements) => {
-                for settlement in settlements {
-                    self.settle(settlement, settings)?;
-                }
-            }
+            Change::Settle(settlements) => self.settle(settlements, settings)?,
             Change::SaveDeadLetters(letters) => {
                 for letter in letters {
                     self.save_dead_letter(letter, settings.max_dead_letters)?;
