@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::job::{Extras, Job, Reply};
 use super::leave::{Departure, Leaving};
 use super::observer::Sample;
+use super::reserved::Reservation;
 use super::sync::MutexGuard;
 use super::trace::{self, SubmitSpan};
 use super::{Engine, LaneInfo, State};
@@ -62,6 +63,8 @@ pub(super) struct Admitted {
     pub(super) key: LaneKey,
     pub(super) serial: u64,
     pub(super) incoming: Incoming,
+    /// Of an id that its submitter has chosen, once the storage was asked for it.
+    pub(super) reservation: Option<Reservation>,
 }
 
 impl Admitted {
@@ -162,6 +165,7 @@ impl State {
                 key: lane,
                 serial,
                 incoming,
+                reservation: None,
             })));
         }
         self.enter(engine, lane, serial, incoming, now)

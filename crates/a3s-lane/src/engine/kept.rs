@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
+use super::reserved::Reservation;
 use crate::handle::Shared;
 use crate::storage::{FailedAttempt, Settlement, Storage};
 
@@ -24,7 +25,7 @@ pub(super) struct Kept {
     departed: HashMap<Arc<str>, Arc<Shared>, foldhash::fast::RandomState>,
     /// Those of the departed whose submission was given up while it was stored: whoever wants their id waits until the storage has
     /// forgotten them.
-    given_up: HashSet<Arc<str>, foldhash::fast::RandomState>,
+    given_up: HashMap<Arc<str>, Option<Reservation>, foldhash::fast::RandomState>,
     /// How many read the storage at this moment: they may hold what was taken out since.
     readers: usize,
     /// Ids to forget when nobody reads.
@@ -74,18 +75,23 @@ impl Kept {
         self.departed.insert(id, Arc::clone(handle));
     }
 
-    pub(super) fn give_up(&mut self, id: Arc<str>, handle: &Arc<Shared>) {
-        self.given_up.insert(Arc::clone(&id));
+    pub(super) fn give_up(
+        &mut self,
+        id: Arc<str>,
+        handle: &Arc<Shared>,
+        reservation: Option<Reservation>,
+    ) {
+        self.given_up.insert(Arc::clone(&id), reservation);
         self.depart(id, handle);
     }
 
     pub(super) fn is_given_up(&self, id: &str) -> bool {
-        self.given_up.contains(id)
+        self.given_up.contains_key(id)
     }
 
     /// Nobody waits for this id any more; true when somebody may have.
     pub(super) fn let_go(&mut self, id: &str) -> bool {
-        self.given_up.remove(id)
+        self.given_up.remove(id).is_some()
     }
 
     /// A command that has departed is not stored any more.

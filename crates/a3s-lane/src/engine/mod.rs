@@ -30,6 +30,7 @@ mod limiters;
 mod observer;
 mod placing;
 mod record;
+mod reserved;
 mod restore;
 mod restored;
 mod room;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::admission::{Admitted, Entered, Incoming, Refusal};
 use super::leave::Untold;
 use super::observer::Sample;
+use super::reserved::Reservation;
 use super::{Engine, LaneInfo, attempt, record};
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
@@ -22,9 +23,9 @@ struct Admission<'a> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         let mut stored = Vec::new();
-        for admitted in self.admitted.drain(..) {
+        for mut admitted in self.admitted.drain(..) {
             if self.may_be_stored && !admitted.revives() {
-                stored.extend(self.engine.give_up_stored(&admitted));
+                stored.extend(self.engine.give_up_stored(&mut admitted));
             }
             self.engine
                 .give_place_back(&admitted.info, &admitted.incoming);
@@ -98,15 +99,23 @@ impl Engine {
     ) -> Result<Vec<(usize, Refusal)>> {
         let mut stored = Vec::new();
         if let Some(storage) = &info.storage {
-            for (place, admitted) in admission.admitted.iter().enumerate() {
+            for (place, admitted) in admission.admitted.iter_mut().enumerate() {
                 let extras = admitted.incoming.reply.extras();
-                if let Some(id) = extras.and_then(|extras| extras.id.as_ref())
-                    && (self.stays_departed(id).await || storage.has_command(id).await?)
-                {
-                    let text =
-                        format!("id {id:?} belongs to a stored command that has not settled");
-                    stored.push((place, LaneError::Duplicate(text)));
-                }
+                let Some(id) = extras.and_then(|extras| extras.id.as_ref()) else {
+                    continue;
+                };
+                let departed = self.stays_departed(id).await;
+                admitted.reservation = Reservation::of(&**storage, id);
+                let text = if admitted.reservation.is_none() {
+                    format!(
+                        "id {id:?} belongs to a command that another queue submits to the same storage"
+                    )
+                } else if departed || storage.has_command(id).await? {
+                    format!("id {id:?} belongs to a stored command that has not settled")
+                } else {
+                    continue;
+                };
+                stored.push((place, LaneError::Duplicate(text)));
             }
         }
         let mut refused: Vec<_> = stored
@@ -214,12 +223,13 @@ impl Engine {
 
     /// A submission that is given up while its storage takes it down must not run after a restart. Its id is taken until the storage
     /// has forgotten it.
-    fn give_up_stored(&self, admitted: &Admitted) -> Option<Untold> {
+    fn give_up_stored(&self, admitted: &mut Admitted) -> Option<Untold> {
         let storage = admitted.info.storage.as_ref()?;
         let name = self.incoming_name(admitted);
         let extras = admitted.incoming.reply.extras()?;
         let id = name.to_string().into();
-        self.lock().kept.give_up(id, &extras.handle);
+        let reservation = admitted.reservation.take();
+        self.lock().kept.give_up(id, &extras.handle, reservation);
         let kind = attempt::guarded(|| admitted.incoming.command.command_type().to_owned());
         let error = LaneError::Cancelled("its submission was given up".to_owned());
         let kind = kind.unwrap_or_default();

@@ -9,6 +9,7 @@ mod formats;
 mod inspection;
 mod killed;
 mod queue_killed;
+mod two_managers;
 
 use std::path::Path;
 
