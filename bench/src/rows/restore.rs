@@ -4,18 +4,23 @@
 //! and without the payloads, as a start does it. The bytes are those that the heap and the process have grown by when the last page was read
 //! and dropped: what every pending command costs a process that has yet to run it. SQLite's own memory is in the second only. The floor
 //! reads the file from its beginning to its end. The page cache is warm for both.
+//!
+//! The last lines are a whole start: `LocalStorage::new`, `build` and `start`, after which all of them wait in a paused lane. Their
+//! bytes are what a pending command costs a process from then on; its payload stays in the file.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use a3s_lane::storage::{CommandRecord, StoredCommand};
-use a3s_lane::{Durability, LocalStorage, Storage};
+use a3s_lane::{CommandContext, Durability, LaneConfig, LocalStorage, Storage};
 use chrono::Utc;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::contestants::builder;
 use crate::contestants::names::{FLOOR, OURS};
 use crate::harness::alloc::Counting;
-use crate::harness::contest::Contest;
+use crate::harness::contest::{Contest, Outcome};
 use crate::harness::line::{Budget, Line, Unit};
 use crate::harness::options::Options;
 
@@ -39,7 +44,12 @@ pub(crate) fn run(options: &Options) -> Vec<Line> {
         vec![n as f64 / begin.elapsed().as_secs_f64()]
     });
     let outcome = contest.run();
-    let line = |index, what: &str, unit, floor| Line {
+    let mut contest = Contest::new(format!("restore: start with {pending} pending"), options);
+    contest.enter(OURS, pending, |n| {
+        fresh_single_thread().block_on(start(directory, n))
+    });
+    let started = contest.run();
+    let line = |outcome: &Outcome, index, what: &str, unit, floor| Line {
         row: "restore",
         label: format!("{what}, {pending} pending"),
         unit,
@@ -50,13 +60,22 @@ pub(crate) fn run(options: &Options) -> Vec<Line> {
     };
     vec![
         line(
+            &outcome,
             0,
             "commands",
             Unit::PerSecond,
             Some(outcome.series(FLOOR, 0)),
         ),
-        line(1, "heap per command", Unit::Bytes, None),
-        line(2, "resident memory per command", Unit::Bytes, None),
+        line(&outcome, 1, "heap per command", Unit::Bytes, None),
+        line(
+            &outcome,
+            2,
+            "resident memory per command",
+            Unit::Bytes,
+            None,
+        ),
+        line(&started, 0, "started", Unit::PerSecond, None),
+        line(&started, 1, "started, heap per command", Unit::Bytes, None),
     ]
 }
 
@@ -113,6 +132,33 @@ async fn restore(directory: &Path, pending: usize) -> Vec<f64> {
         pending as f64 / elapsed.as_secs_f64(),
         heap as f64 / pending as f64,
         resident.max(0) as f64 / pending as f64,
+    ]
+}
+
+async fn start(directory: &Path, pending: usize) -> Vec<f64> {
+    let counting = Counting::start();
+    let heap = counting.now().live_bytes;
+    let begin = Instant::now();
+    let manager = builder()
+        .with_lane("lane-0", LaneConfig::new(1, 1), 0)
+        .with_handler("mail", |_: Value, _: CommandContext| async {
+            Ok(Value::Null)
+        })
+        .with_storage(Arc::new(open(directory).await))
+        .build()
+        .await
+        .expect("valid settings");
+    manager.pause_lane("lane-0").expect("it is there");
+    manager.start().await.expect("the storage is readable");
+    let elapsed = begin.elapsed();
+    let heap = counting.now().live_bytes - heap;
+    drop(counting);
+    let stats = manager.stats().await.expect("a lane");
+    assert_eq!(stats.total_pending, pending, "all are restored");
+    manager.close().await.expect("it closes");
+    vec![
+        pending as f64 / elapsed.as_secs_f64(),
+        heap as f64 / pending as f64,
     ]
 }
 
