@@ -12,6 +12,7 @@ use a3s_lane::{
 };
 use serde_json::{Value, json};
 
+use crate::support::vault::Vault;
 use crate::support::{
     builder_with, eventually, let_others_run, outcome, reaches, settled, submit_with, within,
 };
@@ -470,4 +471,31 @@ async fn one_turn_of_a_loop_is_bounded() {
     for receiver in &mut receivers {
         assert!(receiver.try_recv().expect("settled").is_ok());
     }
+}
+
+/// Their storage is told on the queue's own runtime; the slots that this frees go to the executor again.
+#[tokio::test]
+async fn stored_commands_of_an_executor_run_there_and_leave_the_storage() {
+    let (event_loop, thread) = busy_loop();
+    let vault = Vault::new();
+    let manager = builder_with(&[("only", LaneConfig::new(0, 3), 0)])
+        .with_handler_on("hosted", thread_name, event_loop.clone())
+        .with_storage(vault.clone())
+        .build()
+        .await
+        .expect("the settings are right");
+    manager.start().await.expect("starts");
+    let mut receivers = Vec::new();
+    for _ in 0..20 {
+        let receiver = manager.submit("only", named("hosted")).await;
+        receivers.push(receiver.expect("accepted"));
+    }
+    let there = json!(format!("{thread:?}"));
+    for receiver in receivers {
+        assert_eq!(outcome(receiver).await.expect("it runs"), there);
+    }
+    within(manager.drain(Duration::from_secs(60)))
+        .await
+        .expect("no slot is kept");
+    assert!(vault.records().is_empty());
 }
