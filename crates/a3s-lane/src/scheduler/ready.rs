@@ -14,7 +14,7 @@
 //! ranked lane. When instead the total becomes 5, only 2 of the 3 are free, and each lane leaves the others what is kept for
 //! them: one of vip may start, none of mail.
 //!
-//! Without a total limit there are more shares than commands, and the same holds.
+//! Without a total limit there are more shares than commands, and none is kept.
 
 use std::cmp::Reverse;
 
@@ -185,6 +185,7 @@ impl<T> Scheduler<T> {
             self.review_block(lane, now);
         }
         self.nest_note_opening(lane);
+        let has_total = self.has_total();
         let state = &mut self.lanes[lane.index()];
         if state.watched && state.free_slots() > 0 {
             state.watched = false;
@@ -193,7 +194,7 @@ impl<T> Scheduler<T> {
         let gives = state.policy.preemptible && state.shares > state.policy.min;
         let priority = Reverse(state.policy.priority);
         self.givers.assign(lane.0, gives.then_some(priority));
-        let demand = state.demand_now();
+        let demand = state.demand_now(has_total);
         let before = std::mem::replace(&mut state.demand, demand);
         if demand != before {
             self.ready.demand = self.ready.demand.replaced(before, demand);
@@ -215,12 +216,15 @@ mod tests;
 
 impl LaneState {
     #[inline]
-    fn demand_now(&self) -> Demand {
+    fn demand_now(&self, has_total: bool) -> Demand {
         let startable = match self.block {
             None => self.startable(),
             Some(_) => 0,
         };
-        let kept = self.policy.min.saturating_sub(self.shares);
+        let kept = match has_total {
+            true => self.policy.min.saturating_sub(self.shares),
+            false => 0,
+        };
         let exempt = if startable > 0 { self.exempt() } else { 0 };
         let on_kept = (startable - exempt).min(kept);
         Demand {
