@@ -131,6 +131,10 @@ impl<T> Scheduler<T> {
         }
         let kept = self.ready.demand.kept;
         let common = self.ready.common.peek().filter(|_| free > kept);
+        if exempt.is_none() && self.ready.reserved.is_empty() {
+            // As mostly.
+            return common.map(|(_, lane)| LaneKey(lane));
+        }
         let reserved = if free >= kept {
             self.ready.reserved.peek()
         } else {
