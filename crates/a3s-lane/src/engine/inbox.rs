@@ -39,6 +39,7 @@ pub(super) enum Posting {
     /// None: some may be refused, or the submitter has something to do when its command has entered.
     Never,
     /// Those that are taken out soon: metrics count them.
+    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "metrics"))]
     Soon,
     /// All, as long as nobody listens.
     Ever,
