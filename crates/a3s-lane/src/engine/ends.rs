@@ -1,7 +1,7 @@
 //! Commands of lanes with a storage that have completed: the storage is told of all that complete at about the same time in
 //! one call.
 //!
-//! Each holds its slot until the storage has taken that down, so there are no more of them than slots.
+//! Each holds its slot until the storage has taken that down, or could not, so there are no more of them than slots.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,7 @@ const FREED_AT_ONCE: usize = 32;
 pub(super) struct Ends(Mutex<Vec<Finished>>);
 
 impl Ends {
-    /// Adds one; true for the first, after which a [`Telling`] must be spawned.
+    /// Adds one; true for the first, after which a [`Group`] must be spawned.
     pub(super) fn add(&self, finished: Finished) -> bool {
         let mut waiting = lock(&self.0);
         waiting.push(finished);
@@ -40,21 +40,21 @@ impl Ends {
 
 /// A task that tells a storage of completed commands, frees their slots and resolves their receivers. Dropping it before its end,
 /// as a runtime does when it shuts down, settles them and closes the engine.
-pub(super) struct Telling {
+pub(super) struct Group {
     engine: Arc<Engine>,
-    /// What it has taken and not told yet.
+    /// What it has taken and whose slots are not free yet.
     taken: Vec<Finished>,
     /// It has not taken what waits.
     is_new: bool,
+    /// The storage has the word.
+    is_telling: bool,
 }
 
-impl Telling {
+impl Group {
     pub(super) fn of(engine: &Arc<Engine>) -> Self {
-        Self {
-            engine: Arc::clone(engine),
-            taken: Vec::new(),
-            is_new: true,
-        }
+        let mut group = Self::with(engine, Vec::new());
+        group.is_new = true;
+        group
     }
 
     fn with(engine: &Arc<Engine>, taken: Vec<Finished>) -> Self {
@@ -62,6 +62,7 @@ impl Telling {
             engine: Arc::clone(engine),
             taken,
             is_new: false,
+            is_telling: false,
         }
     }
 
@@ -73,29 +74,47 @@ impl Telling {
             return;
         };
         let engine = Arc::clone(&self.engine);
-        let mut at_once = self.taken.len();
-        while !self.taken.is_empty() {
-            let group = self.taken.iter().take(at_once);
-            let now = Utc::now();
-            let settlements = group.map(|finished| engine.settlement(finished, now));
-            let told = storage.settle_commands(settlements.collect()).await;
-            match told {
-                Ok(()) => {
-                    engine.free_ended(self.taken.drain(..at_once), true);
-                    if engine.has_untold.load(Ordering::Relaxed) {
-                        engine.tell_untold_soon();
-                    }
+        let now = Utc::now();
+        let settlements = self.taken.iter();
+        let settlements = settlements.map(|finished| engine.settlement(finished, now));
+        let settlements = settlements.collect();
+        self.is_telling = true;
+        let told = storage.settle_commands(settlements).await;
+        self.is_telling = false;
+        match told {
+            Ok(()) => {
+                // While the slots are held: whoever waits until nothing runs waits for that too.
+                if engine.has_untold.load(Ordering::Relaxed) {
+                    engine.tell_untold_soon();
                 }
-                // Of several, one alone may be what cannot be done.
-                Err(_) if at_once > 1 => at_once = 1,
-                Err(error) => {
-                    for finished in &self.taken[..1] {
-                        engine.keep_untold(&storage, engine.settlement(finished, now), &error);
-                    }
-                    engine.free_ended(self.taken.drain(..1), false);
+                self.free(true);
+            }
+            // Of several, one alone may be what cannot be done.
+            Err(_) if self.taken.len() > 1 => self.part(),
+            Err(error) => {
+                for finished in &self.taken {
+                    engine.keep_untold(&storage, engine.settlement(finished, now), &error);
                 }
+                self.free(false);
             }
         }
+    }
+
+    /// Has the storage told of each alone, at the same time.
+    fn part(&mut self) {
+        for finished in std::mem::take(&mut self.taken) {
+            let alone = Self::with(&self.engine, vec![finished]);
+            self.engine.spawn(alone.run());
+        }
+    }
+
+    /// Frees the slots and resolves the receivers. `told` says that the storage knows.
+    fn free(&mut self, told: bool) {
+        while !self.taken.is_empty() {
+            let some = self.taken.len().min(FREED_AT_ONCE);
+            self.engine.free_ended(self.taken.drain(..some), told);
+        }
+        self.engine.check_quiet();
     }
 
     fn take(&mut self) {
@@ -121,52 +140,47 @@ impl Telling {
 }
 
 impl Engine {
-    /// Frees the slots of commands that have completed, and resolves their receivers. `told` says that their storage knows.
+    /// Frees the slots of commands that have completed, under one lock, and resolves their receivers.
     fn free_ended(self: &Arc<Self>, ended: impl Iterator<Item = Finished>, told: bool) {
-        let mut ended = ended.peekable();
         let mut settled: Vec<Settled<'_>> = Vec::with_capacity(FREED_AT_ONCE);
-        while ended.peek().is_some() {
-            let now = self.now();
-            let mut state = self.lock();
-            for finished in ended.by_ref().take(FREED_AT_ONCE) {
-                let extras = finished.extras.as_ref().filter(|_| told);
-                if let Some(id) = extras.and_then(|extras| extras.id.clone()) {
-                    state.kept.was_removed(id);
-                }
-                let outcome = Outcome {
-                    verdict: Verdict::Settle,
-                    letter: None,
-                };
-                settled.push(self.free(&mut state, finished, outcome, now));
+        let now = self.now();
+        let mut state = self.lock();
+        for finished in ended {
+            let extras = finished.extras.as_ref().filter(|_| told);
+            if let Some(id) = extras.and_then(|extras| extras.id.clone()) {
+                state.kept.was_removed(id);
             }
-            self.release_lock(state);
-            for settled in settled.drain(..) {
-                settled.trace();
-                settled.resolve();
-            }
+            let outcome = Outcome {
+                verdict: Verdict::Settle,
+                letter: None,
+            };
+            settled.push(self.free(&mut state, finished, outcome, now));
         }
-        self.check_quiet();
+        self.release_lock(state);
+        for settled in settled {
+            settled.trace();
+            settled.resolve();
+        }
     }
 }
 
-impl Drop for Telling {
+impl Drop for Group {
     fn drop(&mut self) {
+        let was_new = self.is_new;
         self.take();
         if self.taken.is_empty() {
             return;
         }
         let gone = "the runtime was shut down";
         let panicked = std::thread::panicking();
-        if panicked && self.taken.len() > 1 {
-            // Of several, one alone may be what the storage cannot bear.
-            for finished in std::mem::take(&mut self.taken) {
-                self.engine
-                    .spawn(Self::with(&self.engine, vec![finished]).run());
-            }
-            return;
+        if panicked && (was_new || self.taken.len() > 1) {
+            // Of several, one alone may be what the storage cannot bear; a new group has told it of nothing. On a runtime that
+            // is gone each of them ends here again, alone.
+            return self.part();
         }
+        let storage_panicked = panicked && self.is_telling;
         for finished in self.taken.drain(..) {
-            let error = if panicked {
+            let error = if storage_panicked {
                 LaneError::Panicked("the storage panicked".to_owned())
             } else {
                 LaneError::QueueError(gone.to_owned())
@@ -174,7 +188,7 @@ impl Drop for Telling {
             self.engine.give_up(finished.key, finished.run, error);
             drop_command(finished.work, &finished.lane.id);
         }
-        if panicked {
+        if storage_panicked {
             self.engine.release_lock(self.engine.lock());
         } else {
             self.engine.close(gone);

@@ -11,7 +11,7 @@
 //! > what is in the inbox into its lanes first.
 //!
 //! So nobody sees a state without what was submitted before, submissions keep their order, and what could start is never left
-//! lying. The first kind may lie there until a slot is free: only while nobody listens. Doors open only where two threads have wanted the lock at once, and only for lanes that refuse no submission
+//! lying. The first kind may lie there until a slot is free: only while nobody listens or counts. Doors open only where two threads have wanted the lock at once, and only for lanes that refuse no submission
 //! ([`Posting`]). [`Engine::review_doors`] shuts them.
 
 use std::sync::Arc;
@@ -76,8 +76,6 @@ struct Post {
     lane: LaneKey,
     incoming: Incoming,
     at: u64,
-    /// Somebody listened when it came.
-    told: bool,
 }
 
 /// What the holder of the lock knows of the inbox.
@@ -119,18 +117,13 @@ impl Engine {
         at: u64,
     ) -> Result<(), Incoming> {
         let inbox = &self.inbox;
-        let told = self.emitter.has_listeners();
+        let is_heard = self.emitter.has_listeners();
         let mut doors = lock(&inbox.doors);
         let count = doors.posts.len();
         let door = doors.lanes.get(target.id);
-        match door.filter(|door| count < MOST && (doors.crowded || (door.full && !told))) {
+        match door.filter(|door| count < MOST && (doors.crowded || (door.full && !is_heard))) {
             Some(&Door { lane, .. }) => {
-                doors.posts.push(Post {
-                    lane,
-                    incoming,
-                    at,
-                    told,
-                });
+                doors.posts.push(Post { lane, incoming, at });
                 inbox.waiting.store(count + 1, Ordering::Relaxed);
                 Ok(())
             }
@@ -235,10 +228,8 @@ impl Engine {
             let _: (_, bool) = state.scheduler.admit(lane, serial, job, None, post.at);
             let info = &state.lanes[lane.index()];
             info.observer.record(Sample::Submitted, state.counts(lane));
-            if post.told {
-                self.emitter
-                    .report(|| What::Submitted(Arc::clone(&info.told)));
-            }
+            self.emitter
+                .report(|| What::Submitted(Arc::clone(&info.told)));
         }
         state.doorkeeper.spare = posts;
         came_in

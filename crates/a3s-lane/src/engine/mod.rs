@@ -4,7 +4,8 @@
 //! it what may start; a *runner* (a task that runs one command after another) takes starts directly from the
 //! scheduler, the most urgent first. The rule that keeps work moving:
 //!
-//! > when the lock is released, either nothing can start, or a runner has been spawned that has not taken a start yet.
+//! > when the lock is released, either nothing in the lanes can start, or a runner has been spawned or woken that has not taken
+//! > a start yet.
 //!
 //! Such a runner is *armed*. [`arm`](State::arm) keeps the rule and never spawns more runners than can run at once, so
 //! a flood of short commands costs no spawn each.
@@ -47,7 +48,7 @@ mod unique;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicI64};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, TryLockError};
 
 use hashbrown::HashMap as FastMap;
 use tokio::sync::Notify;
@@ -314,6 +315,7 @@ impl Engine {
         self.clock.now()
     }
 
+    /// Everybody's way to the state: with it comes what waits in the inbox.
     fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = lock(&self.state);
         self.collect_posts(&mut state);
@@ -323,11 +325,13 @@ impl Engine {
     /// Also says whether somebody else had it. Under the model checker always: doors then open wherever they may.
     #[inline]
     fn lock_noting(&self) -> (MutexGuard<'_, State>, bool) {
-        if let Ok(mut state) = self.state.try_lock() {
-            self.collect_posts(&mut state);
-            return (state, cfg!(shuttle));
+        match self.state.try_lock() {
+            Ok(mut state) => {
+                self.collect_posts(&mut state);
+                (state, cfg!(shuttle))
+            }
+            Err(error) => (self.lock(), matches!(error, TryLockError::WouldBlock)),
         }
-        (self.lock(), true)
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -356,12 +356,23 @@ fn has_budget() -> bool {
     tokio::task::coop::has_budget_remaining()
 }
 
+impl Runner {
+    /// Settles what an executor has dropped, not on this thread: an executor drops its tasks anywhere, also under a lock of the
+    /// queue.
+    fn leave_orphan(&self, command: Option<(CommandKey, u32)>) {
+        let engine = Arc::clone(&self.engine);
+        let orphan = Orphan { engine, command };
+        self.engine.spawn(async move { drop(orphan) });
+    }
+}
+
 impl Drop for Runner {
     fn drop(&mut self) {
         let gone = "the runtime was shut down";
         let panicked = std::thread::panicking();
         match self.stage {
             Stage::Done => return,
+            Stage::Armed if self.hosted => return self.leave_orphan(None),
             Stage::Armed => self.engine.lock().armed -= 1,
             Stage::Resting(rest) => {
                 let mut state = self.engine.lock();
@@ -370,16 +381,7 @@ impl Drop for Runner {
                     state.armed -= 1;
                 }
             }
-            Stage::Busy(key, run) if self.hosted => {
-                // Not on this thread: an executor drops its tasks anywhere, also under a lock of the queue.
-                let orphan = Orphan {
-                    engine: Arc::clone(&self.engine),
-                    key,
-                    run,
-                };
-                self.engine.spawn(async move { drop(orphan) });
-                return;
-            }
+            Stage::Busy(key, run) if self.hosted => return self.leave_orphan(Some((key, run))),
             Stage::Busy(key, attempt) => {
                 let error = if panicked {
                     let text = "the command's destructor or an observer panicked";
@@ -402,20 +404,23 @@ impl Drop for Runner {
     }
 }
 
-/// A command whose executor has dropped its runner. Dropping this settles the command.
+/// What the runner of an executor leaves that has dropped it: its command, or its being armed. Dropping this sees to that.
 struct Orphan {
     engine: Arc<Engine>,
-    key: CommandKey,
-    run: u32,
+    command: Option<(CommandKey, u32)>,
 }
 
 impl Drop for Orphan {
     fn drop(&mut self) {
-        let gone = "the executor of the command's handler is gone";
-        let error = LaneError::QueueError(gone.to_owned());
-        self.engine.give_up(self.key, self.run, error);
-        let follow_up = self.engine.follow_up(&mut self.engine.lock());
-        self.engine.act(follow_up);
+        match self.command {
+            Some((key, run)) => {
+                let gone = "the executor of the command's handler is gone";
+                let error = LaneError::QueueError(gone.to_owned());
+                self.engine.give_up(key, run, error);
+            }
+            None => self.engine.lock().armed -= 1,
+        }
+        self.engine.release_lock(self.engine.lock());
         self.engine.check_quiet();
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 
 use super::attempt;
-use super::ends::Telling;
+use super::ends::Group;
 use super::job::{Extras, Reply, Work};
 use super::observer::Sample;
 use super::record;
@@ -268,7 +268,7 @@ impl Engine {
             return None;
         };
         let lane = &finished.lane;
-        // Nothing else runs that could complete at about the same time: a task of its own would be a detour.
+        // With one command that runs, none completes at about the same time: a task for both would be a detour.
         let is_alone = lane.storage.is_none()
             || lane.observer.must_await()
             || state.scheduler.overview().active == 1;
@@ -278,10 +278,11 @@ impl Engine {
             return Some(Box::new(Concluded { finished, verdict }));
         }
         state.depart_ended(&finished);
-        let is_first = self.ends.add(finished);
+        // Made at once: should what follows panic, its drop sees to them.
+        let group = self.ends.add(finished).then(|| Group::of(self));
         self.carry_on(stage, state, take, self.now(), next);
-        if is_first {
-            self.spawn(Telling::of(self).run());
+        if let Some(group) = group {
+            self.spawn(group.run());
         }
         None
     }

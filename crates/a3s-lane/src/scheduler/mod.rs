@@ -32,6 +32,7 @@
 //! | in | `draw_serial`, `submit`; what is restored: `admit`, `put_behind` |
 //! | decide | `next` until `None`, at most as often as `startable` says (limits on starts per time may refuse); then, if `may_preempt`, `preempt` until `None`; `tick` until `None` at `next_wake` |
 //! | out | `conclude`, then `release`; `abandon` where the body is lost; `take_waiting` at the end; `relieve` |
+//! | free slots | `watch_slots`; `next_vacated` until `None`, after whatever may have freed one |
 //! | stop | `stop`, `pause_lane`, `pause_key` |
 //! | from the body | `beat`, `settle_cost`, `await_child`, `leave_child` |
 //! | ask | `overview`, `lane`, `command`, `commands`, `running_attempt`, `job_mut`, `explain` |

@@ -89,7 +89,7 @@ impl<T> Scheduler<T> {
         self.nest_total_changed(now);
     }
 
-    /// Watches a lane without a free slot: [`next_vacated`](Self::next_vacated) tells when it has had one. False where it has one now.
+    /// Watches a lane without a free slot: [`next_vacated`](Self::next_vacated) tells when it has had one. False where it has one now, and for a removed lane.
     pub(crate) fn watch_slots(&mut self, lane: LaneKey) -> bool {
         let state = &mut self.lanes[lane.index()];
         state.watched = !state.removed && state.free_slots() == 0;

@@ -69,6 +69,24 @@ async fn one_that_cannot_be_told_is_the_only_one_that_stays() {
     assert_eq!(stats.total_active, 0, "no slot is kept");
 }
 
+/// A refusal may take long: those of a group that was refused are told at the same time.
+#[tokio::test]
+async fn those_of_a_refused_group_do_not_wait_for_each_other() {
+    let vault = Vault::new();
+    vault.fail_to_settle("large", false);
+    vault.refuse_together(3);
+    let manager = stored_in(Arc::clone(&vault) as Arc<dyn Storage>).await;
+    for receiver in complete(&manager, &["large", "large", "large"]).await {
+        within(outcome(receiver))
+            .await
+            .expect("the storage changes no result");
+    }
+    assert_eq!(
+        settle_calls(&vault)[..4],
+        ["settle 3", "settle 1", "settle 1", "settle 1"]
+    );
+}
+
 #[tokio::test]
 async fn one_that_makes_the_storage_panic_is_the_only_one_that_fails() {
     let vault = Vault::new();

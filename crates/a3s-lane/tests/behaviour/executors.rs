@@ -425,6 +425,43 @@ async fn a_closed_loop_settles_its_commands_and_no_others() {
         .expect("nothing is left");
 }
 
+/// A runner that has run long gives way to others at its loop. Where the loop is closed meanwhile, it has no command to settle.
+#[tokio::test]
+async fn a_loop_that_closes_while_its_runner_gives_way_ends_nothing_else() {
+    let (event_loop, woken) = event_loop();
+    let manager = manager_on(&event_loop, LaneConfig::new(0, 3)).await;
+    let (free, blocked) = channel::<()>();
+    let (begin, begun) = channel::<()>();
+    let blocked = Mutex::new((begin, blocked));
+    let block = move |_: Value, _: CommandContext| {
+        {
+            let blocked = blocked.lock().expect("whole");
+            let _ = blocked.0.send(());
+            let _ = blocked.1.recv();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        async { Ok(Value::Null) }
+    };
+    manager.register_handler_on("block", block, event_loop.clone());
+    let block = manager.submit("only", named("block")).await;
+    let turned = Arc::clone(&event_loop);
+    std::thread::spawn(move || {
+        while let Ok(()) = woken.recv() {
+            turned.turn();
+        }
+    });
+    begun.recv().expect("the body runs");
+    event_loop.close();
+    drop(free);
+    outcome(block.expect("accepted")).await.expect("it ended");
+    within(manager.drain(Duration::from_secs(30)))
+        .await
+        .expect("nothing is left");
+    for _ in 0..10 {
+        run(&manager, "elsewhere").await.expect("the queue goes on");
+    }
+}
+
 #[tokio::test]
 async fn a_closed_loop_drops_what_runs_in_it() {
     let (event_loop, _woken) = event_loop();

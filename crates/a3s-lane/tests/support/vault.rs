@@ -9,6 +9,7 @@ use a3s_lane::storage::{
 };
 use a3s_lane::{LaneError, Result, Storage, StoredCommand, StoredDeadLetter};
 use async_trait::async_trait;
+use tokio::sync::Barrier;
 
 use super::{Gate, Log};
 
@@ -29,6 +30,8 @@ pub(crate) struct Vault {
     faults: Mutex<HashSet<&'static str>>,
     /// The type of command that it cannot settle, and whether it panics then.
     unsettled: Mutex<Option<(&'static str, bool)>>,
+    /// Where calls for one command of that type meet before they are refused.
+    refused_at: Mutex<Option<Arc<Barrier>>>,
     /// Pages pass it after they were read.
     gate: Option<Gate>,
     /// Revivals pass it.
@@ -146,6 +149,11 @@ impl Vault {
     /// From now on it cannot settle commands of this type.
     pub(crate) fn fail_to_settle(&self, command_type: &'static str, panics: bool) {
         *self.unsettled.lock().expect("not poisoned") = Some((command_type, panics));
+    }
+
+    /// From now on calls for one such command alone wait for each other, so many of them.
+    pub(crate) fn refuse_together(&self, calls: usize) {
+        *self.refused_at.lock().expect("not poisoned") = Some(Arc::new(Barrier::new(calls)));
     }
 
     /// From now on every call is an error.
@@ -289,6 +297,10 @@ impl Storage for Vault {
             && settlements.iter().any(|it| it.command_type == unsettled)
         {
             assert!(!panics, "a bad storage");
+            let meeting = self.refused_at.lock().expect("not poisoned").clone();
+            if let Some(meeting) = meeting.filter(|_| settlements.len() == 1) {
+                meeting.wait().await;
+            }
             return Err(LaneError::Storage("too large".to_owned()));
         }
         let mut shelves = self.lock();

@@ -237,6 +237,21 @@ fn with_a_listener_every_submission_takes_the_lock() {
 }
 
 #[test]
+fn who_listens_when_it_enters_its_lane_is_told() {
+    let house = House::new();
+    let mut answers = house.fill();
+    answers.push(house.post());
+    let mut events = house.queue.subscribe_stream();
+    assert_eq!(house.counts(), (2, 1));
+    let told = house.runtime.block_on(async {
+        let told = tokio::time::timeout(Duration::from_secs(30), events.recv());
+        told.await.expect("an event in time").expect("no end")
+    });
+    assert_eq!(told.key, "queue.command.submitted");
+    house.finish(answers);
+}
+
+#[test]
 fn after_the_shutdown_nothing_comes_in() {
     let house = House::new();
     let mut answers = house.fill();
