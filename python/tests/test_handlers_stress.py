@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROUNDS = 10
+ROUNDS = 16
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads /proc")
@@ -28,5 +28,7 @@ def test_rounds_of_ten_thousand_handlers_leave_nothing() -> None:
     settled, last = rounds[2], rounds[-1]
     assert last["files"] <= settled["files"]
     assert last["objects"] <= settled["objects"] + 200
-    # A leak of 100 bytes for each command would be 8 MiB by then.
-    assert last["mib"] <= max(one["mib"] for one in rounds[2:5]) + 6, rounds
+    # Free memory comes and goes by several MiB; what stays is in each round. A leak of 100 bytes for each command would be 9 MiB
+    # from the middle of the first of these to that of the last.
+    memory = [one["mib"] for one in rounds]
+    assert min(memory[-4:]) <= max(memory[3:7]) + 6, rounds
