@@ -40,8 +40,9 @@ def nothing(payload: int) -> int:
     return payload
 
 
-def lanes() -> Lane:
-    lane = Lane.with_lanes([LaneConfig("bench", 0, max_concurrency=CONCURRENCY)], handler_threads=CONCURRENCY)
+def lanes(storage: str | None = None) -> Lane:
+    configs = [LaneConfig("bench", 0, max_concurrency=CONCURRENCY)]
+    lane = Lane.with_lanes(configs, handler_threads=CONCURRENCY, storage=storage)
     lane.register_handler("async", nothing_async)
     lane.register_handler("def", nothing)
     return lane
@@ -51,6 +52,13 @@ def lanes() -> Lane:
 def ours(kind: str) -> Iterator[Submit]:
     with lanes() as lane:
         yield lambda payload: lane.enqueue("bench", kind, payload).result
+
+
+@contextmanager
+def ours_stored() -> Iterator[Submit]:
+    """Each submission returns when its command is on the disk."""
+    with tempfile.TemporaryDirectory() as folder, lanes(folder) as lane:
+        yield lambda payload: lane.enqueue("bench", "def", payload).result
 
 
 @contextmanager
@@ -172,6 +180,7 @@ CONTESTANTS: list[tuple[str, list[str], list[str], Callable[[int, int], dict[str
     ("taskiq, in memory", ["taskiq"], [], taskiq_in_memory, 10),
     ("a3s-lane, def", [], [], blocking(lambda: ours("def")), 1),
     ("dramatiq, Redis", ["dramatiq", "redis"], ["redis-server"], blocking(dramatiq_on_redis), 20),
+    ("a3s-lane, def, stored (durable)", [], [], blocking(ours_stored), 20),
     ("flexiq, SQLite (durable)", ["flexiq"], [], blocking(flexiq_on_sqlite), 100),
 ]
 
@@ -195,11 +204,11 @@ def main() -> None:
             count = max(10, arguments.commands // divisor)
             for figure, value in measure(count, max(10, count // 10)).items():
                 samples.setdefault(name, {}).setdefault(figure, []).append(value)
-    print(f"{'queue':26} {'commands/s':>12} {'await p50 us':>14} {'p99 us':>12}")
+    print(f"{'queue':32} {'commands/s':>12} {'await p50 us':>14} {'p99 us':>12}")
     for name, *_ in CONTESTANTS:
         if name in samples:
             rate, p50, p99 = (statistics.median(samples[name][figure]) for figure in ("rate", "p50_us", "p99_us"))
-            print(f"{name:26} {rate:12.0f} {p50:14.1f} {p99:12.1f}")
+            print(f"{name:32} {rate:12.0f} {p50:14.1f} {p99:12.1f}")
     if arguments.json:
         arguments.json.write_text(json.dumps(samples, indent=1), encoding="utf-8")
 
