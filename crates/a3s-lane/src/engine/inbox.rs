@@ -11,8 +11,9 @@
 //! > what is in the inbox into its lanes first.
 //!
 //! So nobody sees a state without what was submitted before, submissions keep their order, and what could start is never left
-//! lying. The first kind may lie there until a slot is free: only while nobody listens or counts. Doors open only where two threads have wanted the lock at once, and only for lanes that refuse no submission
-//! ([`Posting`]). [`Engine::review_doors`] shuts them.
+//! lying. The first kind may lie there until a slot is free: only while nobody listens or counts. Doors open only where two
+//! threads have wanted the lock at once, and only for lanes that refuse no submission ([`Posting`]).
+//! [`Engine::review_doors`] shuts them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! Handlers that run on an executor of their own.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -33,6 +33,19 @@ fn busy_loop() -> (Arc<EventLoop>, ThreadId) {
         }
     });
     (event_loop, thread.thread().id())
+}
+
+/// What blocks its thread until the sender is dropped, and tells the receiver that it does.
+fn blockade() -> (impl Fn() + Send + Sync, Receiver<()>, Sender<()>) {
+    let (free, blocked) = channel::<()>();
+    let (begin, begun) = channel();
+    let ends = Mutex::new((begin, blocked));
+    let hold = move || {
+        let ends = ends.lock().expect("whole");
+        let _ = ends.0.send(());
+        let _ = ends.1.recv();
+    };
+    (hold, begun, free)
 }
 
 fn named(command_type: &str) -> Box<JsonCommand> {
@@ -283,15 +296,9 @@ async fn a_runner_that_gives_way_at_a_blocked_loop_leaves_the_others_their_comma
         std::thread::sleep(Duration::from_millis(1));
         async { Ok(Value::Null) }
     };
-    let (free, blocked) = channel::<()>();
-    let (begin, begun) = channel::<()>();
-    let blocked = Mutex::new((begin, blocked));
+    let (hold, begun, free) = blockade();
     let block = move |_: Value, _: CommandContext| {
-        {
-            let blocked = blocked.lock().expect("whole");
-            let _ = blocked.0.send(());
-            let _ = blocked.1.recv();
-        }
+        hold();
         async { Ok(Value::Null) }
     };
     manager.register_handler_on("spin", spin, event_loop.clone());
@@ -430,15 +437,9 @@ async fn a_closed_loop_settles_its_commands_and_no_others() {
 async fn a_loop_that_closes_while_its_runner_gives_way_ends_nothing_else() {
     let (event_loop, woken) = event_loop();
     let manager = manager_on(&event_loop, LaneConfig::new(0, 3)).await;
-    let (free, blocked) = channel::<()>();
-    let (begin, begun) = channel::<()>();
-    let blocked = Mutex::new((begin, blocked));
+    let (hold, begun, free) = blockade();
     let block = move |_: Value, _: CommandContext| {
-        {
-            let blocked = blocked.lock().expect("whole");
-            let _ = blocked.0.send(());
-            let _ = blocked.1.recv();
-        }
+        hold();
         std::thread::sleep(Duration::from_millis(1));
         async { Ok(Value::Null) }
     };
