@@ -1,16 +1,24 @@
 //! Runs one outside program: shows it, waits for it with a limit, and turns its failure into a sentence.
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, PipeReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::thread::sleep;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 /// No single program of ours needs longer; one that does hangs.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// Lines of a failed program that are said again in its error. Test runners name what failed in their last lines.
+const LAST_LINES: usize = 40;
+
+/// How long the output of a program that has ended is waited for: one that it left running may hold the pipe.
+const REST: Duration = Duration::from_secs(2);
 
 /// A program with its arguments, folder and environment.
 pub(crate) struct Run {
@@ -72,39 +80,54 @@ impl Run {
         self
     }
 
-    /// Runs it with our own output and fails unless it succeeds.
+    /// Runs it with our own output and fails unless it succeeds. Where nobody watches, the error has the last lines of the output, so
+    /// that they stand at the end of a long log too.
     pub(crate) fn run(self) -> Result<()> {
         let shown = self.shown.clone();
-        let status = self.status()?;
-        if !status.success() {
+        let (status, last) = self.wait()?;
+        if status.success() {
+            return Ok(());
+        }
+        if last.is_empty() {
             bail!("`{shown}` ended with {status}");
         }
-        Ok(())
+        bail!("`{shown}` ended with {status}; its last lines:\n{last}")
     }
 
-    /// Runs it with our own output and returns how it ended.
-    pub(crate) fn status(mut self) -> Result<ExitStatus> {
+    /// How it ended, and its last lines unless they went to a terminal.
+    fn wait(mut self) -> Result<(ExitStatus, String)> {
         println!("$ {}", self.shown);
         // A child must never wait for someone to type.
         self.command.stdin(Stdio::null());
-        let mut child = match self.command.spawn() {
+        let passed_on = if std::io::stdout().is_terminal() {
+            None
+        } else {
+            let (reader, writer) = std::io::pipe()?;
+            self.command.stdout(writer.try_clone()?).stderr(writer);
+            Some(PassedOn::start(reader))
+        };
+        let spawned = self.command.spawn();
+        let shown = self.shown;
+        // Our ends of the pipe: it ends when those of the child do.
+        drop(self.command);
+        let mut child = match spawned {
             Ok(child) => child,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                bail!("`{}` cannot be run: {}", self.shown, self.hint)
+                bail!("`{shown}` cannot be run: {}", self.hint)
             }
-            Err(error) => return Err(error).with_context(|| format!("run `{}`", self.shown)),
+            Err(error) => return Err(error).with_context(|| format!("run `{shown}`")),
         };
         let start = Instant::now();
         loop {
             if let Some(status) = child.try_wait()? {
-                return Ok(status);
+                return Ok((status, passed_on.map(PassedOn::end).unwrap_or_default()));
             }
             if start.elapsed() > LIMIT {
                 child.kill()?;
                 child.wait()?;
+                let last = passed_on.map(PassedOn::end).unwrap_or_default();
                 bail!(
-                    "`{}` was stopped after {} minutes",
-                    self.shown,
+                    "`{shown}` was stopped after {} minutes; its last lines:\n{last}",
                     LIMIT.as_secs() / 60
                 );
             }
@@ -134,6 +157,46 @@ impl Run {
             .ok()
             .filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}
+
+/// The output of a program on its way to ours.
+struct PassedOn {
+    last: Arc<Mutex<VecDeque<String>>>,
+    reading: thread::JoinHandle<()>,
+}
+
+impl PassedOn {
+    fn start(reader: PipeReader) -> Self {
+        let last = Arc::new(Mutex::new(VecDeque::with_capacity(LAST_LINES)));
+        let kept = Arc::clone(&last);
+        let reading = thread::spawn(move || {
+            let mut reader = BufReader::new(reader);
+            let mut line = Vec::new();
+            while reader
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+            {
+                // Nobody is left to tell when our own output is closed.
+                let _ = std::io::stdout().write_all(&line);
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                if kept.len() == LAST_LINES {
+                    kept.pop_front();
+                }
+                kept.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
+                line.clear();
+            }
+        });
+        Self { last, reading }
+    }
+
+    fn end(self) -> String {
+        let start = Instant::now();
+        while !self.reading.is_finished() && start.elapsed() < REST {
+            sleep(Duration::from_millis(5));
+        }
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        Vec::from_iter(last.iter().map(String::as_str)).join("\n")
     }
 }
 

@@ -69,7 +69,7 @@ fn run() -> Result<()> {
 
 fn run_stages(house: &House, chosen: &[Stage], keep_going: bool) -> Result<()> {
     let mut lines = Vec::new();
-    let mut failed = Vec::new();
+    let mut failed: Vec<(&str, String)> = Vec::new();
     for stage in chosen {
         println!("\n=== {}: {}", stage.name, stage.about);
         let start = Instant::now();
@@ -79,11 +79,15 @@ fn run_stages(house: &House, chosen: &[Stage], keep_going: bool) -> Result<()> {
         lines.push(format!("{verdict:6} {:16} {seconds:7.1} s", stage.name));
         if let Err(error) = result {
             eprintln!("error: stage {}: {error:#}", stage.name);
-            failed.push(stage.name);
+            failed.push((stage.name, format!("{error:#}")));
             if !keep_going {
                 break;
             }
         }
+    }
+    // What went wrong is said once more: the end of a log is what is kept of it.
+    for (name, error) in &failed {
+        println!("\n=== failed: {name}\n{error}");
     }
     println!("\n=== stages");
     for line in lines {
@@ -92,5 +96,6 @@ fn run_stages(house: &House, chosen: &[Stage], keep_going: bool) -> Result<()> {
     if failed.is_empty() {
         return Ok(());
     }
-    bail!("failed: {}", failed.join(", "))
+    let names: Vec<_> = failed.into_iter().map(|(name, _)| name).collect();
+    bail!("failed: {}", names.join(", "))
 }

@@ -211,3 +211,16 @@ mod tests {
         assert_eq!(all.len(), count);
     }
 }
+
+/// Does this for each of them, for the rest too when one has failed.
+fn each<T>(all: Vec<T>, run: impl Fn(&T) -> Result<()>) -> Result<()> {
+    let failed: Vec<String> = all
+        .iter()
+        .filter_map(|one| run(one).err())
+        .map(|error| format!("{error:#}"))
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", failed.join("\n"))
+}

@@ -7,17 +7,18 @@ use anyhow::{Context, Result, bail};
 use crate::command::Run;
 use crate::house::House;
 use crate::nodes;
+use crate::stages::each;
 
 pub(super) fn tests(house: &House) -> Result<()> {
     addon(house)?;
-    for node in nodes::oldest_and_newest(house)? {
+    each(nodes::oldest_and_newest(house)?, |node| {
         println!("Node.js {}", node.version);
         Run::new(&node.path)
             .arg("npm/tests/run.js")
             .dir(&house.root)
-            .run()?;
-    }
-    Ok(())
+            .run()
+            .with_context(|| format!("Node.js {}", node.version))
+    })
 }
 
 pub(super) fn types(house: &House) -> Result<()> {

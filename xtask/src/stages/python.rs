@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::command::Run;
 use crate::house::House;
 use crate::pythons::{self, Python};
+use crate::stages::each;
 use crate::venv::Venv;
 
 /// Says where the package was imported from.
@@ -47,21 +48,25 @@ fn recipes(house: &House, venv: &Venv) -> Result<()> {
         .run()
 }
 
+/// On the oldest and the newest CPython, both of them also when the first has failed.
 pub(super) fn tests(house: &House) -> Result<()> {
-    for python in pythons::oldest_and_newest()? {
-        let venv = installed(house, &python)?;
-        println!("CPython {}", python.version);
-        Run::new(venv.python())
-            .args(["-m", "pytest", "-p", "no:cacheprovider"])
-            .args(["--timeout=120", "-c"])
-            .arg(house.root.join("pyproject.toml"))
-            .arg("--rootdir")
-            .arg(&house.root)
-            .arg(house.root.join("python/tests"))
-            .dir(&house.empty_dir("python-tests")?)
-            .run()?;
-    }
-    Ok(())
+    each(pythons::oldest_and_newest()?, |python| {
+        tests_on(house, python).with_context(|| format!("CPython {}", python.version))
+    })
+}
+
+fn tests_on(house: &House, python: &Python) -> Result<()> {
+    let venv = installed(house, python)?;
+    println!("CPython {}", python.version);
+    Run::new(venv.python())
+        .args(["-m", "pytest", "-p", "no:cacheprovider"])
+        .args(["--timeout=120", "-c"])
+        .arg(house.root.join("pyproject.toml"))
+        .arg("--rootdir")
+        .arg(&house.root)
+        .arg(house.root.join("python/tests"))
+        .dir(&house.empty_dir("python-tests")?)
+        .run()
 }
 
 /// An environment for the tests in which `a3s_lane` is the built wheel, and nothing else.
