@@ -19,8 +19,14 @@ def start(main: collections.abc.Callable[[], None], name: str) -> bool:
     with _starting:
         if _exiting:
             return False
-        # Returns once the thread runs.
-        threading.Thread(target=main, name=name, daemon=True).start()
+        try:
+            # Returns once the thread runs.
+            threading.Thread(target=main, name=name, daemon=True).start()
+        except RuntimeError as error:
+            # From CPython 3.12 on the end begins earlier: while other threads are waited for.
+            if "interpreter shutdown" in str(error):
+                return False
+            raise
     return True
 
 

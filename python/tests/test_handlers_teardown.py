@@ -319,3 +319,82 @@ lane.drain(30)
 print("end")
 """
     assert run_python(START + script) == "end\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("module", ["a3s_lane.errors", "a3s_lane._handlers"])
+def test_l20_fork_while_another_thread_imports(module: str) -> None:
+    script = f"""
+import builtins
+
+@lane.handler("fails")
+def fails(payload):
+    raise ValueError("bad")
+
+looking, forked = threading.Event(), threading.Event()
+parent = os.getpid()
+plain_import = builtins.__import__
+
+def slow_import(name, *rest, **others):
+    if name == {module!r} and os.getpid() == parent and not looking.is_set():
+        looking.set()
+        assert forked.wait(30)
+    return plain_import(name, *rest, **others)
+
+with lane:
+    assert lane.submit("one", "d", 0) == 0
+    builtins.__import__ = slow_import
+    handle = lane.enqueue("one", "fails")
+    assert looking.wait(30)
+    child = os.fork()
+    if child == 0:
+        fresh = Lane()
+        fresh.register_handler("fails", fails.function)
+        with fresh:
+            try:
+                fresh.submit("query", "fails")
+            except CommandError as error:
+                os._exit(0 if str(error) == "ValueError: bad" else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    forked.set()
+    try:
+        handle.result(30)
+    except CommandError:
+        print("end")
+"""
+    assert run_python(START + script) == "end\n"
+
+
+@pytest.mark.parametrize(
+    "begin", ["threading.Thread(target=late).start()", "atexit.register(late)", "threading.Thread.start = refuse; late()"]
+)
+def test_handlers_run_while_the_interpreter_ends(begin: str) -> None:
+    # CPython 3.12.0 and 3.12.1 start no thread any more while other threads are waited for; others refuse later, for a moment.
+    script = f"""
+lane.start()
+
+def refuse(self):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+def late():
+    if threading.current_thread() is not threading.main_thread():
+        threading.main_thread().join()
+        time.sleep(0.2)
+    handles = [lane.enqueue("one", "d", 0.05) for _ in range(4)]
+    assert [handle.result(30) for handle in handles] == [0.05] * 4
+    try:
+        other = Lane()
+        other.register_handler("d", d.function)
+    except RuntimeError as error:
+        assert "no thread can be started" in str(error), error
+    else:
+        with other:
+            assert other.submit("query", "d", 0) == 0
+    lane.shutdown()
+    lane.drain(30)
+    print("end", flush=True)
+
+{begin}
+"""
+    assert run_quietly(START + script) == "end\n"

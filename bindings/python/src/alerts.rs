@@ -103,7 +103,7 @@ impl Callbacks {
                 }
             });
         if let Err(error) = called {
-            error.write_unraisable(py, None);
+            guarded::report(py, error, None);
         }
     }
 }

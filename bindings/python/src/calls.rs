@@ -236,7 +236,7 @@ impl<T> Call<T> {
                         return Some(output);
                     }
                     if let Err(error) = set_result(py, &future, convert(py, output)) {
-                        error.write_unraisable(py, Some(future.bind(py)));
+                        guarded::report(py, error, Some(future.bind(py)));
                     }
                     None
                 });

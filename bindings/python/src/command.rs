@@ -7,13 +7,13 @@ use std::sync::Arc;
 use a3s_lane::{Command, CommandContext, Result};
 use async_trait::async_trait;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyAny;
 use serde_json::Value;
 
 use crate::error::raise;
 use crate::from_json::from_json;
 use crate::handlers::Handlers;
+use crate::imported::Imported;
 use crate::names;
 use crate::released::{drop_released, release};
 use crate::to_json::to_json;
@@ -47,8 +47,8 @@ impl PyCommand {
 /// Python's function that copies the context variables. Found when the module is imported: a daemon thread that imports another
 /// module while the interpreter ends would be unwound; see `guarded.rs`.
 pub(crate) fn copy_context(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static COPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    COPY.import(py, "contextvars", "copy_context")
+    static COPY: Imported = Imported::new("contextvars", "copy_context");
+    COPY.get(py)
 }
 
 impl Drop for PyCommand {

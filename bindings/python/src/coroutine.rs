@@ -8,8 +8,7 @@ use std::task::{Context, Poll, ready};
 use a3s_lane::{CommandContext, LaneError, Result};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyAny, PyType};
+use pyo3::types::PyAny;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -18,6 +17,7 @@ use crate::context::HandlerContext;
 use crate::from_json::from_json;
 use crate::guarded;
 use crate::handlers::{Function, Handlers, finished, gone};
+use crate::imported::Imported;
 use crate::link::Link;
 use crate::place::Place;
 use crate::process::ProcessLocal;
@@ -121,14 +121,14 @@ fn start(
 ) -> Started {
     let link = function.takes_context.then(|| Link::new(context.clone()));
     let begun = || -> PyResult<Started> {
-        static START: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static START: Imported = Imported::new("a3s_lane._asyncio", "start");
         let context_of = || {
             let place = Some(Arc::clone(place));
             let link = link.clone().unwrap_or_else(|| Link::new(context.clone()));
             HandlerContext::new(link, function, place, handlers)
         };
         let asyncio_loop = place.asyncio_loop();
-        let start = START.import(py, "a3s_lane._asyncio", "start")?;
+        let start = START.get(py)?;
         let payload = from_json(py, payload)?;
         let callable = &*function.callable;
         let task = if function.takes_context {
@@ -163,8 +163,8 @@ fn start(
 
 /// Whether the work goes on in a task. A result is never one: JSON has none.
 fn is_task(started: &Bound<'_, PyAny>) -> PyResult<bool> {
-    static FUTURE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let class = FUTURE.import(started.py(), "asyncio", "Future")?;
+    static FUTURE: Imported = Imported::new("asyncio", "Future");
+    let class = FUTURE.get(started.py())?;
     // By its class alone: `isinstance` would also ask the object, at each command.
     started.get_type().is_subclass(class)
 }

@@ -3,9 +3,8 @@
 use a3s_lane::LaneError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyAny;
 
+use crate::imported::Imported;
 use crate::{failure, guarded};
 
 /// The exception for `error`: the class that `a3s_lane.errors` keeps for its code. What a handler raised is its cause; a
@@ -27,9 +26,9 @@ pub(crate) fn raise(py: Python<'_>, error: &LaneError) -> PyErr {
 
 /// The exception of this code.
 pub(crate) fn with_code(py: Python<'_>, code: &str, text: &str) -> PyErr {
-    static FOR_CODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static FOR_CODE: Imported = Imported::new("a3s_lane.errors", "_for_code");
     let exception = FOR_CODE
-        .import(py, "a3s_lane.errors", "_for_code")
+        .get(py)
         .and_then(|for_code| guarded::call(for_code, (code, text)));
     match exception {
         Ok(exception) => PyErr::from_value(exception),

@@ -4,10 +4,10 @@ use a3s_lane::LaneError;
 use pyo3::exceptions::{PyBaseException, PyException};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyAny, PyString, PyType};
+use pyo3::types::{PyAny, PyString};
 
 use crate::guarded;
+use crate::imported::Imported;
 use crate::released::Held;
 
 /// The codes that keep their meaning when a handler raises them; the others are failures of the command.
@@ -43,9 +43,9 @@ struct Thrown {
     is_lane_error: bool,
 }
 
-fn lane_error(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    CLASS.import(py, "a3s_lane.errors", "LaneError")
+fn lane_error(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static CLASS: Imported = Imported::new("a3s_lane.errors", "LaneError");
+    CLASS.get(py)
 }
 
 /// The error of an attempt whose handler raised `exception`.
@@ -83,10 +83,8 @@ pub(crate) fn failure(py: Python<'_>, exception: PyErr) -> LaneError {
 
 /// What the interpreter would print of an exception that nobody caught. `None` when that cannot be told.
 fn traceback_text(value: &Bound<'_, PyBaseException>) -> Option<String> {
-    static FORMAT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let format = FORMAT
-        .import(value.py(), "a3s_lane._handlers", "traceback_text")
-        .ok()?;
+    static FORMAT: Imported = Imported::new("a3s_lane._handlers", "traceback_text");
+    let format = FORMAT.get(value.py()).ok()?;
     let text = guarded::call(format, (value,)).ok()?;
     Some(text.cast::<PyString>().ok()?.to_string_lossy().into_owned())
 }
@@ -111,12 +109,10 @@ fn known_code(value: &Bound<'_, PyBaseException>) -> &'static str {
 
 /// An exit or an interrupt that a handler raised ends only its attempt. That must not go unnoticed.
 fn note_exit(py: Python<'_>, value: &Bound<'_, PyBaseException>) {
-    let noted = py
-        .import("a3s_lane._handlers")
-        .and_then(|module| module.getattr("note_exit"))
-        .and_then(|note| guarded::call(&note, (value,)));
+    static NOTE: Imported = Imported::new("a3s_lane._handlers", "note_exit");
+    let noted = NOTE.get(py).and_then(|note| guarded::call(note, (value,)));
     if let Err(error) = noted {
-        error.write_unraisable(py, None);
+        guarded::report(py, error, None);
     }
 }
 

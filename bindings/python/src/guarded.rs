@@ -55,6 +55,22 @@ pub(crate) fn call<'py>(
     unsafe { Bound::from_owned_ptr_or_err(py, answer) }
 }
 
+/// Tells `sys.unraisablehook` of an error that nobody else can be told of.
+pub(crate) fn report(py: Python<'_>, error: PyErr, about: Option<&Bound<'_, PyAny>>) {
+    type Declared = unsafe extern "C" fn(Object);
+    type Unwinding = unsafe extern "C-unwind" fn(Object);
+    // SAFETY: as in `call`.
+    let function =
+        unsafe { std::mem::transmute::<Declared, Unwinding>(ffi::PyErr_WriteUnraisable) };
+    let function = std::hint::black_box(function);
+    let about = about.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    error.restore(py);
+    let stop = Stop;
+    // SAFETY: the object is valid or null, this thread is attached and an exception is set.
+    unsafe { function(about) };
+    std::mem::forget(stop);
+}
+
 /// Calls the method `name` of `object`.
 pub(crate) fn call_method<'py>(
     object: &Bound<'py, PyAny>,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyAny, PyDict, PyString};
 use tokio::time::timeout;
 
@@ -15,6 +14,7 @@ use crate::command::json_result;
 use crate::error::raise;
 use crate::feed::{ChunkStream, ProgressStream};
 use crate::from_json::from_json;
+use crate::imported::Imported;
 use crate::places::Places;
 use crate::process::ProcessLocal;
 use crate::report;
@@ -154,10 +154,8 @@ impl CommandHandle {
 
     /// Waits for the command, as :meth:`result` does, without blocking the event loop. May be awaited any number of times.
     fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static AWAIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        AWAIT
-            .import(slf.py(), "a3s_lane._asyncio", "await_result")?
-            .call1((slf,))
+        static AWAIT: Imported = Imported::new("a3s_lane._asyncio", "await_result");
+        AWAIT.get(slf.py())?.call1((slf,))
     }
 
     /// The command's partial results, for ``async for``.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use a3s_lane::LaneError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyAny, PyDict};
 use serde_json::Value;
 
@@ -15,6 +14,7 @@ use crate::command::{json_result, new_command};
 use crate::error::raise;
 use crate::handle::CommandHandle;
 use crate::handlers::Kind;
+use crate::imported::Imported;
 use crate::lane::Lane;
 use crate::places::Places;
 use crate::report::ShutdownReport;
@@ -37,9 +37,9 @@ impl Lane {
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         // The package puts that function in the place of this one, which says how it is called.
-        static SUBMIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static SUBMIT: Imported = Imported::new("a3s_lane._calls", "submit");
         SUBMIT
-            .import(slf.py(), "a3s_lane._calls", "submit")?
+            .get(slf.py())?
             .call1((slf, lane_id, command_type, payload, options))
     }
 

@@ -22,6 +22,7 @@ mod from_json;
 mod guarded;
 mod handle;
 mod handlers;
+mod imported;
 mod lane;
 mod lane_async;
 mod lane_config;

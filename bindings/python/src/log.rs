@@ -76,7 +76,7 @@ fn deliver(py: Python<'_>, parcel: Parcel<Line>) {
             }
         });
     if let Err(error) = delivered {
-        error.write_unraisable(py, None);
+        guarded::report(py, error, None);
     }
 }
 

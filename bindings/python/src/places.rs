@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyAny;
 
+use crate::imported::Imported;
 use crate::place::Place;
 
 /// The number of the next lane set of this process.
@@ -136,6 +136,6 @@ impl Places {
 }
 
 fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    GET.import(py, "asyncio", "get_running_loop")?.call0()
+    static GET: Imported = Imported::new("asyncio", "get_running_loop");
+    GET.get(py)?.call0()
 }

@@ -7,10 +7,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use a3s_lane::{CommandContext, Executor, ExecutorTask};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use crate::guarded;
+use crate::imported::Imported;
 use crate::process::ProcessLocal;
 
 /// Most handlers that run at once, if nothing else is said.
@@ -86,17 +88,21 @@ impl Threads {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes sure that there is a thread.
+    /// Makes sure that there is a thread, or raises `RuntimeError`.
     pub(crate) fn open(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         let is_new = {
             let state = self.lock();
             state.workers.is_empty() && !state.closed
         };
-        if is_new { self.start(py) } else { Ok(()) }
+        if is_new && !self.start(py)? {
+            let reason = "no thread can be started for handlers: the interpreter is ending";
+            return Err(PyRuntimeError::new_err(reason));
+        }
+        Ok(())
     }
 
-    /// Starts a thread, which counts as idle from now on.
-    fn start(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+    /// Starts a thread, which counts as idle from now on; whether it did: not any more when the interpreter ends.
+    fn start(self: &Arc<Self>, py: Python<'_>) -> PyResult<bool> {
         let worker = Arc::new(Worker::default());
         let number = {
             let mut state = self.lock();
@@ -108,15 +114,15 @@ impl Threads {
         let main = ThreadMain {
             inner: ProcessLocal::new((Arc::clone(self), Arc::clone(&worker))),
         };
-        let started = py
-            .import("a3s_lane._handlers")
-            .and_then(|module| module.getattr("start_thread"))
-            .and_then(|start| guarded::call(&start, (main, number)));
-        let started = started.and_then(|started| started.is_truthy());
+        static START: Imported = Imported::new("a3s_lane._handlers", "start_thread");
+        let started = START
+            .get(py)
+            .and_then(|start| guarded::call(start, (main, number)))
+            .and_then(|started| started.is_truthy());
         if !matches!(started, Ok(true)) {
             self.forget(&worker, true);
         }
-        started.map(|_| ())
+        started
     }
 
     fn forget(&self, worker: &Arc<Worker>, idle: bool) {
@@ -141,7 +147,7 @@ impl Threads {
                 Next::Run { task, alone } => {
                     if alone && let Err(error) = self.start(py) {
                         // The system has no more threads. Work waits for one of those there are.
-                        error.write_unraisable(py, None);
+                        guarded::report(py, error, None);
                     }
                     self.run(py, task);
                     self.lock().idle += 1;

@@ -3,11 +3,11 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyAny, PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde_json::{Map, Number, Value};
 
 use crate::guarded;
+use crate::imported::Imported;
 
 /// How deep lists and dicts may be nested: as deep as `serde_json` reads back.
 const MAX_DEPTH: usize = 128;
@@ -102,9 +102,8 @@ fn convert(object: &Bound<'_, PyAny>, depth: usize) -> Result<Value, Problem> {
 
 /// What a dataclass instance or a pydantic model is made of; `None` for anything else.
 fn model<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    static PLAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let plain = PLAIN.import(object.py(), "a3s_lane._models", "plain")?;
-    guarded::call(plain, (object,))
+    static PLAIN: Imported = Imported::new("a3s_lane._models", "plain");
+    guarded::call(PLAIN.get(object.py())?, (object,))
 }
 
 fn check_depth(depth: usize) -> Result<(), Problem> {
