@@ -43,7 +43,7 @@ impl Engine {
         {
             // A handler at an executor may block its thread, as threads are there for: what it runs is shared, so that it can
             // be named and run again without the handler's help.
-            let share = start.stoppable || (self.handlers.has_executors() && job.needs_handler());
+            let share = start.may_overlap || (self.handlers.has_executors() && job.needs_handler());
             let work = job.take_work(share);
             let submitted = job.span.take();
             let extras = job.reply.extras().cloned();

@@ -2,6 +2,22 @@
 //!
 //! A growing vector would copy every pending command while the queue's lock is held; here growth costs one block.
 
+use super::entry::Entry;
+
+/// A command of one scheduler, in the order of submission. Never valid again once the command is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct CommandKey {
+    pub(super) serial: u64,
+    pub(super) place: u32,
+}
+
+impl CommandKey {
+    /// The number that [`Scheduler::draw_serial`](super::Scheduler::draw_serial) drew for this command.
+    pub(crate) fn serial(self) -> u64 {
+        self.serial
+    }
+}
+
 /// Places per block.
 const BLOCK: usize = 1 << BLOCK_BITS;
 const BLOCK_BITS: u32 = 9;
@@ -137,6 +153,28 @@ impl<T> std::ops::Index<u32> for Arena<T> {
 impl<T> std::ops::IndexMut<u32> for Arena<T> {
     fn index_mut(&mut self, place: u32) -> &mut T {
         self.get_mut(place).expect("the place is taken")
+    }
+}
+
+impl<T> Arena<Entry<T>> {
+    /// The entry of a command that is not gone.
+    #[inline]
+    pub(super) fn alive(&self, key: CommandKey) -> Option<&Entry<T>> {
+        let entry = self.get(key.place)?;
+        (entry.serial == key.serial).then_some(entry)
+    }
+
+    #[inline]
+    pub(super) fn alive_mut(&mut self, key: CommandKey) -> Option<&mut Entry<T>> {
+        let entry = self.get_mut(key.place)?;
+        (entry.serial == key.serial).then_some(entry)
+    }
+
+    /// The entry of a command while this run of it is neither concluded nor over.
+    #[inline]
+    pub(super) fn running_mut(&mut self, key: CommandKey, run: u32) -> Option<&mut Entry<T>> {
+        let entry = self.get_mut(key.place)?;
+        entry.is_running(key, run).then_some(entry)
     }
 }
 

@@ -1,36 +1,14 @@
 //! What the scheduler is asked with and what it answers.
 
+pub(super) use super::arena::CommandKey;
+pub(super) use super::lane::LaneKey;
 pub(crate) use crate::command::StopReason;
-
-/// A lane of one scheduler. A removed lane's key may come to mean another lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LaneKey(pub(super) u32);
-
-impl LaneKey {
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// A command of one scheduler, in the order of submission. Never valid again once the command is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct CommandKey {
-    pub(super) serial: u64,
-    pub(super) place: u32,
-}
-
-impl CommandKey {
-    /// The number that [`Scheduler::draw_serial`](super::Scheduler::draw_serial) drew for this command.
-    pub(crate) fn serial(self) -> u64 {
-        self.serial
-    }
-}
 
 /// A command was accepted.
 #[derive(Debug)]
 pub(crate) struct Submitted<T> {
     pub(crate) key: CommandKey,
-    /// The lane just reached its pressure threshold.
+    /// The lane is pressed now, and was not before.
     pub(crate) pressure: bool,
     /// The command that left to make room.
     pub(crate) evicted: Option<(CommandKey, T)>,
@@ -50,9 +28,9 @@ pub(crate) struct Start {
     pub(crate) timeout_ns: Option<u64>,
     /// Its longest time without a sign of life.
     pub(crate) progress_ns: Option<u64>,
-    /// The body may be left behind when it blocks its thread: it can be stopped without its help.
-    pub(crate) stoppable: bool,
-    /// The lane's last pending command left after pressure was reported.
+    /// The command may run again while the body of this run still blocks its thread: keep what a second run needs.
+    pub(crate) may_overlap: bool,
+    /// The lane is relieved of its pressure.
     pub(crate) relieved: bool,
 }
 
@@ -65,17 +43,18 @@ pub(crate) enum Ending {
     Unrecoverable,
 }
 
-/// What follows the end of an attempt.
+/// What follows the end of an attempt. All but the last two leave with `release`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The command has its final outcome: the attempt's own.
     Settle,
-    /// The command was cancelled.
     Cancelled,
     /// It leaves without an outcome: the queue ends, and a storage keeps it.
     Withdrawn,
     /// It runs again; `attempt` is the number of the retry, from 1.
-    Retry { attempt: u32 },
+    Retry {
+        attempt: u32,
+    },
     /// It runs again, before the others of its key and priority, and this attempt is not counted.
     Preempted,
 }
@@ -87,11 +66,12 @@ impl Verdict {
     }
 }
 
-/// What `release` did with the entry.
+/// What `release` did with the command.
 #[derive(Debug)]
 pub(crate) enum Released<T> {
+    /// It has left, as the verdict said.
     Settled(T),
-    /// It would have run again, but was cancelled since the verdict.
+    /// It would have run again, but was cancelled since the verdict, and has left.
     Cancelled(T),
     Requeued,
 }
@@ -109,16 +89,16 @@ pub(crate) enum Stopped<T> {
     Already,
 }
 
-/// Something is due.
+/// Something is due. The first three: drop the body of its run.
 #[derive(Debug)]
 pub(crate) enum Due<T> {
-    /// The attempt met its time limit: drop its body.
+    /// It met its time limit.
     Deadline(CommandKey),
-    /// The attempt gave no sign of life for too long: drop its body.
+    /// It gave no sign of life for too long.
     Stalled(CommandKey),
-    /// The attempt had its grace after it was asked to stop: drop its body.
+    /// It had its grace after it was asked to stop.
     Drop(CommandKey, StopReason),
-    /// This run did not give up its body in time: conclude it without its help.
+    /// The body of this run should have been dropped and was not: conclude it without its help.
     Overrun(CommandKey, u32),
     /// The command was not started in time; it has left.
     Expired(CommandKey, LaneKey, T),

@@ -1,6 +1,6 @@
-//! How attempts end and commands leave.
+//! How attempts end: `conclude` decides what follows, `release` frees the slot and does it.
 
-use super::decision::{CommandKey, Ending, LaneKey, Released, StopReason, Verdict};
+use super::decision::{CommandKey, Ending, Released, StopReason, Verdict};
 use super::entry::{After, State};
 use super::flow::End;
 use super::{Scheduler, nanos};
@@ -18,6 +18,7 @@ impl<T> Scheduler<T> {
         let entry = self.entries.running_mut(key, run)?;
         let state = &mut self.lanes[entry.lane.index()];
         if entry.state == State::Running {
+            // One that was asked to stop is counted already.
             state.stopping += 1;
         }
         entry.state = State::Concluded;
@@ -47,7 +48,7 @@ impl<T> Scheduler<T> {
         let jitter = terms.and_then(|terms| terms.jitter);
         let jitter = jitter.unwrap_or(state.policy.jitter);
         let delay = jitter.apply(nanos(retry.delay_for_attempt(attempt)), random);
-        entry.set_retry_delay(delay);
+        (entry.after, entry.time) = (After::Retry, delay);
         Some(Verdict::Retry { attempt })
     }
 
@@ -63,6 +64,7 @@ impl<T> Scheduler<T> {
             "only a concluded command is released"
         );
         let lane = entry.lane;
+        // Since the verdict: that took the reason that there was before.
         let cancelled = entry.stop.take() == Some(StopReason::Cancel);
         let after = if cancelled { After::Leave } else { entry.after };
         self.free_slot(key.place, now);
@@ -79,6 +81,7 @@ impl<T> Scheduler<T> {
         }
     }
 
+    /// A command that holds no slot any more waits for its next run.
     fn requeue(&mut self, place: u32, after: After, now: u64) {
         self.pending += 1;
         let entry = &mut self.entries[place];
@@ -93,7 +96,7 @@ impl<T> Scheduler<T> {
             entry.state = State::Delayed;
             self.timers
                 .set(place, (now.saturating_add(delay), entry.serial));
-            self.lanes[lane.index()].delayed += 1;
+            self.lanes[lane.index()].unready += 1;
             self.refresh(lane, now);
         }
     }
@@ -102,68 +105,14 @@ impl<T> Scheduler<T> {
     pub(super) fn make_ready(&mut self, place: u32, end: End, now: u64) {
         let entry = &mut self.entries[place];
         let (key, lane) = (entry.key(place), entry.lane);
-        entry.become_ready(now);
+        (entry.state, entry.time) = (State::Ready, now);
         self.lanes[lane.index()].push(&mut self.entries, place, end);
         self.refresh(lane, now);
         self.nest_ready(key, now);
     }
 
-    /// Gives up a command whose run holds a slot, concluded or not, and frees the slot.
-    pub(crate) fn abandon(&mut self, key: CommandKey, run: u32, now: u64) -> Option<(LaneKey, T)> {
-        let entry = self.entries.alive(key)?;
-        let lane = entry.lane;
-        if entry.run != run || !entry.holds_slot() {
-            return None;
-        }
-        self.timers.remove(key.place);
-        self.free_slot(key.place, now);
-        let job = self.remove(key.place);
-        self.refresh(lane, now);
-        Some((lane, job))
-    }
-
-    /// Takes out every command that holds no slot, in the order of submission.
-    pub(crate) fn take_waiting(&mut self, now: u64) -> Vec<(CommandKey, LaneKey, T)> {
-        let waiting = self.entries.iter().filter(|(_, entry)| !entry.holds_slot());
-        let mut keys: Vec<(CommandKey, LaneKey)> = waiting
-            .map(|(place, entry)| (entry.key(place), entry.lane))
-            .collect();
-        keys.sort_by_key(|(key, _)| key.serial);
-        let take = |(key, lane): (CommandKey, LaneKey)| (key, lane, self.withdraw(key.place, now));
-        keys.into_iter().map(take).collect()
-    }
-
-    /// Whether the lane's last pending command has left, other than by a start, after pressure was reported.
-    pub(crate) fn relieve(&mut self, lane: LaneKey) -> bool {
-        self.lanes[lane.index()].relieve()
-    }
-
-    /// Takes a command out that holds no slot.
-    pub(super) fn withdraw(&mut self, place: u32, now: u64) -> T {
-        self.timers.remove(place);
-        self.pending -= 1;
-        let entry = &self.entries[place];
-        let lane = entry.lane;
-        if entry.state == State::Ready {
-            self.take_from_queue(place);
-        } else {
-            self.lanes[lane.index()].delayed -= 1;
-        }
-        let job = self.remove(place);
-        self.refresh(lane, now);
-        job
-    }
-
-    /// Takes a ready command out of its lane's queue.
-    pub(super) fn take_from_queue(&mut self, place: u32) {
-        if !self.nest_unlink(place) {
-            let lane = self.entries[place].lane;
-            self.lanes[lane.index()].unlink(&mut self.entries, place);
-        }
-    }
-
     /// Frees the slot that a command holds, and its share. The lane must be refreshed.
-    fn free_slot(&mut self, place: u32, now: u64) {
+    pub(super) fn free_slot(&mut self, place: u32, now: u64) {
         self.forget_charges(place);
         let entry = &self.entries[place];
         let (lane, number) = (entry.lane, entry.key_number());
@@ -179,7 +128,7 @@ impl<T> Scheduler<T> {
         state.running.unlink(&mut self.entries, place);
     }
 
-    /// Forgets a command that is in no queue.
+    /// Forgets a command that is in no queue and holds no slot. Its lane must be refreshed.
     pub(super) fn remove(&mut self, place: u32) -> T {
         self.nest_forget(place);
         let entry = self.entries.remove(place).expect("the command is there");

@@ -4,10 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::arena::Arena;
 use super::decision::CommandKey;
-use super::entry::Entry;
+use super::entry::{After, Entry};
 
 /// No entry: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
+
+impl<T> Entry<T> {
+    /// Whether a ready command was preempted when it ran last.
+    pub(super) fn was_preempted(&self) -> bool {
+        self.after == After::Preempted
+    }
+
+    /// Whether it stands before another one that is ready, of the same priority: preempted ones do, the last of them first;
+    /// the others stand in the order in which they became ready.
+    pub(super) fn came_before(&self, other: &Self) -> bool {
+        // A retry joins behind those who come at the same time.
+        let joined = |entry: &Self| (entry.ready_at(), entry.after == After::Retry, entry.serial);
+        match (self.was_preempted(), other.was_preempted()) {
+            (true, true) => other.ready_at() <= self.ready_at(),
+            (false, false) => joined(self) < joined(other),
+            (before, _) => before,
+        }
+    }
+}
 
 /// A list of entries that are linked to each other: adding and taking out cost the same at any length.
 #[derive(Debug, Clone, Copy)]

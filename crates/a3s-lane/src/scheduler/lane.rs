@@ -15,6 +15,16 @@ use super::ready::Demand;
 use super::waits::Waits;
 use crate::config::Overflow;
 
+/// A lane of one scheduler. A removed lane's key may come to mean another lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LaneKey(pub(super) u32);
+
+impl LaneKey {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The ready commands of a lane: one flow, or one per key once a command with a key has come.
 #[derive(Debug)]
 enum Queue {
@@ -26,8 +36,10 @@ enum Queue {
 pub(super) struct LaneState {
     pub(super) policy: LanePolicy,
     queue: Queue,
+    /// Commands in the queue, awaited children that start before the others included.
     pub(super) ready: usize,
-    pub(super) delayed: usize,
+    /// Commands that wait and are not in the queue: delayed, or expired.
+    pub(super) unready: usize,
     /// Slots that are in use.
     pub(super) slots: usize,
     /// The commands that run in the slot of another.
@@ -65,7 +77,7 @@ impl LaneState {
             queue: Queue::Plain(Flow::new(policy.is_aged())),
             policy,
             ready: 0,
-            delayed: 0,
+            unready: 0,
             slots: 0,
             borrowing: 0,
             shares: 0,
@@ -86,7 +98,7 @@ impl LaneState {
     }
 
     pub(super) fn pending(&self) -> usize {
-        self.ready + self.delayed
+        self.ready + self.unready
     }
 
     /// Whether it takes no more commands. A child that waited for room might wait for its own parent, so it goes in.
@@ -221,7 +233,7 @@ impl LaneState {
         let aged = self.policy.is_aged();
         if let (Queue::Plain(flow), Some(_)) = (&mut self.queue, name) {
             let flow = std::mem::replace(flow, Flow::new(false));
-            let members = self.ready + self.delayed + self.slots + self.borrowing;
+            let members = self.ready + self.unready + self.slots + self.borrowing;
             let slots = self.slots + self.ahead.urged();
             let keys = KeyTable::new(flow, members, slots, self.policy.keys());
             self.queue = Queue::Keyed(Box::new(keys));

@@ -17,6 +17,11 @@
 //! [`Model::preempt`]), so that a test can also let the model follow the real scheduler and state one rule about what it
 //! did.
 
+#![cfg_attr(
+    not(feature = "distributed"),
+    allow(dead_code, unused_imports, reason = "part of it is about limiters")
+)]
+
 mod keys;
 mod limits;
 mod meter;

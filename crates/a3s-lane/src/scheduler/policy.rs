@@ -1,6 +1,7 @@
 //! What a lane allows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
@@ -12,6 +13,11 @@ use crate::retry::{Jitter, RetryPolicy};
 
 #[cfg(feature = "distributed")]
 use crate::{boost::PriorityBoostConfig, ratelimit::TokenBucket};
+
+/// A duration in the scheduler's unit; 584 years at the most.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// What a lane allows, in the scheduler's own units (nanoseconds, lower priority number = more urgent).
 #[derive(Debug)]
@@ -51,9 +57,7 @@ impl LanePolicy {
         #[cfg(not(feature = "distributed"))]
         let _ = now;
         let max = config.max_concurrency.max(1);
-        let finite = |limit: std::time::Duration| {
-            Some(super::nanos(limit)).filter(|limit| *limit != u64::MAX)
-        };
+        let finite = |limit: Duration| Some(nanos(limit)).filter(|limit| *limit != u64::MAX);
         let weights = options.key_weights().iter();
         Self {
             priority,
@@ -61,7 +65,7 @@ impl LanePolicy {
             max,
             timeout_ns: config.default_timeout.and_then(finite),
             progress_ns: options.progress_timeout().and_then(finite),
-            grace_ns: super::nanos(options.grace()),
+            grace_ns: nanos(options.grace()),
             retry: config.retry_policy.clone(),
             jitter: options.retry_jitter(),
             pressure_threshold: config.pressure_threshold,
@@ -122,10 +126,7 @@ impl LanePolicy {
     /// The age at which a command goes first whatever its priority and key.
     pub(super) fn overdue_ns(&self) -> Option<u64> {
         #[cfg(feature = "distributed")]
-        return self
-            .boost
-            .as_ref()
-            .map(|boost| super::nanos(boost.deadline));
+        return self.boost.as_ref().map(|boost| nanos(boost.deadline));
         #[cfg(not(feature = "distributed"))]
         return None;
     }

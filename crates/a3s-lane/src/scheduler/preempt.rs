@@ -74,6 +74,22 @@ impl<T> Scheduler<T> {
         }
     }
 
+    /// Shelves the ready commands that nobody has looked at since they became too old.
+    fn shelve_expired(&mut self, now: u64) {
+        if self.timers.peek().is_none_or(|((at, _), _)| at > now) {
+            return;
+        }
+        let expired = |place: &u32| {
+            let entry = &self.entries[*place];
+            entry.state == State::Ready && entry.is_expired(now)
+        };
+        let due = self.timers.iter().filter(|((at, _), _)| *at <= now);
+        let places: Vec<u32> = due.map(|(_, place)| place).filter(expired).collect();
+        for place in places {
+            self.shelve(place, now);
+        }
+    }
+
     /// Whether more commands than shares will be free wait that are more urgent than this. Children of `parent` do not count.
     fn is_needed(&mut self, priority: u8, parent: Option<CommandKey>, now: u64) -> bool {
         let demand = self.demand_above(priority, parent, now);

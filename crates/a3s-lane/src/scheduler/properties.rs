@@ -4,6 +4,11 @@
 //! `bounds` state each promise by itself: there the model only keeps the books of what the scheduler did. A failure prints
 //! the smallest operations that show it; it then gets a name in `regressions`.
 
+#![cfg_attr(
+    not(feature = "distributed"),
+    allow(dead_code, unused_imports, reason = "part of it is about limiters")
+)]
+
 mod agreement;
 mod bounds;
 mod compare;

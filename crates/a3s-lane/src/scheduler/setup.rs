@@ -2,14 +2,54 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashSet;
+
 use super::Scheduler;
+use super::arena::Arena;
 use super::decision::LaneKey;
 use super::flow::End;
+use super::heap::IndexedHeap;
 use super::lane::LaneState;
 use super::policy::LanePolicy;
+use super::ready::ReadySet;
 use super::waits::Waits;
 
 impl<T> Scheduler<T> {
+    /// Without lanes and without a total limit; nothing starts before [`set_open`](Self::set_open). With `keeps_waits` lanes
+    /// know their longest wait.
+    pub(crate) fn new(keeps_waits: bool) -> Self {
+        Self {
+            lanes: Vec::new(),
+            free_lanes: Vec::new(),
+            entries: Arena::new(),
+            ready: ReadySet::new(),
+            givers: IndexedHeap::new(),
+            boosts: IndexedHeap::new(),
+            blocks: IndexedHeap::new(),
+            timers: IndexedHeap::new(),
+            #[cfg(feature = "distributed")]
+            limits: Vec::new(),
+            paused_keys: HashSet::new(),
+            total: usize::MAX,
+            preemptible_lanes: 0,
+            open: false,
+            serial: 0,
+            served: 0,
+            pending: 0,
+            shares: 0,
+            keeps_waits,
+            favoured: 0,
+            nest_offers: Vec::new(),
+            vacated: Vec::new(),
+        }
+    }
+
+    /// Draws the number of a command that will be submitted: they go by these, in this order.
+    pub(crate) fn draw_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
     /// Lets commands start, or no more. Before this they only queue.
     pub(crate) fn set_open(&mut self, open: bool) {
         self.open = open;

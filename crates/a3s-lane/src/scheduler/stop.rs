@@ -1,12 +1,17 @@
-//! How commands are stopped: asked, and dropped when they do not end by themselves.
+//! How commands are stopped: taken out before they start, asked while they run, dropped when they do not end by themselves.
 
+use super::Scheduler;
 use super::decision::{CommandKey, StopReason, Stopped};
 use super::entry::{After, State};
-use super::{OVERRUN_GRACE_NS, Scheduler};
+
+/// How long a body that must be dropped may take to give up its future before its slot is taken away, in nanoseconds.
+///
+/// An asynchronous body gives up at its next wake-up, far sooner; this bounds a body that blocks its thread.
+pub(super) const OVERRUN_GRACE_NS: u64 = 20_000_000;
 
 impl<T> Scheduler<T> {
-    /// Stops a command because it is cancelled or because the queue ends. A waiting one leaves at once, also when the
-    /// queue ends; a running one is asked, and has its lane's grace period to end by itself.
+    /// Stops a command because it is cancelled or because the queue ends. A waiting one leaves at once; a running one is
+    /// asked, and has its lane's grace period to end by itself.
     pub(crate) fn stop(&mut self, key: CommandKey, reason: StopReason, now: u64) -> Stopped<T> {
         let Some(entry) = self.entries.alive_mut(key) else {
             return Stopped::Gone;
@@ -21,7 +26,7 @@ impl<T> Scheduler<T> {
             },
             State::Concluded if entry.after == After::Leave => Stopped::Gone,
             State::Asked | State::Dropped | State::Concluded => {
-                // Whatever it was stopped for before, one that is cancelled does not run again.
+                // Whatever it was asked for before, and even with a verdict: one that is cancelled does not run again.
                 if reason == StopReason::Cancel {
                     entry.stop = Some(reason);
                 }
@@ -50,7 +55,7 @@ impl<T> Scheduler<T> {
         grace == 0
     }
 
-    /// A running command must be dropped now.
+    /// The body of a run must be dropped now. It keeps the first reason for which it was asked to stop.
     pub(super) fn drop_body(&mut self, place: u32, reason: StopReason, now: u64) {
         let entry = &mut self.entries[place];
         if entry.state == State::Running {
@@ -62,14 +67,27 @@ impl<T> Scheduler<T> {
         self.timers.set(place, (at, entry.serial));
     }
 
-    /// A running command shows that it gets on. False when this run is not running any more.
-    pub(crate) fn beat(&mut self, key: CommandKey, run: u32, now: u64) -> bool {
-        let Some(entry) = self.entries.running_mut(key, run) else {
-            return false;
-        };
-        if let Some(terms) = &mut entry.terms {
-            terms.notes.beat = now;
+    /// Takes a command out that holds no slot.
+    pub(super) fn withdraw(&mut self, place: u32, now: u64) -> T {
+        self.timers.remove(place);
+        self.pending -= 1;
+        let entry = &self.entries[place];
+        let lane = entry.lane;
+        if entry.state == State::Ready {
+            self.take_from_queue(place);
+        } else {
+            self.lanes[lane.index()].unready -= 1;
         }
-        true
+        let job = self.remove(place);
+        self.refresh(lane, now);
+        job
+    }
+
+    /// Takes a ready command out of its lane's queue.
+    pub(super) fn take_from_queue(&mut self, place: u32) {
+        if !self.nest_unlink(place) {
+            let lane = self.entries[place].lane;
+            self.lanes[lane.index()].unlink(&mut self.entries, place);
+        }
     }
 }

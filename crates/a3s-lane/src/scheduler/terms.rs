@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::CommandKey;
+use super::decision::CommandKey;
 #[cfg(feature = "distributed")]
 use super::limits::Charges;
 use super::nest::Nest;

@@ -1,7 +1,7 @@
-//! What is due: delays, expiries, time limits, grace periods, what limits have refused to awaited children.
+//! What is due: delays, expiries, time limits, grace periods.
 
 use super::Scheduler;
-use super::decision::{Due, StopReason};
+use super::decision::{CommandKey, Due, StopReason};
 use super::entry::State;
 use super::flow::End;
 
@@ -13,7 +13,8 @@ impl<T> Scheduler<T> {
             let entry = &self.entries[place];
             let key = entry.key(place);
             match entry.state {
-                State::Ready | State::Delayed if !entry.is_expired(now) => self.wake(place, now),
+                State::Ready if !entry.is_expired(now) => self.nest_refused_no_more(place, now),
+                State::Delayed if !entry.is_expired(now) => self.wake(place, now),
                 State::Ready | State::Delayed | State::Expired => {
                     let lane = entry.lane;
                     let job = self.withdraw(place, now);
@@ -60,57 +61,47 @@ impl<T> Scheduler<T> {
         [block, timer, boost].into_iter().flatten().min()
     }
 
-    /// A delay is over, or a limit may grant what it refused a child. The next timer is that of its expiry.
+    /// A delay is over. The next timer is that of its expiry.
     fn wake(&mut self, place: u32, now: u64) {
+        self.wait_for_expiry(place);
         let entry = &self.entries[place];
-        let key = entry.key(place);
-        if let Some(at) = entry.expires_at() {
-            self.timers.set(place, (at, key.serial));
-        }
-        if entry.state == State::Ready {
-            return self.nest_ready(key, now);
-        }
-        self.lanes[entry.lane.index()].delayed -= 1;
+        self.lanes[entry.lane.index()].unready -= 1;
         self.make_ready(place, End::Back, now);
+    }
+
+    pub(super) fn wait_for_expiry(&mut self, place: u32) {
+        let entry = &self.entries[place];
+        if let Some(at) = entry.expires_at() {
+            self.timers.set(place, (at, entry.serial));
+        }
     }
 
     /// Which limit of a running command has passed, the earlier one first. When none has, waits for the next.
     fn limit_reached(&mut self, place: u32, now: u64) -> Option<StopReason> {
         let entry = &self.entries[place];
-        let terms = entry.terms.as_deref();
-        let Some((terms, progress)) =
-            terms.and_then(|terms| Some((terms, terms.notes.progress_ns?)))
-        else {
-            return Some(StopReason::Deadline);
-        };
-        let stall = terms.notes.beat.saturating_add(progress);
         let until = entry.until(self.lanes[entry.lane.index()].policy.timeout_ns);
-        let next = until.min(stall);
-        if next > now {
-            self.timers.set(place, (next, entry.serial));
+        let stall = entry.stalls_at();
+        let (at, reason) = match until <= stall {
+            true => (until, StopReason::Deadline),
+            false => (stall, StopReason::Stall),
+        };
+        if at > now {
+            // It has shown signs of life since the timer was set.
+            self.timers.set(place, (at, entry.serial));
             return None;
         }
-        Some(if until <= stall {
-            StopReason::Deadline
-        } else {
-            StopReason::Stall
-        })
+        Some(reason)
     }
 
-    /// Shelves the ready commands that nobody has looked at since they became too old.
-    pub(super) fn shelve_expired(&mut self, now: u64) {
-        if self.timers.peek().is_none_or(|((at, _), _)| at > now) {
-            return;
-        }
-        let expired = |place: &u32| {
-            let entry = &self.entries[*place];
-            entry.state == State::Ready && entry.is_expired(now)
+    /// A running command shows that it gets on. False when this run is not running any more.
+    pub(crate) fn beat(&mut self, key: CommandKey, run: u32, now: u64) -> bool {
+        let Some(entry) = self.entries.running_mut(key, run) else {
+            return false;
         };
-        let due = self.timers.iter().filter(|((at, _), _)| *at <= now);
-        let places: Vec<u32> = due.map(|(_, place)| place).filter(expired).collect();
-        for place in places {
-            self.shelve(place, now);
+        if let Some(terms) = &mut entry.terms {
+            terms.notes.beat = now;
         }
+        true
     }
 
     /// Takes a command that is too old to start out of its lane's queue; it leaves with the next tick.
@@ -118,7 +109,7 @@ impl<T> Scheduler<T> {
         let lane = self.entries[place].lane;
         self.take_from_queue(place);
         self.entries[place].state = State::Expired;
-        self.lanes[lane.index()].delayed += 1;
+        self.lanes[lane.index()].unready += 1;
         self.refresh(lane, now);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{After, Model, Phase};
 use crate::retry::Jitter;
-use crate::scheduler::{Ending, OVERRUN_GRACE_NS, StopReason, Verdict};
+use crate::scheduler::stop::OVERRUN_GRACE_NS;
+use crate::scheduler::{Ending, StopReason, Verdict};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::scheduler) enum ModelStopped {

@@ -3,7 +3,7 @@
 //! | what happened | who is looked at |
 //! |---|---|
 //! | `await_child` | the child: `try_favour`; those below it: `favour_below` |
-//! | `nest_ready`: a child is ready again, or refused no more | the child: `try_favour` |
+//! | `nest_ready`: a child is ready again; `nest_refused_no_more` | the child: `try_favour` |
 //! | a slot came back (`Offer::Right`) | those below its owner: `favour_below` |
 //! | a share came back (`Offer::Right`) | the children of its owner: `set_share_aside` |
 //! | `nest_note_opening`: a lane lets more children start | parents of its commands whose share is for a child that is stuck: `fill_opening` |
@@ -271,5 +271,11 @@ impl<T> Scheduler<T> {
             }
         }
         self.free_stuck_shares(lane, now);
+    }
+
+    /// What was refused a child may be granted now.
+    pub(in crate::scheduler) fn nest_refused_no_more(&mut self, place: u32, now: u64) {
+        self.wait_for_expiry(place);
+        self.nest_ready(self.entries[place].key(place), now);
     }
 }

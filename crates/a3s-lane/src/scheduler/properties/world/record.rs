@@ -87,7 +87,7 @@ impl World {
         prop_assert_eq!(start.progress_ns, running.progress_ns);
         let preemptible = self.model.lane(lane).rules.preemptible;
         let limited = running.timeout_ns.is_some() || running.progress_ns.is_some();
-        prop_assert_eq!(start.stoppable, limited || preemptible);
+        prop_assert_eq!(start.may_overlap, limited || preemptible);
         prop_assert_eq!(start.relieved, relieved);
         Ok(())
     }

@@ -1,0 +1,36 @@
+//! Unusual ways out of the scheduler.
+
+use super::Scheduler;
+use super::decision::{CommandKey, LaneKey};
+
+impl<T> Scheduler<T> {
+    /// Gives up a command whose run holds a slot, concluded or not, and frees the slot.
+    pub(crate) fn abandon(&mut self, key: CommandKey, run: u32, now: u64) -> Option<(LaneKey, T)> {
+        let entry = self.entries.alive(key)?;
+        let lane = entry.lane;
+        if entry.run != run || !entry.holds_slot() {
+            return None;
+        }
+        self.timers.remove(key.place);
+        self.free_slot(key.place, now);
+        let job = self.remove(key.place);
+        self.refresh(lane, now);
+        Some((lane, job))
+    }
+
+    /// Takes out every command that holds no slot, in the order of submission.
+    pub(crate) fn take_waiting(&mut self, now: u64) -> Vec<(CommandKey, LaneKey, T)> {
+        let waiting = self.entries.iter().filter(|(_, entry)| !entry.holds_slot());
+        let mut keys: Vec<(CommandKey, LaneKey)> = waiting
+            .map(|(place, entry)| (entry.key(place), entry.lane))
+            .collect();
+        keys.sort_by_key(|(key, _)| key.serial);
+        let take = |(key, lane): (CommandKey, LaneKey)| (key, lane, self.withdraw(key.place, now));
+        keys.into_iter().map(take).collect()
+    }
+
+    /// Whether the lane's last pending command has left, other than by a start, after pressure was reported.
+    pub(crate) fn relieve(&mut self, lane: LaneKey) -> bool {
+        self.lanes[lane.index()].relieve()
+    }
+}

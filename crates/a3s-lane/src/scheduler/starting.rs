@@ -1,0 +1,158 @@
+//! How commands come in and start.
+
+use std::sync::Arc;
+
+use super::Scheduler;
+use super::decision::{CommandKey, LaneKey, Start, Submitted};
+use super::entry::{Entry, State};
+use super::flow::End;
+use super::terms::Terms;
+use crate::config::Overflow;
+
+impl<T> Scheduler<T> {
+    /// Puts a command into its lane. A lane that is full gives it back, or gives up its oldest command instead.
+    #[inline]
+    pub(crate) fn submit(
+        &mut self,
+        lane: LaneKey,
+        serial: u64,
+        job: T,
+        terms: Option<Box<Terms>>,
+        now: u64,
+    ) -> Result<Submitted<T>, T> {
+        let state = &self.lanes[lane.index()];
+        let mut evicted = None;
+        if state.is_full(terms.as_ref().is_some_and(|terms| terms.parent.is_some())) {
+            let drops = state.policy.overflow == Overflow::DropOldest;
+            let Some(place) = state.oldest_of_all().filter(|_| drops) else {
+                return Err(job);
+            };
+            evicted = Some((self.entries[place].key(place), self.withdraw(place, now)));
+        }
+        let (key, pressure) = self.admit(lane, serial, job, terms, now);
+        Ok(Submitted {
+            key,
+            pressure,
+            evicted,
+        })
+    }
+
+    /// As [`submit`](Self::submit), whether or not the lane is full: what was accepted once is not refused. Also says whether
+    /// the lane is pressed now, and was not before.
+    #[inline]
+    pub(crate) fn admit(
+        &mut self,
+        lane: LaneKey,
+        serial: u64,
+        job: T,
+        terms: Option<Box<Terms>>,
+        now: u64,
+    ) -> (CommandKey, bool) {
+        let entry = Entry::new(job, serial, lane, terms, now);
+        let place = self.entries.insert(entry);
+        self.pending += 1;
+        self.enter(place, now);
+        self.refresh(lane, now);
+        let pressure = self.lanes[lane.index()].press();
+        (CommandKey { place, serial }, pressure)
+    }
+
+    /// A new command is ready, or waits for its time.
+    fn enter(&mut self, place: u32, now: u64) {
+        let entry = &mut self.entries[place];
+        let state = &mut self.lanes[entry.lane.index()];
+        let Some(terms) = &mut entry.terms else {
+            // Without a key, of priority 0.
+            state.join(None, 0, |_| false);
+            state.push(&mut self.entries, place, End::Back);
+            return;
+        };
+        let paused_keys = &self.paused_keys;
+        let paused = |key: &Arc<str>| paused_keys.contains(key);
+        terms.notes.key_number = state.join(terms.key.as_ref(), terms.priority, paused);
+        let delay = Some(terms.delay_until).filter(|at| *at > now);
+        let timer = delay.into_iter().chain(terms.expires_at).min();
+        if let Some(at) = timer {
+            self.timers.set(place, (at, entry.serial));
+        }
+        if delay.is_some() {
+            entry.state = State::Delayed;
+            state.unready += 1;
+        } else {
+            state.push(&mut self.entries, place, End::Back);
+        }
+        self.nest_submit(place);
+    }
+
+    /// The command that starts now, if any: the front of the best lane that its limits let start. The caller must start it.
+    pub(crate) fn next(&mut self, now: u64) -> Option<Start> {
+        if !self.open {
+            return None;
+        }
+        self.catch_up(now);
+        let mut steps = self.steps();
+        loop {
+            steps.count();
+            let lane = self.best_lane()?;
+            let state = &self.lanes[lane.index()];
+            let Some(place) = state.front(now) else {
+                debug_assert!(false, "a lane in the ready set can start a command");
+                return None;
+            };
+            if self.entries[place].is_expired(now) {
+                self.shelve(place, now);
+                continue;
+            }
+            if state.policy.is_rated() {
+                if let Err(due) = self.check_limits(lane, place, now) {
+                    self.block(lane, place, due, now);
+                    continue;
+                }
+                self.charge_limits(lane, place, now);
+            }
+            return Some(self.start(lane, place, now));
+        }
+    }
+
+    /// The front of a lane starts: it gets a slot and a share.
+    fn start(&mut self, lane: LaneKey, place: u32, now: u64) -> Start {
+        self.served += 1;
+        self.pending -= 1;
+        if !self.nest_start(place) {
+            self.shares += 1;
+            let state = &mut self.lanes[lane.index()];
+            state.shares += 1;
+            state.start(&mut self.entries, place);
+        }
+        let state = &mut self.lanes[lane.index()];
+        state.running.push_back(&mut self.entries, place);
+        state.last_served = self.served;
+        let relieved = state.relieve();
+        let entry = &mut self.entries[place];
+        // Before the run begins: from then on the entry's time is another.
+        let wait_ns = now.saturating_sub(entry.ready_at());
+        let (timeout_ns, progress_ns) = entry.begin_run(&state.policy, now);
+        let start = Start {
+            key: entry.key(place),
+            lane,
+            run: entry.run,
+            attempt: entry.attempt(),
+            wait_ns,
+            timeout_ns,
+            progress_ns,
+            may_overlap: timeout_ns.is_some() || progress_ns.is_some() || state.policy.preemptible,
+            relieved,
+        };
+        let limit = timeout_ns
+            .unwrap_or(u64::MAX)
+            .min(progress_ns.unwrap_or(u64::MAX));
+        match now.saturating_add(limit) {
+            // Never. The timer may be that of its expiry.
+            u64::MAX if entry.terms.is_some() => self.timers.remove(place),
+            u64::MAX => {}
+            at => self.timers.set(place, (at, entry.serial)),
+        }
+        self.refresh(lane, now);
+        start
+    }
+}
