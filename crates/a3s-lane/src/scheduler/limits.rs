@@ -156,6 +156,7 @@ impl<T> Scheduler<T> {
             if !state.policy.limiters.contains(&limiter) {
                 continue;
             }
+            state.limits_version += 1;
             if state.block.take().is_some() {
                 self.blocks.remove(lane);
                 self.refresh(LaneKey(lane), now);

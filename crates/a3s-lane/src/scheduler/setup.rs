@@ -99,6 +99,7 @@ impl<T> Scheduler<T> {
         self.preemptible_lanes += usize::from(policy.preemptible);
         state.set_policy(&mut self.entries, policy);
         state.block = None;
+        state.limits_version += 1;
         self.blocks.remove(lane.0);
         self.refresh(lane, now);
         self.nest_lane_changed(lane, now);

@@ -160,9 +160,7 @@ impl<T> Scheduler<T> {
     }
 
     pub(in crate::scheduler) fn nest_lane_changed(&mut self, lane: LaneKey, now: u64) {
-        let state = &mut self.lanes[lane.index()];
-        state.limits_version += 1;
-        if state.ahead.is_awaited() {
+        if self.lanes[lane.index()].ahead.is_awaited() {
             self.nest_offers.push(Offer::Lane(lane, Opening::None));
         }
         self.free_stuck_shares(lane, now);

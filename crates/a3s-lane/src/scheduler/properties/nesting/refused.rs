@@ -1,6 +1,6 @@
 //! Families whose children a limit on starts per time refuses.
 
-use super::super::rules::{LaneRules, Rate};
+use super::super::rules::{CommandRules, LaneRules, Rate};
 use super::family::Family;
 use super::operation::{Op, Setup};
 
@@ -143,4 +143,40 @@ fn children_that_are_the_fronts_of_refused_lanes_wait() {
         assert!([first, third].contains(&started));
         family.ends(started);
     }
+}
+
+/// A pause changes nothing about what limits have said: a child that they refused is not taken for one that could start.
+#[test]
+fn a_child_is_refused_although_its_lane_was_paused_in_between() {
+    let lane = LaneRules {
+        limiters: vec![0],
+        ..LaneRules::default()
+    };
+    let lanes = vec![lane.clone(), lane];
+    let total = Some(2);
+    let mut family = Family::new(Setup { lanes, total }, false);
+    let all_of_it = CommandRules {
+        cost: 3,
+        ..CommandRules::default()
+    };
+    let parent = family.submit(0, None, &all_of_it).expect("there is room");
+    // It will be the front of its lane.
+    let later = CommandRules {
+        key: Some(0),
+        delay_ns: Some(1),
+        ..CommandRules::default()
+    };
+    family.submit(1, None, &later).expect("there is room");
+    assert_eq!(family.starts(), Some(parent));
+    family.spawns_awaited(parent, 1);
+    assert_eq!(family.starts(), None);
+    family.spawns_awaited(parent, 0);
+    let resume = Op::PauseLane {
+        lane: 1,
+        paused: false,
+    };
+    family.apply(&resume).expect("it is possible");
+    assert_eq!(family.starts(), None);
+    family.apply(&Op::Advance(1)).expect("it is possible");
+    family.settle().expect("neither could start");
 }
