@@ -40,6 +40,20 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         self.heap.iter().copied()
     }
 
+    /// The members whose keys `due` accepts, as it does every smaller key, in no order. Looks at two others at most for each.
+    pub(super) fn all_due(&self, mut due: impl FnMut(K) -> bool) -> Vec<u32> {
+        let (mut found, mut left) = (Vec::new(), vec![0]);
+        while let Some(at) = left.pop() {
+            if let Some(&(key, member)) = self.heap.get(at)
+                && due(key)
+            {
+                found.push(member);
+                left.extend([2 * at + 1, 2 * at + 2]);
+            }
+        }
+        found
+    }
+
     /// How many members are in.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

@@ -79,14 +79,16 @@ impl<T> Scheduler<T> {
         if self.timers.peek().is_none_or(|((at, _), _)| at > now) {
             return;
         }
-        let expired = |place: &u32| {
-            let entry = &self.entries[*place];
-            entry.state == State::Ready && entry.is_expired(now)
-        };
-        let due = self.timers.iter().filter(|((at, _), _)| *at <= now);
-        let places: Vec<u32> = due.map(|(_, place)| place).filter(expired).collect();
-        for place in places {
-            self.shelve(place, now);
+        let mut steps = self.steps();
+        let due = self.timers.all_due(|(at, _)| {
+            steps.count();
+            at <= now
+        });
+        for place in due {
+            let entry = &self.entries[place];
+            if entry.state == State::Ready && entry.is_expired(now) {
+                self.shelve(place, now);
+            }
         }
     }
 

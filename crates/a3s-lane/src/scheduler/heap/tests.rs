@@ -1,6 +1,6 @@
 //! The heap against a map.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -34,6 +34,14 @@ proptest! {
                 }
             }
             prop_assert_eq!(heap.peek(), smallest(&model));
+            let (mut looked_at, mut due) = (0, BTreeSet::new());
+            due.extend(heap.all_due(|least| {
+                looked_at += 1;
+                least <= key
+            }));
+            prop_assert!(looked_at <= 1 + 2 * due.len());
+            let expected = model.iter().filter(|(_, least)| **least <= key);
+            prop_assert_eq!(due, expected.map(|(member, _)| *member).collect());
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The example of the module's documentation, played.
 
 use crate::config::{LaneConfig, LaneOptions};
-use crate::scheduler::{CommandKey, LanePolicy, Scheduler};
+use crate::scheduler::steps::TAKEN;
+use crate::scheduler::{CommandKey, LanePolicy, Scheduler, Terms};
 
 #[test]
 fn the_example_of_urgent_normal_and_batch() {
@@ -40,4 +41,52 @@ fn the_example_of_urgent_normal_and_batch() {
     assert!(scheduler.preempt(0).is_none());
     scheduler.note_staying();
     assert!(scheduler.is_spare(2) && !scheduler.is_spare(3));
+}
+
+/// Else each step would walk through them for as long as the timer task is late.
+#[test]
+fn commands_whose_time_has_not_come_cost_nothing_beside_one_that_is_too_old() {
+    let mut scheduler: Scheduler<()> = Scheduler::new(false);
+    scheduler.set_open(true);
+    let lanes = [(0, false), (9, true)].map(|(priority, preemptible)| {
+        let options = LaneOptions::new().with_preemption(preemptible);
+        scheduler.add_lane(LanePolicy::new(
+            &LaneConfig::new(0, 9),
+            &options,
+            priority,
+            0,
+        ))
+    });
+    scheduler.set_total(Some(1), 0);
+    let submit = |scheduler: &mut Scheduler<()>, lane: usize, terms| {
+        let serial = scheduler.draw_serial();
+        let submitted = scheduler.submit(lanes[lane], serial, (), Some(Box::new(terms)), 0);
+        submitted.expect("there is room").key
+    };
+    submit(&mut scheduler, 1, Terms::default());
+    assert!(scheduler.next(0).is_some());
+    for _ in 0..1_000 {
+        let delay_until = 1_000;
+        submit(
+            &mut scheduler,
+            0,
+            Terms {
+                delay_until,
+                ..Terms::default()
+            },
+        );
+    }
+    let expires_at = Some(10);
+    submit(
+        &mut scheduler,
+        0,
+        Terms {
+            expires_at,
+            ..Terms::default()
+        },
+    );
+    let before = TAKEN.get();
+    assert!(scheduler.preempt(10).is_none(), "it does not wait any more");
+    let steps = TAKEN.get() - before;
+    assert!((1..10).contains(&steps), "{steps}");
 }
