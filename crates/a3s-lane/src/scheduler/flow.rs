@@ -143,6 +143,8 @@ pub(super) struct Flow {
     length: usize,
     /// Who has submitted commands of the flow, each how many.
     parents: BTreeMap<CommandKey, usize>,
+    /// How many these are.
+    children: usize,
     /// The commands by age, where the lane asks for that.
     ages: Option<BTreeSet<Age>>,
 }
@@ -158,6 +160,7 @@ impl Flow {
             rest: BTreeMap::new(),
             length: 0,
             parents: BTreeMap::new(),
+            children: 0,
             ages: aged.then(BTreeSet::new),
         }
     }
@@ -166,10 +169,18 @@ impl Flow {
         self.length
     }
 
-    /// How many commands are in it that this one has not submitted.
-    pub(super) fn len_beside(&self, parent: CommandKey) -> usize {
-        let children = self.parents.get(&parent).copied();
-        self.length - children.unwrap_or(0)
+    /// How many commands are in it whose parent, if they have one, is not `left_out`; up to `most`.
+    pub(super) fn len_beside(&self, most: usize, left_out: impl Fn(CommandKey) -> bool) -> usize {
+        let mut found = self.length - self.children;
+        for (parent, children) in &self.parents {
+            if found >= most {
+                break;
+            }
+            if !left_out(*parent) {
+                found += children;
+            }
+        }
+        found.min(most)
     }
 
     /// The command that goes first, by its place.
@@ -209,6 +220,7 @@ impl Flow {
         self.length += 1;
         if let Some(parent) = entries[place].parent() {
             *self.parents.entry(parent).or_default() += 1;
+            self.children += 1;
         }
         if let Some(ages) = &mut self.ages {
             ages.insert(age(&entries[place], place));
@@ -224,6 +236,7 @@ impl Flow {
             && let Some(children) = self.parents.get_mut(&parent)
         {
             *children -= 1;
+            self.children -= 1;
             if *children == 0 {
                 self.parents.remove(&parent);
             }

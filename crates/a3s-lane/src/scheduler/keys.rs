@@ -123,16 +123,21 @@ impl KeyTable {
         self.startable
     }
 
-    /// How many of these this command has not submitted, or how many others could start in their place.
-    pub(super) fn startable_beside(&self, parent: CommandKey) -> usize {
-        let states = self.states.iter();
-        let startable = states.map(|(_, state)| {
-            state
-                .flow
-                .len_beside(parent)
-                .min(state.free_slots(self.max))
-        });
-        startable.sum()
+    /// How many could start were there none whose parent is `left_out`; up to `most`.
+    pub(super) fn startable_beside(
+        &self,
+        most: usize,
+        left_out: impl Fn(CommandKey) -> bool,
+    ) -> usize {
+        let mut found = 0;
+        for (_, state) in &self.states {
+            if found >= most {
+                break;
+            }
+            let free = state.free_slots(self.max).min(most);
+            found += state.flow.len_beside(free, &left_out);
+        }
+        found.min(most)
     }
 
     /// The command that goes first.

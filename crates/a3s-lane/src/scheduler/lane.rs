@@ -139,11 +139,15 @@ impl LaneState {
         self.ahead.lent() + (self.ahead.urged() + candidates).min(self.free_slots())
     }
 
-    /// How many commands that this one has not submitted could start in a slot of the lane, as far as keys go.
-    pub(super) fn startable_beside(&self, parent: CommandKey) -> usize {
+    /// How many could start in a slot of the lane, as far as keys go, were there none whose parent is `left_out`; up to `most`.
+    pub(super) fn startable_beside(
+        &self,
+        most: usize,
+        left_out: impl Fn(CommandKey) -> bool,
+    ) -> usize {
         match &self.queue {
-            Queue::Plain(flow) => flow.len_beside(parent),
-            Queue::Keyed(keys) => keys.startable_beside(parent),
+            Queue::Plain(flow) => flow.len_beside(most, left_out),
+            Queue::Keyed(keys) => keys.startable_beside(most, left_out),
         }
     }
 

@@ -17,7 +17,8 @@
 //!
 //! When the total becomes 4 now, a third one is asked at once: the first that ends leaves nothing free.
 //!
-//! Nobody is asked for the sake of its own children only. One that submits urgent work and goes on would do so in each run.
+//! Nobody is asked for the sake of its own children only, or of theirs. One that submits urgent work and goes on would do so in
+//! each run. What a command has submitted that is gone counts as nobody's.
 
 use std::cmp::Reverse;
 
@@ -66,7 +67,7 @@ impl<T> Scheduler<T> {
                 .as_ref()
                 .is_some_and(|terms| terms.notes.is_parent);
             if is_parent && !self.is_needed(priority, Some(key), now) {
-                // It would submit them again in its next run, and be stopped again, for ever.
+                // They would come again with its next run, and it would be stopped again, for ever.
                 spared.push(victim);
                 continue;
             }
@@ -92,9 +93,9 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Whether more commands than shares will be free wait that are more urgent than this. Children of `parent` do not count.
-    fn is_needed(&mut self, priority: u8, parent: Option<CommandKey>, now: u64) -> bool {
-        let demand = self.demand_above(priority, parent, now);
+    /// Whether more commands than shares will be free wait that are more urgent than this. Those below `top` do not count.
+    fn is_needed(&mut self, priority: u8, top: Option<CommandKey>, now: u64) -> bool {
+        let demand = self.demand_above(priority, top, now);
         demand > 0 && !self.is_spare(demand)
     }
 
@@ -175,8 +176,8 @@ impl<T> Scheduler<T> {
     }
 
     /// How many commands of lanes that are more urgent than this wait for shares that are not about to be free for them.
-    /// Children of `parent` do not count.
-    fn demand_above(&mut self, priority: u8, parent: Option<CommandKey>, now: u64) -> usize {
+    /// Those below `top` do not count.
+    fn demand_above(&mut self, priority: u8, top: Option<CommandKey>, now: u64) -> usize {
         let minimums_fit = self.is_spare(0);
         let mut demand = 0;
         for lane in 0..self.lanes.len() as u32 {
@@ -191,13 +192,15 @@ impl<T> Scheduler<T> {
             {
                 continue;
             }
-            let others = parent.map_or(usize::MAX, |parent| state.startable_beside(parent));
-            let waits = others.min(on_kept + on_common);
+            let startable = on_kept + on_common;
+            let waits = top.map_or(startable, |top| {
+                state.startable_beside(startable, |parent| self.is_within(parent, top))
+            });
             // The shares of these come back to the lane by themselves.
             let sure = if minimums_fit { waits.min(on_kept) } else { 0 };
             demand += if !state.policy.is_rated() && state.policy.priority < priority {
                 waits - sure
-            } else if sure > 0 || self.is_front_of(lane, parent, now) {
+            } else if sure > 0 || self.is_front_below(lane, top, now) {
                 0
             } else if state.policy.is_rated() {
                 usize::from(self.grants_front(lane, now))
@@ -209,10 +212,22 @@ impl<T> Scheduler<T> {
         demand
     }
 
-    /// Whether the front of a lane is a child of `parent`.
-    fn is_front_of(&self, lane: LaneKey, parent: Option<CommandKey>, now: u64) -> bool {
-        let front = parent.and_then(|_| self.lanes[lane.index()].front(now));
-        front.is_some_and(|place| self.entries[place].parent() == parent)
+    /// Whether the front of a lane is below `top`.
+    fn is_front_below(&self, lane: LaneKey, top: Option<CommandKey>, now: u64) -> bool {
+        let Some(top) = top else {
+            return false;
+        };
+        let front = self.lanes[lane.index()].front(now);
+        let parent = front.and_then(|place| self.entries[place].parent());
+        parent.is_some_and(|parent| self.is_within(parent, top))
+    }
+
+    /// Whether a command is `top` or below it, as far as those between them are not gone.
+    fn is_within(&self, command: CommandKey, top: CommandKey) -> bool {
+        let parent = |key: &CommandKey| self.entries.alive(*key)?.parent();
+        // Nobody is above who came later.
+        let mut above = std::iter::successors(Some(command), parent).take_while(|key| *key >= top);
+        above.any(|key| key == top)
     }
 
     fn grants_front(&mut self, lane: LaneKey, now: u64) -> bool {

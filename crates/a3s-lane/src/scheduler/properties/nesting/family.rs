@@ -399,12 +399,12 @@ impl Family {
             let priority = |member: &Member| self.lanes[member.lane].priority;
             let is_for = |member: &Member| {
                 !member.holds_slot()
-                    && member.parent != Some(stopped)
+                    && !self.is_known_below(member, stopped)
                     && priority(member) < priority(&self.members[&stopped])
             };
             prop_assert!(
                 self.members.values().any(is_for),
-                "{} is stopped for nobody but its children",
+                "{} is stopped for nobody but those below it",
                 stopped
             );
         }

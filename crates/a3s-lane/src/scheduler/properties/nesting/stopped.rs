@@ -1,7 +1,9 @@
 //! Families and runs that were stopped or have ended: counterexamples that were found.
 
+#[cfg(feature = "distributed")]
+use super::super::rules::Boost;
 use super::super::rules::{CommandRules, LaneRules, RetryRules};
-use super::family::Family;
+use super::family::{Family, Member};
 use super::operation::Setup;
 use crate::scheduler::Ending;
 
@@ -26,6 +28,12 @@ impl Family {
             ..CommandRules::default()
         };
         self.submit(lane, parent, &rules).expect("there is room")
+    }
+
+    /// Whether it was submitted by `top`, or below it by commands that are not gone.
+    pub(super) fn is_known_below(&self, member: &Member, top: u64) -> bool {
+        let parent = |serial: &u64| self.members.get(serial)?.parent;
+        std::iter::successors(member.parent, parent).any(|above| above == top)
     }
 
     fn preempts(&mut self) -> Option<u64> {
@@ -110,6 +118,60 @@ fn nobody_is_stopped_for_a_child_of_its_own() {
         family.ends_with(parent, Ending::Failed);
         assert_eq!(family.starts(), Some(child));
     }
+}
+
+/// That is there for no other reason, and comes again with each run.
+#[test]
+fn nobody_is_stopped_for_a_grandchild() {
+    for keys in [None, Some(1)] {
+        let mut family = preemptible(2, 2, keys);
+        let parent = family.submits(0);
+        family.starts();
+        let child = family.spawns(parent, 1);
+        assert_eq!(family.starts(), Some(child));
+        match keys {
+            None => family.spawns(child, 2),
+            Some(_) => family.of_key(2, Some(child), 0),
+        };
+        assert_eq!(family.starts(), None);
+        assert_eq!(family.preempts(), None);
+        family.submits(2);
+        assert_eq!(family.preempts(), Some(parent));
+    }
+}
+
+/// The most urgent command of its lane is the grandchild; those behind it are less urgent.
+#[test]
+#[cfg(feature = "distributed")]
+fn nobody_is_stopped_for_a_grandchild_that_is_boosted() {
+    let boosted = LaneRules {
+        priority: 3,
+        boost: Some(Boost {
+            deadline_ns: 10,
+            steps: Vec::new(),
+        }),
+        ..LaneRules::default()
+    };
+    let batch = LaneRules {
+        priority: 2,
+        preemptible: true,
+        ..LaneRules::default()
+    };
+    let lanes = vec![batch, LaneRules::default(), boosted];
+    let mut family = Family::new(
+        Setup {
+            lanes,
+            total: Some(2),
+        },
+        false,
+    );
+    let parent = family.submits(0);
+    family.starts();
+    let child = family.spawns(parent, 1);
+    assert_eq!(family.starts(), Some(child));
+    family.spawns(child, 2);
+    family.now += 10;
+    assert_eq!(family.preempts(), None);
 }
 
 #[test]
