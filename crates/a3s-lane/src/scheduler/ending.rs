@@ -63,7 +63,6 @@ impl<T> Scheduler<T> {
             entry.serial == key.serial && entry.state == State::Concluded,
             "only a concluded command is released"
         );
-        let lane = entry.lane;
         // Since the verdict: that took the reason that there was before.
         let cancelled = entry.stop.take() == Some(StopReason::Cancel);
         let after = if cancelled { After::Leave } else { entry.after };
@@ -72,8 +71,7 @@ impl<T> Scheduler<T> {
             self.requeue(key.place, after, now);
             return Released::Requeued;
         }
-        let job = self.remove(key.place);
-        self.refresh(lane, now);
+        let job = self.remove(key.place, now);
         if cancelled {
             Released::Cancelled(job)
         } else {
@@ -128,11 +126,12 @@ impl<T> Scheduler<T> {
         state.running.unlink(&mut self.entries, place);
     }
 
-    /// Forgets a command that is in no queue and holds no slot. Its lane must be refreshed.
-    pub(super) fn remove(&mut self, place: u32) -> T {
+    /// Forgets a command that is in no queue and holds no slot.
+    pub(super) fn remove(&mut self, place: u32, now: u64) -> T {
         self.nest_forget(place);
         let entry = self.entries.remove(place).expect("the command is there");
         self.lanes[entry.lane.index()].leave(entry.key_number());
+        self.refresh(entry.lane, now);
         entry.job
     }
 }

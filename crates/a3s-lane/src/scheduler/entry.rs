@@ -1,9 +1,8 @@
-//! A command inside the scheduler. What it says of itself, in a line each, is in `answers`.
+//! A command inside the scheduler. In `answers` is what it says of itself, in a line or two each.
 
 mod answers;
 
 use super::decision::{CommandKey, LaneKey, StopReason};
-use super::flow::NONE;
 use super::policy::LanePolicy;
 use super::terms::Terms;
 
@@ -56,37 +55,6 @@ pub(super) struct Entry<T> {
 }
 
 impl<T> Entry<T> {
-    #[inline]
-    pub(super) fn new(
-        job: T,
-        serial: u64,
-        lane: LaneKey,
-        terms: Option<Box<Terms>>,
-        now: u64,
-    ) -> Self {
-        Self {
-            job,
-            serial,
-            submitted_at: now,
-            time: now,
-            terms,
-            next: NONE,
-            prev: NONE,
-            lane,
-            run: 0,
-            state: State::Ready,
-            stop: None,
-            after: After::Leave,
-        }
-    }
-
-    pub(super) fn key(&self, place: u32) -> CommandKey {
-        CommandKey {
-            place,
-            serial: self.serial,
-        }
-    }
-
     pub(super) fn holds_slot(&self) -> bool {
         !matches!(self.state, State::Ready | State::Delayed | State::Expired)
     }

@@ -13,19 +13,18 @@ impl<T> Scheduler<T> {
         }
         self.timers.remove(key.place);
         self.free_slot(key.place, now);
-        let job = self.remove(key.place);
-        self.refresh(lane, now);
-        Some((lane, job))
+        Some((lane, self.remove(key.place, now)))
     }
 
     /// Takes out every command that holds no slot, in the order of submission.
     pub(crate) fn take_waiting(&mut self, now: u64) -> Vec<(CommandKey, LaneKey, T)> {
         let waiting = self.entries.iter().filter(|(_, entry)| !entry.holds_slot());
-        let mut keys: Vec<(CommandKey, LaneKey)> = waiting
-            .map(|(place, entry)| (entry.key(place), entry.lane))
-            .collect();
-        keys.sort_by_key(|(key, _)| key.serial);
-        let take = |(key, lane): (CommandKey, LaneKey)| (key, lane, self.withdraw(key.place, now));
+        let mut keys: Vec<CommandKey> = waiting.map(|(place, entry)| entry.key(place)).collect();
+        keys.sort_unstable();
+        let take = |key: CommandKey| {
+            let lane = self.entries[key.place].lane;
+            (key, lane, self.withdraw(key.place, now))
+        };
         keys.into_iter().map(take).collect()
     }
 

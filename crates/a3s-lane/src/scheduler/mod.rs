@@ -28,11 +28,11 @@
 //! |---|---|---|
 //! | this one | 155 | words, and what the scheduler holds |
 //! | `decision` | 105 | what goes in and out |
-//! | `entry` | 125 | a command and its states |
+//! | `entry` | 95 | a command and its states |
 //! | `starting` | 160 | how one comes in and starts |
 //! | `ready` | 240 | which lane is next: the example first |
 //! | `ending` | 140 | how an attempt ends, and what it held is free again |
-//! | `stop` | 95 | how one is asked to stop, dropped, or taken out before it starts |
+//! | `stop` | 90 | how one is asked to stop, dropped, or taken out before it starts |
 //! | `timers` | 115 | what is due when |
 //!
 //! Words. The `T` that the caller keeps with a command is its *job*; what few commands ask for is in their *terms*, and what the

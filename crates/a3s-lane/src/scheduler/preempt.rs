@@ -214,12 +214,8 @@ impl<T> Scheduler<T> {
 
     /// Whether the front of a lane is below `top`.
     fn is_front_below(&self, lane: LaneKey, top: Option<CommandKey>, now: u64) -> bool {
-        let Some(top) = top else {
-            return false;
-        };
-        let front = self.lanes[lane.index()].front(now);
-        let parent = front.and_then(|place| self.entries[place].parent());
-        parent.is_some_and(|parent| self.is_within(parent, top))
+        let parent = || self.entries[self.lanes[lane.index()].front(now)?].parent();
+        top.is_some_and(|top| parent().is_some_and(|parent| self.is_within(parent, top)))
     }
 
     /// Whether a command is `top` or below it, as far as those between them are not gone.

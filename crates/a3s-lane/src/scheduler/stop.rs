@@ -40,19 +40,17 @@ impl<T> Scheduler<T> {
         let entry = &mut self.entries[place];
         let state = &mut self.lanes[entry.lane.index()];
         let grace = state.policy.grace_ns;
+        if grace == 0 {
+            self.drop_body(place, reason, now);
+            return true;
+        }
+        // A grace does not outlast the time limit.
         let until = entry.until(state.policy.timeout_ns);
-        entry.stop = Some(reason);
+        let at = now.saturating_add(grace).min(until);
+        (entry.state, entry.stop) = (State::Asked, Some(reason));
         state.stopping += 1;
-        let at = if grace == 0 {
-            entry.state = State::Dropped;
-            now.saturating_add(OVERRUN_GRACE_NS)
-        } else {
-            entry.state = State::Asked;
-            // A grace does not outlast the time limit.
-            now.saturating_add(grace).min(until)
-        };
         self.timers.set(place, (at, entry.serial));
-        grace == 0
+        false
     }
 
     /// The body of a run must be dropped now. It keeps the first reason for which it was asked to stop.
@@ -78,9 +76,7 @@ impl<T> Scheduler<T> {
         } else {
             self.lanes[lane.index()].unready -= 1;
         }
-        let job = self.remove(place);
-        self.refresh(lane, now);
-        job
+        self.remove(place, now)
     }
 
     /// Takes a ready command out of its lane's queue.

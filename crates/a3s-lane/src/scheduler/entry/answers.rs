@@ -1,9 +1,42 @@
-//! What an entry says of itself and of its terms.
+//! A new entry, and what it says of itself and of its terms.
 
 use super::{After, Entry, State};
-use crate::scheduler::decision::CommandKey;
+use crate::scheduler::decision::{CommandKey, LaneKey};
+use crate::scheduler::flow::NONE;
+use crate::scheduler::terms::Terms;
 
 impl<T> Entry<T> {
+    #[inline]
+    pub(in crate::scheduler) fn new(
+        job: T,
+        serial: u64,
+        lane: LaneKey,
+        terms: Option<Box<Terms>>,
+        now: u64,
+    ) -> Self {
+        Self {
+            job,
+            serial,
+            submitted_at: now,
+            time: now,
+            terms,
+            next: NONE,
+            prev: NONE,
+            lane,
+            run: 0,
+            state: State::Ready,
+            stop: None,
+            after: After::Leave,
+        }
+    }
+
+    pub(in crate::scheduler) fn key(&self, place: u32) -> CommandKey {
+        CommandKey {
+            place,
+            serial: self.serial,
+        }
+    }
+
     #[inline]
     pub(in crate::scheduler) fn ready_at(&self) -> u64 {
         debug_assert!(self.state == State::Ready, "it is ready");
