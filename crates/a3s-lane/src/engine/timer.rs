@@ -113,7 +113,7 @@ impl FollowUp {
     }
 
     /// Adds commands that were taken before it was made.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hand_over_first(&mut self, elsewhere: Vec<Taken>) {
         if !elsewhere.is_empty() {
             let others = self.others.get_or_insert_default();

@@ -67,7 +67,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
     }
 
     /// Puts `member` in with `key`, or changes its key.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set(&mut self, member: u32, key: K) {
         // Most calls change nothing.
         if self.get(member) != Some(key) {
@@ -76,7 +76,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
     }
 
     /// Puts `member` in with its key, or takes it out when it has none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn assign(&mut self, member: u32, key: Option<K>) {
         match key {
             Some(key) => self.set(member, key),
@@ -84,6 +84,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         }
     }
 
+    #[inline(never)]
     fn put(&mut self, member: u32, key: K) {
         let at = member as usize;
         if at >= self.position.len() {
@@ -108,7 +109,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
     }
 
     /// Takes `member` out; does nothing when it is not in.
-    #[inline]
+    #[inline(always)]
     pub(super) fn remove(&mut self, member: u32) {
         if let Some(&position) = self.position.get(member as usize)
             && position != ABSENT
@@ -117,6 +118,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
         }
     }
 
+    #[inline(never)]
     fn take_out(&mut self, member: u32, position: usize) {
         self.position[member as usize] = ABSENT;
         self.heap.swap_remove(position);

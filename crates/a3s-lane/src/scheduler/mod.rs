@@ -30,7 +30,7 @@
 //! | `decision` | 105 | what goes in and out |
 //! | `entry` | 95 | a command and its states |
 //! | `starting` | 160 | how one comes in and starts |
-//! | `ready` | 240 | which lane is next: the example first |
+//! | `ready` | 210 | which lane is next: the example first |
 //! | `ending` | 140 | how an attempt ends, and what it held is free again |
 //! | `stop` | 90 | how one is asked to stop, dropped, or taken out before it starts |
 //! | `timers` | 115 | what is due when |

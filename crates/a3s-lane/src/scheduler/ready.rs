@@ -21,7 +21,6 @@ use std::cmp::Reverse;
 use super::Scheduler;
 use super::decision::LaneKey;
 use super::heap::IndexedHeap;
-use super::lane::LaneState;
 
 /// What a lane could start now, and what is kept for it; also the sum over all lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -110,16 +109,10 @@ impl<T> Scheduler<T> {
         } = self.ready.demand;
         let free = self.free_shares();
         if free < kept {
+            // The limits were changed while commands ran: see `setup`.
             return exempt + self.startable_of_too_few(free, kept - free);
         }
         exempt + on_kept + on_common.min(free - kept)
-    }
-
-    /// The limits were changed while commands ran: of the shares that are kept so many are `missing`.
-    fn startable_of_too_few(&self, free: usize, missing: usize) -> usize {
-        let lanes = self.lanes.iter().map(|lane| lane.demand);
-        let of_lanes = lanes.map(|lane| lane.on_kept.min(lane.kept.saturating_sub(missing)));
-        of_lanes.sum::<usize>().min(free)
     }
 
     /// The best ranked lane that may start a command now.
@@ -217,25 +210,3 @@ impl<T> Scheduler<T> {
 
 #[cfg(test)]
 mod tests;
-
-impl LaneState {
-    #[inline]
-    fn demand_now(&self, has_total: bool) -> Demand {
-        let startable = match self.block {
-            None => self.startable(),
-            Some(_) => 0,
-        };
-        let kept = match has_total {
-            true => self.policy.min.saturating_sub(self.shares),
-            false => 0,
-        };
-        let exempt = if startable > 0 { self.exempt() } else { 0 };
-        let on_kept = (startable - exempt).min(kept);
-        Demand {
-            kept,
-            exempt,
-            on_kept,
-            on_common: startable - exempt - on_kept,
-        }
-    }
-}
