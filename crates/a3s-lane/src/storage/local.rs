@@ -25,7 +25,6 @@ use super::{
 };
 use crate::error::{LaneError, Result};
 use engine::{Change, Engine, Handle, Settings};
-use index::Row;
 
 pub use inspect::{Inspection, LaneInspection};
 
@@ -54,7 +53,7 @@ pub enum Durability {
 ///
 /// Keeps the newest 10,000 dead letters, see [`with_max_dead_letters`](Self::with_max_dead_letters); commands are kept until
 /// removed, and with them the newest 100 of their failures. Results and a history are kept only when asked for. In memory there
-/// are about 20 to 40 bytes per stored command and result, and no payloads.
+/// are about 30 to 60 bytes per stored command and result, and no payloads.
 ///
 /// What has begun is in a second file, `running`: [`start_command`](Storage::start_command) writes 32 bytes there, without a
 /// transaction and without waiting for the thread. They survive a crash of the process, whatever the durability, but not one
@@ -140,7 +139,7 @@ impl LocalStorage {
     }
 
     /// Keeps the outcomes of commands that settle, results included, for [`load_result`](Storage::load_result); by default none
-    /// is kept. Costs a row per command, and 20 to 40 bytes in memory.
+    /// is kept. Costs a row per command, and 30 to 60 bytes in memory.
     pub fn with_results(mut self, retention: Retention) -> Self {
         self.settings.results = Some(retention);
         self
@@ -289,13 +288,13 @@ impl Storage for LocalStorage {
         self.ask(move |store| store.command(&id)).await
     }
 
-    /// Looks into memory; only one id in billions needs the file.
+    /// Looks into memory. One that is there may be on its way in or out: that is waited for.
     async fn has_command(&self, id: &str) -> Result<bool> {
-        if self.engine()?.running().rows().find(id) == Row::None {
+        if self.engine()?.running().rows().find(id).is_none() {
             return Ok(false);
         }
         let id = id.to_owned();
-        self.ask(move |store| store.has_command(&id)).await
+        self.ask(move |store| Ok(store.find(&id).is_some())).await
     }
 
     /// Costs one write of 32 bytes to the cache of the operating system, and waits for nobody.

@@ -28,6 +28,12 @@ pub(super) fn from_value(value: &impl Serialize) -> rusqlite::Result<String> {
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
+/// As [`from_value`], at the end of what is in `text`.
+pub(super) fn write_value(text: &mut Vec<u8>, value: &impl Serialize) -> rusqlite::Result<()> {
+    serde_json::to_writer(text, value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
 /// A value as JSON text; null for the default one.
 pub(super) fn from_unusual<T: Serialize + Default + PartialEq>(
     value: &T,

@@ -1,11 +1,13 @@
 //! The table of pending commands.
 
-use rusqlite::{OptionalExtension, Row as Record, params};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row as Record, params};
 use serde_json::Value;
 
-use super::cell::{from_time, from_unusual, from_value, to_time, to_unusual, to_value};
+use super::cell::{
+    from_time, from_unusual, from_value, to_time, to_unusual, to_value, write_value,
+};
 use super::engine::{Outcome, Settings};
-use super::index::Row;
 use super::running::Start;
 use super::store::{Store, Table, Undo};
 use crate::storage::{
@@ -20,74 +22,70 @@ const COLUMNS: &str = "number, id, type, lane, retries, created_at, last_attempt
 
 impl Store {
     /// The row of a command.
-    pub(super) fn find(&self, id: &str) -> rusqlite::Result<Option<i64>> {
-        let row = self.running.rows().find(id);
-        match row {
-            Row::None => Ok(None),
-            Row::Certain(number) => Ok(Some(number)),
-            Row::Maybe(number) => {
-                let query = "SELECT number FROM commands WHERE number = ? AND id = ?";
-                let mut query = self.connection.prepare_cached(query)?;
-                query
-                    .query_row(params![number, id], |record| record.get(0))
-                    .optional()
-            }
-        }
-    }
-
-    pub(super) fn has_command(&self, id: &str) -> Outcome<bool> {
-        let found = self.find(id);
-        found
-            .map(|row| row.is_some())
-            .map_err(|error| self.failed("read", &error))
+    pub(super) fn find(&self, id: &str) -> Option<i64> {
+        self.running.rows().find(id)
     }
 
     pub(super) fn save_command(&mut self, record: &CommandRecord) -> rusqlite::Result<()> {
         self.save_commands(std::iter::once(std::slice::from_ref(record)), || {})
     }
 
-    /// Saves the commands of several changes, with one statement, and says after each change that it is made.
+    /// Saves the commands of several changes, and says after each change that it is made.
     pub(super) fn save_commands<'a>(
         &mut self,
         changes: impl Iterator<Item = &'a [CommandRecord]>,
         mut made: impl FnMut(),
     ) -> rusqlite::Result<()> {
-        let mut insert = self.connection.prepare_cached(
-            "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )?;
+        let mut fresh = Fresh::new(&self.connection)?;
         for records in changes {
             for record in records {
-                let command = &record.command;
-                let known = self.find(&command.id)?;
+                let known = self.find(&record.command.id);
                 let number = known.unwrap_or(self.counters.command);
-                let payload = match known {
-                    // Read without it: the stored one stays.
-                    Some(number) if record.without_payload => self.payload(number)?,
-                    _ => from_value(&command.payload)?,
-                };
-                insert.execute(params![
-                    number,
-                    command.id,
-                    command.command_type,
-                    command.lane_id,
-                    command.retry_count,
-                    from_time(command.created_at),
-                    command.last_attempt_at.map(from_time),
-                    record.crashes,
-                    record.due_at.map(from_time),
-                    from_unusual::<StoredOptions>(&record.options)?,
-                    from_unusual::<Vec<FailedAttempt>>(&record.failures)?,
-                    payload,
-                ])?;
+                if known.is_none() && fresh.takes(record) {
+                    fresh.insert(number, &record.command)?;
+                } else {
+                    self.replace_command(number, known.is_some(), record)?;
+                }
                 if known.is_none() {
-                    self.running.rows().insert(&command.id, number);
-                    let undo = Undo::Inserted(Table::Commands, command.id.clone());
-                    self.undo.push(undo);
+                    let key = self.running.rows().insert(&record.command.id, number);
+                    self.undo.push(Undo::Inserted(Table::Commands, key));
                     self.counters.command += 1;
                 }
             }
             made();
         }
+        Ok(())
+    }
+
+    fn replace_command(
+        &self,
+        number: i64,
+        is_known: bool,
+        record: &CommandRecord,
+    ) -> rusqlite::Result<()> {
+        let command = &record.command;
+        let payload = if is_known && record.without_payload {
+            // Read without it: the stored one stays.
+            self.payload(number)?
+        } else {
+            from_value(&command.payload)?
+        };
+        let query = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let mut insert = self.connection.prepare_cached(query)?;
+        insert.execute(params![
+            number,
+            command.id,
+            command.command_type,
+            command.lane_id,
+            command.retry_count,
+            from_time(command.created_at),
+            command.last_attempt_at.map(from_time),
+            record.crashes,
+            record.due_at.map(from_time),
+            from_unusual::<StoredOptions>(&record.options)?,
+            from_unusual::<Vec<FailedAttempt>>(&record.failures)?,
+            payload,
+        ])?;
         Ok(())
     }
 
@@ -97,24 +95,28 @@ impl Store {
         query.query_row([number], |record| record.get(0))
     }
 
-    /// Removes commands, with one statement.
+    /// Removes commands. Rows in a row go with one statement: what comes together often goes together.
     pub(super) fn remove_commands<'a>(
         &mut self,
         ids: impl Iterator<Item = &'a str>,
     ) -> rusqlite::Result<()> {
-        let query = "DELETE FROM commands WHERE number = ? AND id = ?";
-        let mut delete = self.connection.prepare_cached(query)?;
-        for id in ids {
-            let row = self.running.rows().find(id);
-            let (Row::Maybe(number) | Row::Certain(number)) = row else {
-                continue;
-            };
-            if delete.execute(params![number, id])? > 0 {
-                self.running.rows().remove(id);
-                let undo = Undo::Removed(Table::Commands, id.to_owned(), number);
-                self.undo.push(undo);
+        let mut numbers = Vec::with_capacity(ids.size_hint().0);
+        {
+            let mut rows = self.running.rows();
+            for (key, number) in ids.filter_map(|id| rows.remove(id)) {
+                self.undo.push(Undo::Removed(Table::Commands, key, number));
                 self.ended.push((number, u32::MAX));
+                numbers.push(number);
             }
+        }
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        numbers.sort_unstable();
+        let query = "DELETE FROM commands WHERE number BETWEEN ? AND ?";
+        let mut delete = self.connection.prepare_cached(query)?;
+        for run in numbers.chunk_by(|number, next| number + 1 == *next) {
+            delete.execute([run[0], run[run.len() - 1]])?;
         }
         Ok(())
     }
@@ -134,7 +136,7 @@ impl Store {
     }
 
     pub(super) fn retry_command(&mut self, note: &RetryNote, noting: bool) -> rusqlite::Result<()> {
-        let Some(number) = self.find(&note.id)? else {
+        let Some(number) = self.find(&note.id) else {
             return Ok(());
         };
         let query = "SELECT type, lane, failures FROM commands WHERE number = ?";
@@ -246,7 +248,7 @@ impl Store {
     /// One command with its payload.
     pub(super) fn command(&self, id: &str) -> Outcome<Option<CommandRecord>> {
         let read = || -> rusqlite::Result<Option<CommandRecord>> {
-            let Some(number) = self.find(id)? else {
+            let Some(number) = self.find(id) else {
                 return Ok(None);
             };
             let query = format!("SELECT {COLUMNS}, payload FROM commands WHERE number = ?");
@@ -259,6 +261,59 @@ impl Store {
                 .optional()
         };
         read().map_err(|error| self.failed("read", &error))
+    }
+}
+
+/// Inserts commands that are new, have not run and ask for nothing: most are like that. What is the same in all of them stands in
+/// the statement, and what is the same in the one before is bound already.
+struct Fresh<'a> {
+    insert: CachedStatement<'a>,
+    usual: StoredOptions,
+    command_type: Option<&'a str>,
+    lane_id: Option<&'a str>,
+    payload: Vec<u8>,
+}
+
+impl<'a> Fresh<'a> {
+    fn new(connection: &'a Connection) -> rusqlite::Result<Self> {
+        let query = "INSERT INTO commands VALUES (?, ?, ?, ?, 0, ?, NULL, 0, NULL, NULL, NULL, ?)";
+        Ok(Self {
+            insert: connection.prepare_cached(query)?,
+            usual: StoredOptions::default(),
+            command_type: None,
+            lane_id: None,
+            payload: Vec::new(),
+        })
+    }
+
+    fn takes(&self, record: &CommandRecord) -> bool {
+        let command = &record.command;
+        command.retry_count == 0
+            && command.last_attempt_at.is_none()
+            && record.crashes == 0
+            && record.due_at.is_none()
+            && record.failures.is_empty()
+            && record.options == self.usual
+    }
+
+    fn insert(&mut self, number: i64, command: &'a StoredCommand) -> rusqlite::Result<()> {
+        self.payload.clear();
+        write_value(&mut self.payload, &command.payload)?;
+        let insert = &mut self.insert;
+        insert.raw_bind_parameter(1, number)?;
+        insert.raw_bind_parameter(2, command.id.as_str())?;
+        if self.command_type != Some(&command.command_type) {
+            insert.raw_bind_parameter(3, command.command_type.as_str())?;
+            self.command_type = Some(&command.command_type);
+        }
+        if self.lane_id != Some(&command.lane_id) {
+            insert.raw_bind_parameter(4, command.lane_id.as_str())?;
+            self.lane_id = Some(&command.lane_id);
+        }
+        insert.raw_bind_parameter(5, from_time(command.created_at))?;
+        let payload = ToSqlOutput::Borrowed(ValueRef::Text(&self.payload));
+        insert.raw_bind_parameter(6, payload)?;
+        insert.raw_execute().map(drop)
     }
 }
 

@@ -68,7 +68,7 @@ impl Waiting {
     /// Tells those whose changes are made. Many of one runtime are told by a task there: a task that is woken by another costs
     /// less than one that is woken from outside.
     pub(super) fn finish_all(made: impl Iterator<Item = (Self, usize)>) {
-        let mut group = Made(Vec::new());
+        let mut group = Made(Vec::with_capacity(made.size_hint().0));
         for (waiting, count) in made {
             let is_other = |(first, _): &(Self, usize)| !waiting.is_beside(first);
             if group.0.first().is_some_and(is_other) {

@@ -79,7 +79,7 @@ impl Store {
     }
 
     pub(super) fn note_requeued(&mut self, id: &str, now: DateTime<Utc>) -> rusqlite::Result<()> {
-        let Some(number) = self.find(id)? else {
+        let Some(number) = self.find(id) else {
             return Ok(());
         };
         self.note_row(number, HistoryEvent::Requeued, from_time(now), None)

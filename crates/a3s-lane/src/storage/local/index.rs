@@ -1,56 +1,61 @@
 //! Which row a command has. An index in the file would halve the speed of writing; this one costs some bytes per command.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 
-/// Rows by the hash of the id. Ids whose hash is taken are kept whole: that is one in billions.
+/// Rows by two hashes of the id.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    rows: HashMap<u64, i64, foldhash::fast::RandomState>,
-    collisions: HashMap<Box<str>, i64, foldhash::fast::RandomState>,
+    rows: HashMap<Key, i64, foldhash::fast::RandomState>,
     hasher: foldhash::quality::RandomState,
+    other_hasher: foldhash::quality::RandomState,
 }
 
-/// Where to look for a command.
+/// What stands for an id: 128 bits that differ from process to process. That two ids have the same is as unlikely as that two random
+/// ids are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Row {
-    /// There is no such command.
-    None,
-    /// It is this row, or there is no such command: the row's own id tells.
-    Maybe(i64),
-    Certain(i64),
+pub(super) struct Key(u64, u64);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
 }
 
 impl Index {
-    pub(super) fn find(&self, id: &str) -> Row {
-        if let Some(row) = self.collisions.get(id) {
-            return Row::Certain(*row);
-        }
-        let row = self.rows.get(&self.hash(id));
-        row.map_or(Row::None, |row| Row::Maybe(*row))
+    /// The row of a command, if there is one.
+    pub(super) fn find(&self, id: &str) -> Option<i64> {
+        self.rows.get(&self.key(id)).copied()
     }
 
     /// Notes the row of a command that has none.
-    pub(super) fn insert(&mut self, id: &str, row: i64) {
-        match self.rows.entry(self.hash(id)) {
-            Entry::Vacant(place) => drop(place.insert(row)),
-            Entry::Occupied(_) => drop(self.collisions.insert(id.into(), row)),
-        }
+    pub(super) fn insert(&mut self, id: &str, row: i64) -> Key {
+        let key = self.key(id);
+        self.put_back(key, row);
+        key
     }
 
-    pub(super) fn remove(&mut self, id: &str) {
-        if self.collisions.remove(id).is_none() {
-            self.rows.remove(&self.hash(id));
-        }
+    /// Forgets the row of a command, and returns it.
+    pub(super) fn remove(&mut self, id: &str) -> Option<(Key, i64)> {
+        self.rows.remove_entry(&self.key(id))
     }
 
-    fn hash(&self, id: &str) -> u64 {
+    /// Undoes an [`insert`](Self::insert).
+    pub(super) fn take_out(&mut self, key: Key) {
+        self.rows.remove(&key);
+    }
+
+    /// Undoes a [`remove`](Self::remove).
+    pub(super) fn put_back(&mut self, key: Key, row: i64) {
+        self.rows.insert(key, row);
+    }
+
+    fn key(&self, id: &str) -> Key {
         #[cfg(test)]
         if let Some(number) = id.strip_prefix("collides-") {
-            return number.len() as u64;
+            return Key(number.len() as u64, self.other_hasher.hash_one(id));
         }
-        self.hasher.hash_one(id)
+        Key(self.hasher.hash_one(id), self.other_hasher.hash_one(id))
     }
 }

@@ -6,7 +6,6 @@ use rusqlite::{OptionalExtension, params};
 use super::Retention;
 use super::cell::{from_time, from_value, to_time, to_value};
 use super::engine::Outcome;
-use super::index::Row;
 use super::store::{Store, Table, Undo};
 use crate::storage::{Settlement, StoredOutcome, StoredResult};
 
@@ -32,22 +31,16 @@ impl Store {
                 result,
             ])?;
         self.counters.result += 1;
-        self.results.insert(&settlement.id, number);
-        let undo = Undo::Inserted(Table::Results, settlement.id.clone());
-        self.undo.push(undo);
+        let key = self.results.insert(&settlement.id, number);
+        self.undo.push(Undo::Inserted(Table::Results, key));
         Ok(())
     }
 
     fn remove_result(&mut self, id: &str) -> rusqlite::Result<()> {
-        let (Row::Maybe(number) | Row::Certain(number)) = self.results.find(id) else {
-            return Ok(());
-        };
-        let query = "DELETE FROM results WHERE number = ? AND id = ?";
-        let mut query = self.connection.prepare_cached(query)?;
-        if query.execute(params![number, id])? > 0 {
-            self.results.remove(id);
-            let undo = Undo::Removed(Table::Results, id.to_owned(), number);
-            self.undo.push(undo);
+        if let Some((key, number)) = self.results.remove(id) {
+            self.undo.push(Undo::Removed(Table::Results, key, number));
+            let query = "DELETE FROM results WHERE number = ?";
+            self.connection.prepare_cached(query)?.execute([number])?;
         }
         Ok(())
     }
@@ -67,15 +60,16 @@ impl Store {
         let query = "DELETE FROM results WHERE number IN (
                 SELECT number FROM (SELECT number, settled_at FROM results ORDER BY number LIMIT ?)
                 WHERE number < ? OR settled_at < ?
-            ) RETURNING number, id";
-        let deleted: Vec<(i64, String)> = {
+            ) RETURNING id";
+        let deleted: Vec<String> = {
             let mut query = self.connection.prepare_cached(query)?;
-            let rows = query.query_map([limit, floor, since], |row| Ok((row.get(0)?, row.get(1)?)));
+            let rows = query.query_map([limit, floor, since], |row| row.get(0));
             rows?.collect::<rusqlite::Result<_>>()?
         };
-        for (number, id) in deleted {
-            self.results.remove(&id);
-            self.undo.push(Undo::Removed(Table::Results, id, number));
+        for id in deleted {
+            let removed = self.results.remove(&id);
+            let undo = removed.map(|(key, number)| Undo::Removed(Table::Results, key, number));
+            self.undo.extend(undo);
         }
         Ok(())
     }
@@ -101,15 +95,15 @@ impl Store {
         id: &str,
         retention: Option<Retention>,
     ) -> Outcome<Option<StoredResult>> {
-        let (Row::Maybe(number) | Row::Certain(number)) = self.results.find(id) else {
+        let Some(number) = self.results.find(id) else {
             return Ok(None);
         };
         let since = retention.map_or(i64::MIN, |retention| since(retention, Utc::now()));
         let read = || -> rusqlite::Result<Option<StoredResult>> {
-            let query = "SELECT * FROM results WHERE number = ? AND id = ? AND settled_at >= ?";
+            let query = "SELECT * FROM results WHERE number = ? AND settled_at >= ?";
             let mut query = self.connection.prepare_cached(query)?;
             query
-                .query_row(params![number, id, since], |row| {
+                .query_row(params![number, since], |row| {
                     let outcome = match row.get::<_, Option<String>>(5)? {
                         None => StoredOutcome::Completed(to_value(row, 7)?),
                         Some(code) => StoredOutcome::Failed {

@@ -19,7 +19,7 @@ use chrono::Utc;
 
 use super::cell::from_time;
 use super::engine::{Outcome, failed};
-use super::index::{Index, Row};
+use super::index::Index;
 
 pub(super) const FILE: &str = "running";
 
@@ -149,7 +149,7 @@ impl Running {
 
     /// Notes that an attempt of a command begins. One that is not stored has nothing to note.
     pub(super) fn start(&self, id: &str, attempt: u32) -> Outcome<()> {
-        let (Row::Maybe(number) | Row::Certain(number)) = self.rows().find(id) else {
+        let Some(number) = self.rows().find(id) else {
             return Ok(());
         };
         let mut slots = self.slots();
@@ -171,7 +171,7 @@ impl Running {
 
     /// Notes that an attempt that was stopped does not count.
     pub(super) fn requeue(&self, id: &str) {
-        let (Row::Maybe(number) | Row::Certain(number)) = self.rows().find(id) else {
+        let Some(number) = self.rows().find(id) else {
             return;
         };
         let Some((slot, _)) = self.slots().taken.remove(&number) else {

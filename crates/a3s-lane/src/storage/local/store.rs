@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::cell::explain;
 use super::engine::{Change, Outcome, Settings, Waiting};
-use super::index::Index;
+use super::index::{Index, Key};
 use super::legacy::Legacy;
 use super::log;
 use super::running::Running;
@@ -58,8 +58,8 @@ pub(super) enum Table {
 
 /// How to take back one note.
 pub(super) enum Undo {
-    Inserted(Table, String),
-    Removed(Table, String, i64),
+    Inserted(Table, Key),
+    Removed(Table, Key, i64),
     Cleared(Table, Box<Index>),
 }
 
@@ -305,8 +305,8 @@ impl Store {
             Table::Results => &mut self.results,
         };
         match undo {
-            Undo::Inserted(_, id) => index.remove(&id),
-            Undo::Removed(_, id, number) => index.insert(&id, number),
+            Undo::Inserted(_, key) => index.take_out(key),
+            Undo::Removed(_, key, number) => index.put_back(key, number),
             Undo::Cleared(_, before) => *index = *before,
         }
     }

@@ -190,6 +190,29 @@ async fn saving_again_replaces_and_removing_forgets() {
     assert_eq!(command_ids(&storage).await, ["0", "2", "1"]);
 }
 
+/// Those in a row are removed by one statement, which must spare what lies between.
+#[tokio::test]
+async fn what_lies_between_removed_commands_stays() {
+    let directory = directory();
+    let storage = open(&directory).await;
+    for id in 0..12 {
+        storage.save_command(command(id)).await.expect("saved");
+    }
+    let settle = |id: &str| {
+        let outcome = crate::storage::StoredOutcome::Completed(json!(null));
+        crate::storage::Settlement::new(id, "mail", "skill", outcome)
+    };
+    let settled = ["5", "3", "nobody", "4", "0", "9", "3", "11", "8"];
+    let settled = settled.into_iter().map(settle).collect();
+    storage.settle_commands(settled).await.expect("settled");
+    let left = ["1", "2", "6", "7", "10"];
+    assert_eq!(command_ids(&storage).await, left);
+    for id in left {
+        assert!(storage.has_command(id).await.expect("readable"), "{id}");
+    }
+    assert!(!storage.has_command("4").await.expect("readable"));
+}
+
 #[tokio::test]
 async fn ids_whose_hashes_collide_are_told_apart() {
     let directory = directory();
