@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::job::{Extras, Job, Reply};
+use super::job::{Job, Reply};
 use super::leave::{Departure, Leaving};
 use super::observer::Sample;
 use super::reserved::Reservation;
@@ -45,15 +45,15 @@ pub(super) struct Refusal {
 pub(super) enum Placed {
     /// It is in its lane.
     Entered(Entered),
-    /// It is accepted, and somebody has to be told before it enters.
-    Admitted(Box<Admitted>),
+    /// It is accepted, and somebody has to be told before it enters. A list of one, as those that go on together are.
+    Admitted(Vec<Admitted>),
     /// Its lane is full, and says to wait.
     Full(Box<Incoming>),
 }
 
 /// A command that could not enter at once, as [`Placed`] tells.
 enum Unplaced {
-    Admitted(Box<Admitted>),
+    Admitted(Vec<Admitted>),
     Full(Box<Incoming>),
 }
 
@@ -68,6 +68,11 @@ pub(super) struct Admitted {
 }
 
 impl Admitted {
+    /// The id that its submitter has chosen.
+    pub(super) fn chosen_id(&self) -> Option<&Arc<str>> {
+        self.incoming.reply.extras()?.id.as_ref()
+    }
+
     /// Whether the command comes from the dead letters.
     pub(super) fn revives(&self) -> bool {
         let extras = self.incoming.reply.extras();
@@ -155,18 +160,13 @@ impl State {
             info.room.promise();
             let info = Arc::clone(info);
             self.admitting += 1;
-            let mut incoming = incoming;
-            if info.storage.is_some() {
-                let reply = incoming.reply;
-                incoming.reply = reply.watch(|| Extras::of_receiver(engine, &info.id, serial));
-            }
-            return Ok(Placed::Admitted(Box::new(Admitted {
+            return Ok(Placed::Admitted(vec![Admitted {
                 info,
                 key: lane,
                 serial,
                 incoming,
                 reservation: None,
-            })));
+            }]));
         }
         self.enter(engine, lane, serial, incoming, now)
             .map(Placed::Entered)
@@ -364,10 +364,18 @@ impl Engine {
         target: Target<'_>,
         unplaced: Unplaced,
     ) -> std::result::Result<(), Refusal> {
-        let mut incoming = match unplaced {
-            Unplaced::Admitted(admitted) => return self.place_admitted(admitted).await,
-            Unplaced::Full(incoming) => *incoming,
-        };
+        match unplaced {
+            Unplaced::Admitted(admitted) => self.place_admitted(admitted).await,
+            // Boxed: it is large, and few lanes are full.
+            Unplaced::Full(incoming) => Box::pin(self.accept_in_turn(target, *incoming)).await,
+        }
+    }
+
+    async fn accept_in_turn(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        mut incoming: Incoming,
+    ) -> std::result::Result<(), Refusal> {
         let room = match self.room_of(target) {
             Ok(room) => room,
             Err(error) => return Err(Refusal { error, incoming }),

@@ -33,10 +33,18 @@ pub(crate) struct Extras {
 }
 
 impl Extras {
-    /// Those of a command that was submitted without options.
+    /// Those of a command that was submitted without options, made when its handle is needed.
     pub(super) fn of_receiver(engine: &Arc<Engine>, lane_id: &Arc<str>, serial: u64) -> Arc<Self> {
-        let remote: Weak<Engine> = Arc::downgrade(engine);
-        let name = CommandName::new(engine.id_space, serial).to_string();
+        Self::late(engine, Arc::downgrade(engine), lane_id, serial)
+    }
+
+    /// As [`of_receiver`](Self::of_receiver), for a command that has left: nothing can be asked of it but its outcome.
+    pub(super) fn of_departed(engine: &Engine, lane_id: &Arc<str>, serial: u64) -> Arc<Self> {
+        Self::late(engine, Weak::new(), lane_id, serial)
+    }
+
+    fn late(engine: &Engine, remote: Weak<Engine>, lane_id: &Arc<str>, serial: u64) -> Arc<Self> {
+        let name = CommandName::new(engine.id_space, serial).to_text();
         let lane_id = Arc::clone(lane_id);
         let handle = handle::Shared::new(name, lane_id, serial, remote, CommandStatus::Pending);
         Arc::new(Self {
@@ -58,7 +66,7 @@ enum Waiter {
     Gone,
     Receiver(oneshot::Sender<Result<Value>>),
     Handle(Arc<Extras>),
-    /// A receiver, in a lane where a handle can be asked for.
+    /// A receiver, since a handle was needed.
     Both(Box<(Arc<Extras>, oneshot::Sender<Result<Value>>)>),
     /// One place for the results of many, with the token of this one.
     Sink(Arc<ResultSink>, u32),
@@ -79,11 +87,6 @@ impl Reply {
         Self(Waiter::Sink(sink, token))
     }
 
-    /// Nobody waits.
-    pub(super) fn gone() -> Self {
-        Self(Waiter::Gone)
-    }
-
     pub(crate) fn extras(&self) -> Option<&Arc<Extras>> {
         match &self.0 {
             Waiter::Handle(extras) => Some(extras),
@@ -94,15 +97,13 @@ impl Reply {
     }
 
     /// Lets handles watch a command that has a receiver only, or a sink.
-    pub(super) fn watch(self, extras: impl FnOnce() -> Arc<Extras>) -> Self {
-        let mut reply = self;
-        let waiter = match std::mem::replace(&mut reply.0, Waiter::Gone) {
+    pub(super) fn watch(&mut self, extras: impl FnOnce() -> Arc<Extras>) -> Option<&Arc<Extras>> {
+        self.0 = match std::mem::replace(&mut self.0, Waiter::Gone) {
             Waiter::Receiver(sender) => Waiter::Both(Box::new((extras(), sender))),
             Waiter::Sink(sink, token) => Waiter::WatchedSink(Box::new((extras(), sink)), token),
             other => other,
         };
-        reply.0 = waiter;
-        reply
+        self.extras()
     }
 
     pub(crate) fn send(mut self, result: Result<Value>, status: CommandStatus) {

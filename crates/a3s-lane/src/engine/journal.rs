@@ -38,14 +38,9 @@ impl Engine {
         let Some(storage) = &lane.storage else {
             return;
         };
-        let drawn;
-        let id = match extras {
-            Some(extras) => extras.handle.id(),
-            None => {
-                drawn = self.name(key, None).to_string();
-                &drawn
-            }
-        };
+        let name = self.name(key, extras);
+        let mut buffer = [0; CommandName::TEXT];
+        let id = name.text(&mut buffer);
         if let Err(error) = storage.start_command(id, attempt).await {
             tracing::error!(command_id = %id, %error, "failed to note the start of an attempt");
         }
@@ -117,10 +112,9 @@ impl Engine {
             Err(error) => StoredOutcome::of(error),
         };
         Settlement {
-            id: match &finished.extras {
-                Some(extras) => extras.handle.id().to_owned(),
-                None => self.name(finished.key, None).to_string(),
-            },
+            id: self
+                .name(finished.key, finished.extras.as_deref())
+                .to_text(),
             command_type: finished.work.as_ref().map_or("", command_type).to_owned(),
             lane_id: finished.lane.id.as_ref().to_owned(),
             outcome,

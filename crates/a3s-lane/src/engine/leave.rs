@@ -65,7 +65,7 @@ impl State {
         engine: &Engine,
         key: CommandKey,
         lane_key: LaneKey,
-        job: Job,
+        mut job: Job,
         why: Departure,
     ) -> Leaving {
         let lane = Arc::clone(&self.lanes[lane_key.index()]);
@@ -87,7 +87,7 @@ impl State {
         if self.scheduler.relieve(lane_key) {
             engine.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
         }
-        self.depart(&lane, &job);
+        self.depart(engine, &lane, key, &mut job);
         lane.room.freed();
         engine.settling.fetch_add(1, Ordering::SeqCst);
         Leaving {
@@ -100,11 +100,18 @@ impl State {
     }
 
     /// Keeps the id of a command that has left and may be stored still.
-    pub(super) fn depart(&mut self, lane: &LaneInfo, job: &Job) {
+    pub(super) fn depart(
+        &mut self,
+        engine: &Engine,
+        lane: &LaneInfo,
+        key: CommandKey,
+        job: &mut Job,
+    ) {
         if !lane.has_storage() {
             return;
         }
-        if let Some(extras) = job.reply.extras() {
+        let late = || Extras::of_departed(engine, &lane.id, key.serial());
+        if let Some(extras) = job.reply.watch(late) {
             let id = extras.id.clone();
             let id = id.unwrap_or_else(|| extras.handle.id().into());
             self.kept.depart(id, &extras.handle);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::admission::{Admitted, Entered, Incoming, Refusal};
+use super::job::Extras;
 use super::leave::Untold;
 use super::observer::Sample;
 use super::reserved::Reservation;
@@ -11,13 +12,30 @@ use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
 use crate::handle;
 use crate::scheduler::LaneKey;
+use crate::storage::{CommandRecord, Storage};
 
-/// Accepted submits that have not entered their lane. Dropping it gives up their places.
+/// Accepted submits to one lane that have not entered it. Dropping it gives up their places.
 struct Admission<'a> {
     engine: &'a Arc<Engine>,
     admitted: Vec<Admitted>,
     /// The storage was asked to take them down.
     may_be_stored: bool,
+}
+
+impl<'a> Admission<'a> {
+    fn new(engine: &'a Arc<Engine>, admitted: Vec<Admitted>) -> Self {
+        Self {
+            engine,
+            admitted,
+            may_be_stored: false,
+        }
+    }
+
+    /// The lane that they go to.
+    fn lane(&self) -> Option<(Arc<LaneInfo>, LaneKey)> {
+        let first = self.admitted.first()?;
+        Some((Arc::clone(&first.info), first.key))
+    }
 }
 
 impl Drop for Admission<'_> {
@@ -40,10 +58,25 @@ impl Engine {
     /// Puts an admitted command into a lane that has somebody to wait for.
     pub(super) async fn place_admitted(
         self: &Arc<Self>,
-        admitted: Box<Admitted>,
+        admitted: Vec<Admitted>,
     ) -> std::result::Result<(), Refusal> {
-        let mut placed = self.place_all(vec![*admitted]).await;
-        placed.pop().expect("one answer for one admission")
+        debug_assert_eq!(admitted.len(), 1, "it is alone");
+        let mut admission = Admission::new(self, admitted);
+        let stored = self.store_admitted(&mut admission).await;
+        let answer = match (stored, admission.lane()) {
+            (Ok(_), Some((info, key))) => {
+                let mut placed = None;
+                self.enter_admitted(&mut admission, &info, |entered| placed = Some(entered));
+                let placed = placed.expect("it is there");
+                return self.answer_stored(&info, key, placed).await;
+            }
+            (Ok(duplicates), None) => duplicates.into_iter().next().map(|(_, refusal)| refusal),
+            (Err(error), _) => {
+                let admitted = admission.admitted.pop();
+                admitted.map(|admitted| self.refuse(admitted, error))
+            }
+        };
+        Err(answer.expect("one answer for one admission"))
     }
 
     /// As [`place_admitted`](Self::place_admitted), for commands of one lane in their order: its storage takes down all of
@@ -52,38 +85,61 @@ impl Engine {
         self: &Arc<Self>,
         admitted: Vec<Admitted>,
     ) -> Vec<std::result::Result<(), Refusal>> {
-        let Some(first) = admitted.first() else {
-            return Vec::new();
-        };
-        let (info, key) = (Arc::clone(&first.info), first.key);
-        let mut admission = Admission {
-            engine: self,
-            admitted,
-            may_be_stored: false,
-        };
-        let (duplicates, stored) = match self.turn_duplicates_away(&mut admission, &info).await {
-            Ok(duplicates) => {
-                admission.may_be_stored = info.storage.is_some();
-                (duplicates, self.store(&admission, &info).await)
+        let mut admission = Admission::new(self, admitted);
+        let mut answers = Vec::with_capacity(admission.admitted.len());
+        let mut duplicates = Vec::new();
+        match self.store_admitted(&mut admission).await {
+            Ok(refused) => {
+                duplicates = refused;
+                if let Some((info, key)) = admission.lane() {
+                    let mut all = Vec::with_capacity(admission.admitted.len());
+                    self.enter_admitted(&mut admission, &info, |placed| all.push(placed));
+                    for placed in all {
+                        answers.push(self.answer_stored(&info, key, placed).await);
+                    }
+                }
             }
-            Err(error) => (Vec::new(), Err(error)),
-        };
-        let mut answers = match stored {
-            Ok(()) => self.enter_stored(&mut admission, &info, key).await,
             Err(error) => {
                 let refused = std::mem::take(&mut admission.admitted).into_iter();
-                let refuse = |admitted| Err(self.refuse(&info, admitted, error.duplicate()));
-                refused.map(refuse).collect()
+                answers
+                    .extend(refused.map(|admitted| Err(self.refuse(admitted, error.duplicate()))));
             }
-        };
+        }
         for (place, refusal) in duplicates {
             answers.insert(place, Err(refusal));
         }
         answers
     }
 
-    fn refuse(&self, info: &LaneInfo, admitted: Admitted, error: LaneError) -> Refusal {
-        self.give_place_back(info, &admitted.incoming);
+    /// Has the lane's storage take down what was admitted to it. Returns what it has already, with its places.
+    async fn store_admitted(&self, admission: &mut Admission<'_>) -> Result<Vec<(usize, Refusal)>> {
+        let first = admission.admitted.first();
+        let Some(storage) = first.and_then(|first| first.info.storage.clone()) else {
+            return Ok(Vec::new());
+        };
+        let is_chosen = |admitted: &Admitted| admitted.chosen_id().is_some();
+        let duplicates = if admission.admitted.iter().any(is_chosen) {
+            // Boxed, as all that few submissions need.
+            Box::pin(self.turn_duplicates_away(admission, &*storage)).await?
+        } else {
+            Vec::new()
+        };
+        if admission.admitted.is_empty() {
+            return Ok(duplicates);
+        }
+        admission.may_be_stored = true;
+        let records = self.records(admission);
+        if admission.admitted.iter().any(Admitted::revives) {
+            // A call retries, or submits.
+            storage.revive_dead_letters(records).await?;
+        } else {
+            storage.save_commands(records).await?;
+        }
+        Ok(duplicates)
+    }
+
+    fn refuse(&self, admitted: Admitted, error: LaneError) -> Refusal {
+        self.give_place_back(&admitted.info, &admitted.incoming);
         Refusal {
             error,
             incoming: admitted.incoming,
@@ -95,35 +151,32 @@ impl Engine {
     async fn turn_duplicates_away(
         &self,
         admission: &mut Admission<'_>,
-        info: &LaneInfo,
+        storage: &dyn Storage,
     ) -> Result<Vec<(usize, Refusal)>> {
         let mut stored = Vec::new();
-        if let Some(storage) = &info.storage {
-            for (place, admitted) in admission.admitted.iter_mut().enumerate() {
-                let extras = admitted.incoming.reply.extras();
-                let Some(id) = extras.and_then(|extras| extras.id.as_ref()) else {
-                    continue;
-                };
-                let departed = self.stays_departed(id).await;
-                admitted.reservation = Reservation::of(&**storage, id);
-                let text = if admitted.reservation.is_none() {
-                    format!(
-                        "id {id:?} belongs to a command that another queue submits to the same storage"
-                    )
-                } else if departed || storage.has_command(id).await? {
-                    format!("id {id:?} belongs to a stored command that has not settled")
-                } else {
-                    continue;
-                };
-                stored.push((place, LaneError::Duplicate(text)));
-            }
+        for (place, admitted) in admission.admitted.iter_mut().enumerate() {
+            let Some(id) = admitted.chosen_id().cloned() else {
+                continue;
+            };
+            let departed = self.stays_departed(&id).await;
+            admitted.reservation = Reservation::of(storage, &id);
+            let text = if admitted.reservation.is_none() {
+                format!(
+                    "id {id:?} belongs to a command that another queue submits to the same storage"
+                )
+            } else if departed || storage.has_command(&id).await? {
+                format!("id {id:?} belongs to a stored command that has not settled")
+            } else {
+                continue;
+            };
+            stored.push((place, LaneError::Duplicate(text)));
         }
         let mut refused: Vec<_> = stored
             .into_iter()
             .rev()
             .map(|(place, error)| {
                 let admitted = admission.admitted.remove(place);
-                (place, self.refuse(info, admitted, error))
+                (place, self.refuse(admitted, error))
             })
             .collect();
         refused.reverse();
@@ -145,66 +198,53 @@ impl Engine {
         }
     }
 
-    /// Puts commands into their lane that its storage has.
-    async fn enter_stored(
+    /// Tells of a command that was stored and has entered, or was refused in the end.
+    async fn answer_stored(
         self: &Arc<Self>,
-        admission: &mut Admission<'_>,
-        info: &Arc<LaneInfo>,
+        info: &LaneInfo,
         key: LaneKey,
-    ) -> Vec<std::result::Result<(), Refusal>> {
-        let placed = self.enter_admitted(admission, info);
-        let mut answers = Vec::with_capacity(placed.len());
-        for (name, placed) in placed {
-            answers.push(match placed {
-                Ok(entered) => {
-                    self.entered(&info.id, entered);
-                    self.record_awaited(info, key, Sample::Submitted).await;
-                    Ok(())
+        placed: std::result::Result<Entered, (CommandName, Refusal)>,
+    ) -> std::result::Result<(), Refusal> {
+        match placed {
+            Ok(entered) => {
+                self.entered(&info.id, entered);
+                if info.observer.must_await() {
+                    Box::pin(self.record_awaited(info, key, Sample::Submitted)).await;
                 }
-                Err(refusal) => {
-                    let extras = refusal.incoming.reply.extras();
-                    // A dead letter that is one no more would be lost: its command runs after the next start.
-                    if extras.is_none_or(|extras| extras.revives.is_none()) {
-                        self.forget_refused(info, &name).await;
-                    }
-                    Err(refusal)
+                Ok(())
+            }
+            Err((name, refusal)) => {
+                let extras = refusal.incoming.reply.extras();
+                // A dead letter that is one no more would be lost: its command runs after the next start.
+                if extras.is_none_or(|extras| extras.revives.is_none()) {
+                    Box::pin(self.forget_refused(info, &name)).await;
                 }
-            });
+                Err(refusal)
+            }
         }
-        answers
     }
 
-    /// Has the lane's storage take the commands down.
-    async fn store(&self, admission: &Admission<'_>, info: &LaneInfo) -> Result<()> {
-        let Some(storage) = &info.storage else {
-            return Ok(());
-        };
+    /// What a storage is to keep of these.
+    fn records(&self, admission: &Admission<'_>) -> Vec<CommandRecord> {
         let calendar = self.calendar();
         let records = admission.admitted.iter().map(|admitted| {
             let incoming = &admitted.incoming;
             let name = self.incoming_name(admitted);
-            let extras = incoming.reply.extras().map(|extras| &**extras);
             record::of_command(
-                &info.id,
+                &admitted.info.id,
                 &name,
                 &*incoming.command,
                 incoming.terms.as_deref(),
-                extras,
+                incoming.reply.extras().map(|extras| &**extras),
                 self.next_date(calendar.date),
                 &calendar,
             )
         });
-        let revives = admission.admitted.iter().any(|admitted| admitted.revives());
-        if revives {
-            // A call retries, or submits.
-            return storage.revive_dead_letters(records.collect()).await;
-        }
-        storage.save_commands(records.collect()).await
+        records.collect()
     }
 
     fn incoming_name(&self, admitted: &Admitted) -> CommandName {
-        let extras = admitted.incoming.reply.extras();
-        match extras.and_then(|extras| extras.id.as_ref()) {
+        match admitted.chosen_id() {
             Some(id) => CommandName::Given(Arc::clone(id)),
             None => CommandName::new(self.id_space, admitted.serial),
         }
@@ -226,7 +266,8 @@ impl Engine {
     fn give_up_stored(&self, admitted: &mut Admitted) -> Option<Untold> {
         let storage = admitted.info.storage.as_ref()?;
         let name = self.incoming_name(admitted);
-        let extras = admitted.incoming.reply.extras()?;
+        let late = || Extras::of_departed(self, &admitted.info.id, admitted.serial);
+        let extras = admitted.incoming.reply.watch(late)?;
         let id = name.to_string().into();
         let reservation = admitted.reservation.take();
         self.lock().kept.give_up(id, &extras.handle, reservation);
@@ -249,22 +290,23 @@ impl Engine {
         self.check_quiet();
     }
 
+    /// Puts commands into their lane that its storage has, and hands on what came of each.
     fn enter_admitted(
         self: &Arc<Self>,
         admission: &mut Admission<'_>,
         info: &LaneInfo,
-    ) -> Vec<(CommandName, std::result::Result<Entered, Refusal>)> {
+        mut tell: impl FnMut(std::result::Result<Entered, (CommandName, Refusal)>),
+    ) {
         let now = self.now();
         let mut state = self.lock();
         let mut refused = false;
         let mut joined = Vec::new();
-        let mut placed = Vec::with_capacity(admission.admitted.len());
         for admitted in admission.admitted.drain(..) {
-            let name = self.incoming_name(&admitted);
             let extras = admitted.incoming.reply.extras();
             // Only these can have been joined.
             let handle = extras.filter(|extras| extras.unique.is_some());
             let handle = handle.map(|extras| Arc::clone(&extras.handle));
+            let chosen = admitted.chosen_id().cloned();
             let Admitted {
                 key,
                 serial,
@@ -280,12 +322,21 @@ impl Engine {
                 }),
                 None => state.enter(self, key, serial, incoming, now),
             };
-            if let Err(refusal) = &entered {
-                state.forget_id(refusal.incoming.reply.extras());
-                refused = true;
-            }
-            joined.extend(handle.filter(|_| entered.is_ok()));
-            placed.push((name, entered));
+            tell(match entered {
+                Ok(entered) => {
+                    joined.extend(handle);
+                    Ok(entered)
+                }
+                Err(refusal) => {
+                    state.forget_id(refusal.incoming.reply.extras());
+                    refused = true;
+                    let name = match chosen {
+                        Some(id) => CommandName::Given(id),
+                        None => CommandName::new(self.id_space, serial),
+                    };
+                    Err((name, refusal))
+                }
+            });
         }
         self.release_lock(state);
         for handle in joined {
@@ -295,7 +346,6 @@ impl Engine {
             info.room.freed();
             self.check_quiet();
         }
-        placed
     }
 
     /// A command that was stored and refused in the end must not run after a restart.

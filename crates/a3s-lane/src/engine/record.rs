@@ -29,7 +29,7 @@ pub(super) fn of_command(
 ) -> CommandRecord {
     let delay_until = terms.map_or(0, |terms| terms.delay_until);
     let mut record = CommandRecord::from(StoredCommand {
-        id: extras.map_or_else(|| name.to_string(), |extras| extras.handle.id().to_owned()),
+        id: name.to_text(),
         command_type: command.command_type().to_owned(),
         lane_id: lane_id.to_owned(),
         payload: command.payload().unwrap_or_else(|| serde_json::json!({})),

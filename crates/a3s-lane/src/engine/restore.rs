@@ -172,12 +172,18 @@ impl State {
     }
 
     /// The handle of a command that has not settled.
-    fn handle_of(&self, engine: &Engine, id: &str) -> Option<CommandHandle> {
+    fn handle_of(&mut self, engine: &Arc<Engine>, id: &str) -> Option<CommandHandle> {
         let key = self.key_of(engine, id);
-        let extras = key.and_then(|key| self.scheduler.command(key)?.job.reply.extras());
-        let handle = extras.map(|extras| &extras.handle);
-        let handle = handle.or_else(|| self.kept.departed(id))?;
-        Some(CommandHandle::new(Arc::clone(handle)))
+        let handle = key.and_then(|key| {
+            let command = self.scheduler.command(key)?;
+            match command.job.reply.extras() {
+                Some(extras) => Some(Arc::clone(&extras.handle)),
+                None if self.lanes[command.lane.index()].has_storage() => self.watch(engine, key),
+                None => None,
+            }
+        });
+        let handle = handle.or_else(|| self.kept.departed(id).cloned())?;
+        Some(CommandHandle::new(handle))
     }
 }
 

@@ -278,9 +278,10 @@ impl Engine {
             return Some(Box::new(Concluded { finished, verdict }));
         }
         state.depart_ended(&finished);
+        let now = finished.ended_at;
         // Made at once: should what follows panic, its drop sees to them.
         let group = self.ends.add(finished).then(|| Group::of(self));
-        self.carry_on(stage, state, take, self.now(), next);
+        self.carry_on(stage, state, take, now, next);
         if let Some(group) = group {
             self.spawn(group.run());
         }
@@ -359,12 +360,12 @@ impl Engine {
     pub(super) fn give_up(&self, key: CommandKey, run: u32, error: LaneError) {
         let now = self.now();
         let mut state = self.lock();
-        let Some((lane_key, job)) = state.scheduler.abandon(key, run, now) else {
+        let Some((lane_key, mut job)) = state.scheduler.abandon(key, run, now) else {
             return;
         };
         state.forget(key, job.reply.extras());
         let lane = Arc::clone(&state.lanes[lane_key.index()]);
-        state.depart(&lane, &job);
+        state.depart(self, &lane, key, &mut job);
         lane.observer
             .record(Sample::Failed { run_ns: 0 }, state.counts(lane_key));
         self.emitter.report(|| {
@@ -488,9 +489,9 @@ impl Engine {
             }
             None => match state.scheduler.release(key, now) {
                 Released::Settled(job) => Some(Answer::new(job.reply, result, status)),
-                Released::Cancelled(job) => {
+                Released::Cancelled(mut job) => {
                     ended = Some(Sample::Cancelled);
-                    state.depart(&lane, &job);
+                    state.depart(self, &lane, key, &mut job);
                     self.emitter.report(|| {
                         let name = self.name(key, extras.as_deref());
                         What::Cancelled(

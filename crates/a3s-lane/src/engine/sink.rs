@@ -10,7 +10,7 @@ use super::{Engine, State};
 use crate::command::Command;
 use crate::config::Overflow;
 use crate::event::CommandName;
-use crate::handle::{CommandHandle, CommandStatus};
+use crate::handle::{CommandHandle, CommandStatus, Shared};
 use crate::scheduler::{CommandKey, LaneKey};
 use crate::submission::{Refused, ResultSink};
 
@@ -23,6 +23,27 @@ impl State {
         let waits = |(_, overflow)| overflow == Overflow::Wait;
         self.lanes[lane.index()].must_await()
             || self.scheduler.lane(lane).max_pending.is_some_and(waits)
+    }
+
+    /// What handles share of a command that has not settled: it is made now, unless there was one.
+    pub(super) fn watch(&mut self, engine: &Arc<Engine>, key: CommandKey) -> Option<Arc<Shared>> {
+        let command = self.scheduler.command(key)?;
+        let status = match (command.delayed, command.holds_slot) {
+            (true, _) => CommandStatus::Delayed,
+            (false, true) => CommandStatus::Running,
+            (false, false) => CommandStatus::Pending,
+        };
+        let lane_id = &self.lanes[command.lane.index()].id;
+        let job = self.scheduler.job_mut(key)?;
+        let extras = job.reply.watch(|| {
+            let extras = Extras::of_receiver(engine, lane_id, key.serial());
+            extras.handle.set_status(status);
+            extras
+        });
+        let handle = Arc::clone(&extras?.handle);
+        self.tracked.insert(key.serial(), key);
+        engine.has_late_handles.store(true, Ordering::Relaxed);
+        Some(handle)
     }
 }
 
@@ -99,26 +120,7 @@ impl Engine {
 
     /// The handle of a command; `None` once it has settled.
     pub(crate) fn handle_of(self: &Arc<Self>, key: CommandKey) -> Option<CommandHandle> {
-        let mut state = self.lock();
-        let state = &mut *state;
-        let command = state.scheduler.command(key)?;
-        let status = match (command.delayed, command.holds_slot) {
-            (true, _) => CommandStatus::Delayed,
-            (false, true) => CommandStatus::Running,
-            (false, false) => CommandStatus::Pending,
-        };
-        let lane_id = &state.lanes[command.lane.index()].id;
-        let job = state.scheduler.job_mut(key)?;
-        let reply = std::mem::replace(&mut job.reply, Reply::gone());
-        job.reply = reply.watch(|| {
-            let extras = Extras::of_receiver(self, lane_id, key.serial());
-            extras.handle.set_status(status);
-            extras
-        });
-        let handle = Arc::clone(&job.reply.extras()?.handle);
-        state.tracked.insert(key.serial(), key);
-        self.has_late_handles.store(true, Ordering::Relaxed);
-        Some(CommandHandle::new(handle))
+        self.lock().watch(self, key).map(CommandHandle::new)
     }
 
     /// What is kept with a running command since somebody has asked for its handle.

@@ -29,7 +29,7 @@ struct Request {
 /// What became of a request.
 enum Answer {
     Entered(CommandHandle, Entered, Replaced),
-    Admitted(Arc<Shared>, Box<Admitted>, Replaced),
+    Admitted(Arc<Shared>, Vec<Admitted>, Replaced),
     /// As `Admitted`, and on its way into its lane with others.
     Placed(Arc<Shared>),
     /// Another command holds the unique key, and its result is shared. It may be on its way into its lane and its storage still,
@@ -400,9 +400,15 @@ impl Engine {
         for answer in answers {
             if let Answer::Admitted(shared, ..) = answer {
                 let placed = Answer::Placed(Arc::clone(shared));
-                if let Answer::Admitted(_, admitted, replaced) = std::mem::replace(answer, placed) {
+                if let Answer::Admitted(_, mut admitted, replaced) =
+                    std::mem::replace(answer, placed)
+                {
                     self.settle_replaced(replaced);
-                    admissions.push(*admitted);
+                    if admissions.is_empty() {
+                        admissions = admitted;
+                    } else {
+                        admissions.append(&mut admitted);
+                    }
                 }
             }
         }
@@ -440,7 +446,7 @@ impl Engine {
     async fn finish_admission(
         self: &Arc<Self>,
         shared: Arc<Shared>,
-        admitted: Box<Admitted>,
+        admitted: Vec<Admitted>,
     ) -> std::result::Result<CommandHandle, Refused> {
         accepted(shared, self.place_admitted(admitted).await)
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use serde_json::Value;
+use uuid::fmt::Hyphenated;
 use uuid::{Builder, Uuid};
 
 use super::{EventPayload, LaneEvent, events};
@@ -37,14 +38,19 @@ impl CommandName {
         (name.to_string() == id).then_some(serial)
     }
 
+    /// The length of an id that was drawn, as text.
+    pub(crate) const TEXT: usize = Hyphenated::LENGTH;
+
     /// As `to_string`, without the machinery of formatting.
-    fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
+        self.text(&mut [0; Self::TEXT]).to_owned()
+    }
+
+    /// The id as text, in `buffer` if it was drawn.
+    pub(crate) fn text<'a>(&'a self, buffer: &'a mut [u8; Self::TEXT]) -> &'a str {
         match self {
-            Self::Drawn(id) => {
-                let mut buffer = Uuid::encode_buffer();
-                (*id.hyphenated().encode_lower(&mut buffer)).to_owned()
-            }
-            Self::Given(id) => id.as_ref().to_owned(),
+            Self::Drawn(id) => id.hyphenated().encode_lower(buffer),
+            Self::Given(id) => id,
         }
     }
 }

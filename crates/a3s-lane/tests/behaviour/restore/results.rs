@@ -4,6 +4,7 @@ use a3s_lane::{CommandContext, CommandStatus, LaneError, SubmitOptions};
 use serde_json::{Value, json};
 
 use super::{builder_on, drained, hangs, job, result_of, running, stored, vault_of, waiting_on};
+use crate::support::shelf::Shelf;
 use crate::support::vault::Vault;
 use crate::support::{
     Gate, Log, endless, outcome, reaches, settled, started, submit, submit_with, within,
@@ -100,6 +101,42 @@ async fn a_command_with_a_receiver_is_found() {
     gate.open();
     assert_eq!(outcome(receiver).await.expect("it runs"), Value::Null);
     assert_eq!(settled(&found).await.expect("it ran"), Value::Null);
+}
+
+/// Its handle is made when somebody asks, whatever it does then.
+#[tokio::test]
+async fn a_command_with_a_receiver_is_found_wherever_it_is() {
+    let shelf = Shelf::with_removals_behind(&Gate::new());
+    let gate = Gate::new();
+    let manager = running(builder_on(shelf.clone()), &Log::default()).await;
+    let find = async |id: &str| manager.find(id).await.expect("readable").expect("there");
+    let _runs = submit(&manager, "only", gate.command("runs")).await;
+    let waits = submit(&manager, "only", gate.command("waits")).await;
+    let id_of = |command_type: &str| {
+        let commands = shelf.commands().into_iter();
+        let mut of_type = commands.filter(|command| command.command_type == command_type);
+        of_type.next().expect("it is stored").id
+    };
+    let (runs, waiting) = (id_of("runs"), id_of("waits"));
+    let found = find(&runs).await;
+    reaches(&found, CommandStatus::Running).await;
+    assert_eq!(find(&runs).await.status(), CommandStatus::Running);
+    let found = find(&waiting).await;
+    assert_eq!(
+        (found.id(), found.lane_id(), found.status()),
+        (waiting.as_str(), "only", CommandStatus::Pending)
+    );
+    let other = submit(&manager, "only", gate.command("other")).await;
+    let other_id = id_of("other");
+    assert!(found.cancel());
+    assert!(manager.cancel(&other_id));
+    // They have left, and their storage does not say that it knows.
+    for id in [&waiting, &other_id] {
+        let left = find(id).await;
+        assert!(!left.cancel());
+        assert!(left.explain().is_none());
+    }
+    drop((waits, other));
 }
 
 #[tokio::test]
