@@ -20,21 +20,35 @@ const FREED_AT_ONCE: usize = 32;
 
 /// Completed commands whose storage nobody has told yet.
 #[derive(Default)]
-pub(super) struct Ends(Mutex<Vec<Finished>>);
+pub(super) struct Ends(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    ends: Vec<Finished>,
+    /// The room of an earlier group, for the next: to get as much anew costs as much as a command.
+    room: Vec<Finished>,
+}
 
 impl Ends {
     /// Adds one; true for the first, after which a [`Group`] must be spawned.
     pub(super) fn add(&self, finished: Finished) -> bool {
         let mut waiting = lock(&self.0);
-        waiting.push(finished);
-        waiting.len() == 1
+        waiting.ends.push(finished);
+        waiting.ends.len() == 1
     }
 
     fn take(&self) -> Vec<Finished> {
         let mut waiting = lock(&self.0);
-        // As much room as was needed now: the next ones are likely to be as many.
-        let room = Vec::with_capacity(waiting.len());
-        std::mem::replace(&mut waiting, room)
+        let room = std::mem::take(&mut waiting.room);
+        std::mem::replace(&mut waiting.ends, room)
+    }
+
+    /// Keeps what has been emptied.
+    fn give_room_back(&self, room: Vec<Finished>) {
+        let mut waiting = lock(&self.0);
+        if room.is_empty() && room.capacity() > waiting.room.capacity() {
+            waiting.room = room;
+        }
     }
 }
 
@@ -110,16 +124,19 @@ impl Group {
 
     /// Frees the slots and resolves the receivers. `told` says that the storage knows.
     fn free(&mut self, told: bool) {
+        let engine = Arc::clone(&self.engine);
+        let mut settled = Vec::with_capacity(self.taken.len().min(FREED_AT_ONCE));
         while !self.taken.is_empty() {
             let some = self.taken.len().min(FREED_AT_ONCE);
-            self.engine.free_ended(self.taken.drain(..some), told);
+            engine.free_ended(self.taken.drain(..some), told, &mut settled);
         }
-        self.engine.check_quiet();
+        engine.ends.give_room_back(std::mem::take(&mut self.taken));
+        engine.check_quiet();
     }
 
     fn take(&mut self) {
         if std::mem::take(&mut self.is_new) {
-            self.taken.append(&mut self.engine.ends.take());
+            self.taken = self.engine.ends.take();
         }
     }
 
@@ -140,9 +157,13 @@ impl Group {
 }
 
 impl Engine {
-    /// Frees the slots of commands that have completed, under one lock, and resolves their receivers.
-    fn free_ended(self: &Arc<Self>, ended: impl Iterator<Item = Finished>, told: bool) {
-        let mut settled: Vec<Settled<'_>> = Vec::with_capacity(FREED_AT_ONCE);
+    /// Frees the slots of commands that have completed, under one lock, and resolves their receivers. `settled` is room for them.
+    fn free_ended<'a>(
+        self: &'a Arc<Self>,
+        ended: impl Iterator<Item = Finished>,
+        told: bool,
+        settled: &mut Vec<Settled<'a>>,
+    ) {
         let now = self.now();
         let mut state = self.lock();
         for finished in ended {
@@ -157,7 +178,7 @@ impl Engine {
             settled.push(self.free(&mut state, finished, outcome, now));
         }
         self.release_lock(state);
-        for settled in settled {
+        for settled in settled.drain(..) {
             settled.trace();
             settled.resolve();
         }
