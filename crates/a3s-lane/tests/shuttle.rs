@@ -16,6 +16,8 @@
 mod command;
 #[path = "shuttle/end.rs"]
 mod end;
+#[path = "shuttle/ends.rs"]
+mod ends;
 #[path = "shuttle/hosted.rs"]
 mod hosted;
 #[path = "shuttle/inbox.rs"]

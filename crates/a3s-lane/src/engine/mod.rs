@@ -82,6 +82,8 @@ use restore::Restore;
 pub(crate) use restored::Factory;
 use room::Room;
 use runner::RestingRunner;
+#[cfg(shuttle)]
+pub(crate) use sync::model;
 use sync::{AtomicUsize, Clock, Mutex, MutexGuard, Runtime, lock};
 use timer::TimerState;
 use unique::Uniques;

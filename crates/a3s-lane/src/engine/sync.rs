@@ -63,8 +63,10 @@ impl Runtime {
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        // A dropped handle would detach the task; the checker waits for the end of every other one.
-        std::mem::forget(shuttle::future::spawn(task));
+        if !model::has_ended() {
+            // A dropped handle would detach the task; the checker waits for the end of every other one.
+            std::mem::forget(shuttle::future::spawn(model::Task::new(task)));
+        }
     }
 
     pub(crate) fn handle(&self) -> Option<tokio::runtime::Handle> {
@@ -165,5 +167,71 @@ pub(crate) async fn timeout<T>(limit: Duration, future: impl Future<Output = T>)
     {
         let _ = limit;
         Some(future.await)
+    }
+}
+
+/// The end of the runtime, where a model says when: as tokio does, it drops every task that is suspended then or comes later.
+#[cfg(shuttle)]
+pub(crate) mod model {
+    use std::cell::RefCell;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    enum Runtime {
+        /// It outlives the model.
+        Endless,
+        /// With what wakes its tasks.
+        Running(Vec<Waker>),
+        Ended,
+    }
+
+    std::thread_local! {
+        /// The checker runs all tasks of a model on one thread.
+        static RUNTIME: RefCell<Runtime> = const { RefCell::new(Runtime::Endless) };
+    }
+
+    /// To be called first by a model that ends its runtime.
+    pub(crate) fn begin_runtime() {
+        RUNTIME.replace(Runtime::Running(Vec::new()));
+    }
+
+    pub(crate) fn end_runtime() {
+        if let Runtime::Running(wakers) = RUNTIME.replace(Runtime::Ended) {
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    pub(super) fn has_ended() -> bool {
+        RUNTIME.with_borrow(|runtime| matches!(runtime, Runtime::Ended))
+    }
+
+    /// A task of the runtime.
+    pub(super) struct Task<F>(Option<Pin<Box<F>>>);
+
+    impl<F> Task<F> {
+        pub(super) fn new(task: F) -> Self {
+            Self(Some(Box::pin(task)))
+        }
+    }
+
+    impl<F: Future<Output = ()>> Future for Task<F> {
+        type Output = ();
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            if has_ended() {
+                self.0 = None;
+            }
+            RUNTIME.with_borrow_mut(|runtime| {
+                if let Runtime::Running(wakers) = runtime
+                    && !wakers.iter().any(|waker| waker.will_wake(cx.waker()))
+                {
+                    wakers.push(cx.waker().clone());
+                }
+            });
+            match &mut self.0 {
+                Some(task) => task.as_mut().poll(cx),
+                None => Poll::Ready(()),
+            }
+        }
     }
 }

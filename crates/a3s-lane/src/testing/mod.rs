@@ -23,6 +23,20 @@ pub use drain::{drain_now, run_ready};
 pub use log::{SubmissionLog, Submitted};
 pub use storage::{StorageLevel, storage_conformance};
 
+/// To be called first by a model that ends its runtime.
+#[cfg(shuttle)]
+#[doc(hidden)]
+pub fn begin_runtime() {
+    crate::engine::model::begin_runtime();
+}
+
+/// Ends the runtime of a model: every task of the queue that is suspended, or comes later, is dropped.
+#[cfg(shuttle)]
+#[doc(hidden)]
+pub fn end_runtime() {
+    crate::engine::model::end_runtime();
+}
+
 /// What a manager of a test does differently.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
