@@ -200,7 +200,7 @@ async fn what_lies_between_removed_commands_stays() {
     }
     let settle = |id: &str| {
         let outcome = crate::storage::StoredOutcome::Completed(json!(null));
-        crate::storage::Settlement::new(id, "mail", "skill", outcome)
+        Settlement::new(id, "mail", "skill", outcome)
     };
     let settled = ["5", "3", "nobody", "4", "0", "9", "3", "11", "8"];
     let settled = settled.into_iter().map(settle).collect();
