@@ -2,6 +2,7 @@
 
 pub(super) use super::arena::CommandKey;
 pub(super) use super::lane::LaneKey;
+/// A cancel, a preemption, the end of the queue, a time limit, silence.
 pub(crate) use crate::command::StopReason;
 
 /// A command was accepted.
@@ -28,7 +29,8 @@ pub(crate) struct Start {
     pub(crate) timeout_ns: Option<u64>,
     /// Its longest time without a sign of life.
     pub(crate) progress_ns: Option<u64>,
-    /// The command may run again while the body of this run still blocks its thread: keep what a second run needs.
+    /// The command may run again while the body of this run still blocks its thread: keep what a second run needs. False where
+    /// no run is taken away from its body.
     pub(crate) may_overlap: bool,
     /// The lane is relieved of its pressure.
     pub(crate) relieved: bool,
@@ -38,6 +40,7 @@ pub(crate) struct Start {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     Completed,
+    /// Also where its body was dropped.
     Failed,
     /// Failed in a way that no retry can mend.
     Unrecoverable,
@@ -69,7 +72,7 @@ impl Verdict {
 /// What `release` did with the command.
 #[derive(Debug)]
 pub(crate) enum Released<T> {
-    /// It has left, as the verdict said.
+    /// It has left, as the verdict said: settled, cancelled or withdrawn.
     Settled(T),
     /// It would have run again, but was cancelled since the verdict, and has left.
     Cancelled(T),
@@ -85,7 +88,7 @@ pub(crate) enum Stopped<T> {
     Left(LaneKey, T),
     /// It runs and must be asked to stop; with `drop` its body must be dropped at once.
     Asked { drop: bool },
-    /// It runs and was asked before, or has run and would run again.
+    /// It runs and was asked before, or has run and would run again. A cancel counts all the same; else what was first stays.
     Already,
 }
 

@@ -28,6 +28,7 @@ impl<T> Scheduler<T> {
         if ending == Ending::Completed {
             return Some(Verdict::Settle);
         }
+        // A cancel goes before all; what cannot be mended does not run again.
         match stopped {
             Some(StopReason::Cancel) => return Some(Verdict::Cancelled),
             _ if ending == Ending::Unrecoverable => return Some(Verdict::Settle),
@@ -109,11 +110,12 @@ impl<T> Scheduler<T> {
         self.nest_ready(key, now);
     }
 
-    /// Frees the slot that a command holds, and its share. The lane must be refreshed.
+    /// Frees the slot that a command holds, and its share. The lane must be refreshed: `remove` and `requeue` do.
     pub(super) fn free_slot(&mut self, place: u32, now: u64) {
         self.forget_charges(place);
         let entry = &self.entries[place];
         let (lane, number) = (entry.lane, entry.key_number());
+        // One that is abandoned may still run.
         let stopping = usize::from(entry.state != State::Running);
         if !self.nest_free(place, now) {
             self.shares -= 1;

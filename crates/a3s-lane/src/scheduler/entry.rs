@@ -39,7 +39,7 @@ pub(super) struct Entry<T> {
     pub(super) serial: u64,
     pub(super) submitted_at: u64,
     /// Of a ready command when it became ready, of a running one when that run started, of a concluded one the delay of its
-    /// retry.
+    /// retry. Else it means nothing.
     pub(super) time: u64,
     pub(super) terms: Option<Box<Terms>>,
     /// Neighbours in the lane's queue, or among those that run.
@@ -88,6 +88,7 @@ impl<T> Entry<T> {
         terms.notes.timeout_ns = None;
         terms.notes.progress_ns = terms.progress_ns.or(policy.progress_ns);
         terms.notes.beat = now;
+        // `Some(None)`: no limit, whatever the lane says.
         let timeout_ns = terms.timeout_ns.unwrap_or(policy.timeout_ns);
         (timeout_ns, terms.notes.progress_ns)
     }

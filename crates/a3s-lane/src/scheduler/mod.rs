@@ -18,9 +18,10 @@
 //!            +-- too old for next: Expired -- tick --> gone
 //! ```
 //!
-//! A command with a delay of its own is Delayed first. `stop` takes out what holds no slot. A slot is held from `next` to
-//! `release`. `conclude` decides the outcome and is refused for a run that is not running, which is what makes every command
-//! settle once.
+//! A command with a delay of its own is Delayed first. `release` also takes the ways back. `stop` takes out what holds no slot,
+//! and `tick` what is too old, from any state in which it waits. Without a grace Asked is left out. Whom to preempt is asked
+//! after `next`: see `preempt`. A slot is held from `next` to `release`. `conclude` decides the outcome and is refused for a
+//! run that is not running, which is what makes every command settle once.
 //!
 //! To read it top to bottom, take these in order; the rest is for when it is needed, by subject (the map in `ARCHITECTURE.md`):
 //!
@@ -47,16 +48,17 @@
 //! |---|---|
 //! | `join`, `leave` | a command belongs to the lane from here to there, which matters to fairness keys |
 //! | `push`, `unlink` | it enters the lane's queue, leaves it |
-//! | `front` | the one in the queue that starts next |
+//! | `front` | the one in the queue that starts next: with a boost that depends on the time |
 //! | `start`, `vacate` | it goes from the queue into a slot, gives the slot back |
-//! | `ready`, `unready` | how many are in the queue; how many wait and are not: delayed or expired |
+//! | `ready`, `unready` | how many are in the queue; how many wait outside of it, delayed or expired |
 //! | `slots`, `shares` | how many are in use |
-//! | `running` | who holds a slot, in the order of starts |
-//! | `stopping` | how many of those were asked to stop or are concluded: only `preempt` asks |
+//! | `running` | who holds a slot, in the order of starts; `start` and `vacate` leave it to the caller |
+//! | `stopping` | how many of those were asked to stop or are concluded: a count for `preempt` |
 //!
 //! What begins with `nest_` is about commands that have a parent or are one: a parent that waits for a child lends it slot and
-//! share, and such a child (*favoured*, *exempt* when it could start) goes first. For others these functions do nothing, and
-//! answer false. After each change of a lane, `refresh` brings up to date what others know of it.
+//! share. Such a child is *favoured*: it goes first in its lane. While it could start it is *exempt*: it needs no free share.
+//! For others these functions do nothing, and answer false; one that answers true has done the step itself. After each change
+//! of a lane, `refresh` brings up to date what others know of it.
 
 mod arena;
 mod block;
@@ -136,7 +138,9 @@ pub(crate) struct Scheduler<T> {
     total: usize,
     /// Lanes whose policy lets them lose running commands.
     preemptible_lanes: usize,
+    /// Else nothing starts.
     open: bool,
+    /// The last serial that was drawn.
     serial: u64,
     /// The number of the last start.
     served: u64,

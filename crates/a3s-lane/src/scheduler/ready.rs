@@ -11,8 +11,9 @@
 //! ```
 //!
 //! All 3 free shares are kept: two of vip may start and one of mail. When one of bulk ends, a fourth share is free, for the best
-//! ranked lane. When instead the total becomes 5, only 2 of the 3 are free, and each lane leaves the others what is kept for
-//! them: one of vip may start, none of mail.
+//! ranked lane. When instead the total becomes 5, 2 shares are free for the 3 that are kept, and each lane leaves the others what
+//! is kept for them: one of vip may start, none of mail. After that none, until one of bulk ends: vip and mail leave the last
+//! share to each other.
 //!
 //! Without a total limit there are more shares than commands, and none is kept.
 
@@ -25,7 +26,7 @@ use super::heap::IndexedHeap;
 /// What a lane could start now, and what is kept for it; also the sum over all lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Demand {
-    /// Shares of the total that are kept for this lane: as many as it has below its minimum.
+    /// Shares of the total that are kept for this lane: as many as it has below its minimum, whether or not it has commands.
     pub(super) kept: usize,
     /// Commands that could start on no share of the total (awaited children), on a kept one, and on one that is for anybody.
     pub(super) exempt: usize,
@@ -60,7 +61,7 @@ pub(super) struct ReadySet {
     pub(super) common: IndexedHeap<Rank>,
     /// Those that could start one on a kept share.
     pub(super) reserved: IndexedHeap<Rank>,
-    /// Those that could start an awaited child, also in one of the others.
+    /// Those that could start an awaited child, maybe also in one of the others.
     pub(super) exempt: IndexedHeap<Rank>,
     /// The sum over all lanes, whether or not they are in.
     pub(super) demand: Demand,
@@ -184,6 +185,7 @@ impl<T> Scheduler<T> {
         self.nest_note_opening(lane);
         let has_total = self.has_total();
         let state = &mut self.lanes[lane.index()];
+        // Somebody wants to be told of a free slot.
         if state.watched && state.free_slots() > 0 {
             state.watched = false;
             self.vacated.push(lane);

@@ -10,7 +10,8 @@ use super::terms::Terms;
 use crate::config::Overflow;
 
 impl<T> Scheduler<T> {
-    /// Puts a command into its lane. A lane that is full gives it back, or gives up its oldest command instead.
+    /// Puts a command into its lane. A lane that is full gives it back (the caller refuses it, or waits), or gives up its oldest
+    /// command instead.
     #[inline]
     pub(crate) fn submit(
         &mut self,
@@ -22,7 +23,8 @@ impl<T> Scheduler<T> {
     ) -> Result<Submitted<T>, T> {
         let state = &self.lanes[lane.index()];
         let mut evicted = None;
-        if state.is_full(terms.as_ref().is_some_and(|terms| terms.parent.is_some())) {
+        let is_child = terms.as_ref().is_some_and(|terms| terms.parent.is_some());
+        if state.is_full(is_child) {
             let drops = state.policy.overflow == Overflow::DropOldest;
             let Some(place) = state.oldest_of_all().filter(|_| drops) else {
                 return Err(job);
@@ -92,6 +94,7 @@ impl<T> Scheduler<T> {
         self.catch_up(now);
         let mut steps = self.steps();
         loop {
+            // In tests: that the loop ends.
             steps.count();
             let lane = self.best_lane()?;
             let state = &self.lanes[lane.index()];

@@ -13,6 +13,7 @@ impl<T> Scheduler<T> {
             let entry = &self.entries[place];
             let key = entry.key(place);
             match entry.state {
+                // An awaited child that a limit had refused.
                 State::Ready if !entry.is_expired(now) => self.nest_refused_no_more(place, now),
                 State::Delayed if !entry.is_expired(now) => self.wake(place, now),
                 State::Ready | State::Delayed | State::Expired => {
@@ -44,7 +45,7 @@ impl<T> Scheduler<T> {
     /// When [`tick`](Self::tick) has something to do next.
     #[inline]
     pub(crate) fn next_wake(&self) -> Option<u64> {
-        // Asked after every step: mostly nothing is due at any time.
+        // Asked after every step: mostly there is no timer.
         if self.blocks.is_empty() && self.timers.is_empty() && !self.may_preempt() {
             return None;
         }
