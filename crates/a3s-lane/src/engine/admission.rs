@@ -203,6 +203,7 @@ impl State {
                 return Err(Refusal { error, incoming });
             }
         };
+        let mut is_tracked = self.lanes[lane.index()].has_storage();
         if let Some(job) = self.scheduler.job_mut(submitted.key)
             && let Some(extras) = job.reply.extras()
         {
@@ -212,6 +213,9 @@ impl State {
             if let Some(kind) = &extras.revives {
                 engine.revived(&self.lanes[lane.index()], &extras.handle, kind);
             }
+            is_tracked = true;
+        }
+        if is_tracked {
             self.tracked.insert(serial, submitted.key);
         }
         let evicted = submitted
@@ -380,7 +384,7 @@ impl Engine {
             Ok(room) => room,
             Err(error) => return Err(Refusal { error, incoming }),
         };
-        let place = room.join();
+        let mut place = room.join();
         loop {
             place.wait().await;
             match self.try_accept(target, incoming, true, self.now())? {
@@ -393,7 +397,13 @@ impl Engine {
                     drop(place);
                     return self.place_admitted(admitted).await;
                 }
-                Placed::Full(back) => incoming = *back,
+                Placed::Full(back) => {
+                    incoming = *back;
+                    match self.room_of(target) {
+                        Ok(room) => place.stay_with(&room),
+                        Err(error) => return Err(Refusal { error, incoming }),
+                    }
+                }
             }
         }
     }

@@ -121,10 +121,12 @@ impl State {
     /// Forgets the ids and keys of a command that has left the scheduler.
     pub(super) fn forget(&mut self, key: CommandKey, extras: Option<&Arc<Extras>>) {
         self.kept.forget(key.serial());
+        if !self.tracked.is_empty() {
+            self.tracked.remove(&key.serial());
+        }
         let Some(extras) = extras else {
             return;
         };
-        self.tracked.remove(&key.serial());
         if let Some(id) = &extras.id {
             self.ids.remove(id);
         }

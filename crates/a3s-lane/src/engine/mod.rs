@@ -174,7 +174,7 @@ struct State {
     /// Named limiters.
     #[cfg(feature = "distributed")]
     limiters: FastMap<String, LimiterKey, foldhash::fast::RandomState>,
-    /// Commands that were submitted with options, by serial: their handles reach them.
+    /// Commands that are stored or were submitted with options, by serial: so handles and ids reach them.
     tracked: FastMap<u64, CommandKey, foldhash::fast::RandomState>,
     /// How many handles of a child a run of its parent waits for, by the serials: those that joined are several.
     loans: FastMap<(u64, u32, u64), usize, foldhash::fast::RandomState>,

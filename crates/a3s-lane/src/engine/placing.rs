@@ -62,15 +62,16 @@ impl Engine {
     ) -> std::result::Result<(), Refusal> {
         debug_assert_eq!(admitted.len(), 1, "it is alone");
         let mut admission = Admission::new(self, admitted);
-        let stored = self.store_admitted(&mut admission).await;
+        let (duplicates, stored) = self.store_admitted(&mut admission).await;
         let answer = match (stored, admission.lane()) {
-            (Ok(_), Some((info, key))) => {
+            (Ok(()), Some((info, key))) => {
                 let mut placed = None;
                 self.enter_admitted(&mut admission, &info, |entered| placed = Some(entered));
                 let placed = placed.expect("it is there");
+                let placed = placed.map(|entered| self.entered(&info.id, entered));
                 return self.answer_stored(&info, key, placed).await;
             }
-            (Ok(duplicates), None) => duplicates.into_iter().next().map(|(_, refusal)| refusal),
+            (Ok(()), None) => duplicates.into_iter().next().map(|(_, refusal)| refusal),
             (Err(error), _) => {
                 let admitted = admission.admitted.pop();
                 admitted.map(|admitted| self.refuse(admitted, error))
@@ -87,14 +88,18 @@ impl Engine {
     ) -> Vec<std::result::Result<(), Refusal>> {
         let mut admission = Admission::new(self, admitted);
         let mut answers = Vec::with_capacity(admission.admitted.len());
-        let mut duplicates = Vec::new();
-        match self.store_admitted(&mut admission).await {
-            Ok(refused) => {
-                duplicates = refused;
+        let (duplicates, stored) = self.store_admitted(&mut admission).await;
+        match stored {
+            Ok(()) => {
                 if let Some((info, key)) = admission.lane() {
                     let mut all = Vec::with_capacity(admission.admitted.len());
                     self.enter_admitted(&mut admission, &info, |placed| all.push(placed));
-                    for placed in all {
+                    // Before anybody is waited for: this future may be dropped then.
+                    let told = all
+                        .into_iter()
+                        .map(|placed| placed.map(|entered| self.entered(&info.id, entered)))
+                        .collect::<Vec<_>>();
+                    for placed in told {
                         answers.push(self.answer_stored(&info, key, placed).await);
                     }
                 }
@@ -111,31 +116,37 @@ impl Engine {
         answers
     }
 
-    /// Has the lane's storage take down what was admitted to it. Returns what it has already, with its places.
-    async fn store_admitted(&self, admission: &mut Admission<'_>) -> Result<Vec<(usize, Refusal)>> {
+    /// Has the lane's storage take down what was admitted to it. Returns what it has already, with its places, and whether it has
+    /// taken the others.
+    async fn store_admitted(
+        &self,
+        admission: &mut Admission<'_>,
+    ) -> (Vec<(usize, Refusal)>, Result<()>) {
+        let mut duplicates = Vec::new();
         let first = admission.admitted.first();
         let Some(storage) = first.and_then(|first| first.info.storage.clone()) else {
-            return Ok(Vec::new());
+            return (duplicates, Ok(()));
         };
         let is_chosen = |admitted: &Admitted| admitted.chosen_id().is_some();
-        let duplicates = if admission.admitted.iter().any(is_chosen) {
+        if admission.admitted.iter().any(is_chosen) {
             // Boxed, as all that few submissions need.
-            Box::pin(self.turn_duplicates_away(admission, &*storage)).await?
-        } else {
-            Vec::new()
-        };
+            match Box::pin(self.turn_duplicates_away(admission, &*storage)).await {
+                Ok(found) => duplicates = found,
+                Err(error) => return (duplicates, Err(error)),
+            }
+        }
         if admission.admitted.is_empty() {
-            return Ok(duplicates);
+            return (duplicates, Ok(()));
         }
         admission.may_be_stored = true;
         let records = self.records(admission);
-        if admission.admitted.iter().any(Admitted::revives) {
+        let stored = if admission.admitted.iter().any(Admitted::revives) {
             // A call retries, or submits.
-            storage.revive_dead_letters(records).await?;
+            storage.revive_dead_letters(records).await
         } else {
-            storage.save_commands(records).await?;
-        }
-        Ok(duplicates)
+            storage.save_commands(records).await
+        };
+        (duplicates, stored)
     }
 
     fn refuse(&self, admitted: Admitted, error: LaneError) -> Refusal {
@@ -198,16 +209,15 @@ impl Engine {
         }
     }
 
-    /// Tells of a command that was stored and has entered, or was refused in the end.
+    /// Tells those who must be awaited of a command that was stored and has entered, or was refused in the end.
     async fn answer_stored(
         self: &Arc<Self>,
         info: &LaneInfo,
         key: LaneKey,
-        placed: std::result::Result<Entered, (CommandName, Refusal)>,
+        placed: std::result::Result<(), (CommandName, Refusal)>,
     ) -> std::result::Result<(), Refusal> {
         match placed {
-            Ok(entered) => {
-                self.entered(&info.id, entered);
+            Ok(()) => {
                 if info.observer.must_await() {
                     Box::pin(self.record_awaited(info, key, Sample::Submitted)).await;
                 }

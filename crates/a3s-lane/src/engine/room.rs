@@ -45,7 +45,7 @@ impl Room {
     }
 
     /// Joins those who wait. Look for room only after that, so that none is missed.
-    pub(super) fn join(&self) -> WaitForRoom<'_> {
+    pub(super) fn join(self: &Arc<Self>) -> WaitForRoom {
         let own = Arc::new(Notify::new());
         let mut line = lock(&self.line);
         line.push_back(Arc::clone(&own));
@@ -54,7 +54,8 @@ impl Room {
             own.notify_one();
         }
         drop(line);
-        WaitForRoom { room: self, own }
+        let room = Arc::clone(self);
+        WaitForRoom { room, own }
     }
 }
 
@@ -65,20 +66,27 @@ fn wake_first(line: &VecDeque<Arc<Notify>>) {
 }
 
 /// A place among those who wait.
-pub(super) struct WaitForRoom<'a> {
-    room: &'a Room,
+pub(super) struct WaitForRoom {
+    room: Arc<Room>,
     own: Arc<Notify>,
 }
 
-impl WaitForRoom<'_> {
+impl WaitForRoom {
     /// Waits until this one is the first in line and there is a reason to look. Reasons that came while it did not
     /// listen count.
     pub(super) async fn wait(&self) {
         self.own.notified().await;
     }
+
+    /// Leaves the line for that of the lane which has taken the place of a removed one: nobody calls the old line any more.
+    pub(super) fn stay_with(&mut self, room: &Arc<Room>) {
+        if !Arc::ptr_eq(&self.room, room) {
+            *self = room.join();
+        }
+    }
 }
 
-impl Drop for WaitForRoom<'_> {
+impl Drop for WaitForRoom {
     fn drop(&mut self) {
         let mut line = lock(&self.room.line);
         let place = line.iter().position(|other| Arc::ptr_eq(other, &self.own));

@@ -461,7 +461,7 @@ impl Engine {
             Ok(room) => room,
             Err(error) => return Err(Refused::new(error, request.command)),
         };
-        let place = room.join();
+        let mut place = room.join();
         loop {
             place.wait().await;
             match self.answer_again(target, request) {
@@ -488,7 +488,13 @@ impl Engine {
                     return Err(refused);
                 }
                 Answer::Placed(_) => unreachable!("only batches are placed together"),
-                Answer::Full(back) => request = back,
+                Answer::Full(back) => {
+                    request = back;
+                    match self.room_of(target) {
+                        Ok(room) => place.stay_with(&room),
+                        Err(error) => return Err(Refused::new(error, request.command)),
+                    }
+                }
             }
         }
     }

@@ -45,6 +45,8 @@ impl QueueManager {
     /// A handle of the command with this id, in this process or an earlier one: it waits or runs, or it has settled and the
     /// manager's storage keeps its result. An error that is kept has its code and its text only.
     ///
+    /// Of a command that was submitted without a handle, the handle has the progress and the chunks from the first call of this on.
+    ///
     /// `None` when there is no such command, also for one that is [unclaimed](Self::unclaimed), and for one that was submitted
     /// without a handle to a lane without a storage.
     ///

@@ -201,6 +201,44 @@ async fn a_larger_limit_lets_waiters_in() {
     }
 }
 
+/// They stand in the line of a lane that is gone. The one in its place has a line of its own.
+#[tokio::test(start_paused = true)]
+async fn waiters_go_over_to_the_lane_that_takes_the_place_of_theirs() {
+    let manager = builder_with(&[("only", LaneConfig::new(0, 1), 0)])
+        .with_lane_options("only", waiting_lane(1))
+        .build()
+        .await
+        .expect("built");
+    let manager = Arc::new(manager);
+    let log = Log::default();
+    let options = SubmitOptions::new();
+    let first = submit_with(&manager, "only", log.command("first"), options).await;
+    let mut later = Vec::new();
+    for name in ["1", "2", "3"] {
+        later.push(submit_later(&manager, &log, name));
+        let_others_run().await;
+    }
+    for name in ["4", "5"] {
+        let (manager, body) = (Arc::clone(&manager), log.command(name));
+        later.push(tokio::spawn(async move {
+            let receiver = manager.submit("only", body).await.expect("it has its turn");
+            receiver.await.expect("an answer").expect("it runs")
+        }));
+        let_others_run().await;
+    }
+    // None of them looks in between.
+    assert!(first.cancel());
+    manager.remove_lane("only").expect("it is empty");
+    manager
+        .set_lane("only", LaneConfig::new(0, 1), waiting_lane(1), 0)
+        .expect("it is new");
+    manager.start().await.expect("starts");
+    for submitter in later {
+        within(submitter).await.expect("no panic");
+    }
+    assert_eq!(log.entries(), ["1", "2", "3", "4", "5"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn waiters_are_refused_when_the_lane_refuses() {
     let manager = Arc::new(started_with(waiting_lane(1)).await);

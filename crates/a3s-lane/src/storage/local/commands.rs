@@ -64,11 +64,15 @@ impl Store {
         record: &CommandRecord,
     ) -> rusqlite::Result<()> {
         let command = &record.command;
-        let payload = if is_known && record.without_payload {
-            // Read without it: the stored one stays.
+        let stored = if is_known && record.without_payload {
+            // Read without it: the stored one stays, unless somebody has removed it by hand.
             self.payload(number)?
         } else {
-            from_value(&command.payload)?
+            None
+        };
+        let payload = match stored {
+            Some(payload) => payload,
+            None => from_value(&command.payload)?,
         };
         let query = "INSERT OR REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let mut insert = self.connection.prepare_cached(query)?;
@@ -89,10 +93,10 @@ impl Store {
         Ok(())
     }
 
-    fn payload(&self, number: i64) -> rusqlite::Result<String> {
+    fn payload(&self, number: i64) -> rusqlite::Result<Option<String>> {
         let query = "SELECT payload FROM commands WHERE number = ?";
         let mut query = self.connection.prepare_cached(query)?;
-        query.query_row([number], |record| record.get(0))
+        query.query_row([number], |record| record.get(0)).optional()
     }
 
     /// Removes commands. Rows in a row go with one statement: what comes together often goes together.
@@ -140,7 +144,7 @@ impl Store {
             return Ok(());
         };
         let query = "SELECT type, lane, failures FROM commands WHERE number = ?";
-        let (command_type, lane_id, mut failures) = self
+        let stored = self
             .connection
             .prepare_cached(query)?
             .query_row([number], |record| {
@@ -150,7 +154,12 @@ impl Store {
                     record.get::<_, String>(1)?,
                     failures,
                 ))
-            })?;
+            })
+            .optional()?;
+        let Some((command_type, lane_id, mut failures)) = stored else {
+            // Somebody has removed it by hand.
+            return Ok(());
+        };
         failures.push(note.failure.clone());
         let surplus = failures.len().saturating_sub(MAX_FAILURES);
         failures.drain(..surplus);

@@ -126,6 +126,39 @@ async fn a_batch_that_cannot_be_stored_is_given_back() {
     submit_with(&manager, "only", job(1), options()).await;
 }
 
+/// Each has its own answer, and its own command.
+#[tokio::test]
+async fn a_batch_with_taken_ids_that_cannot_be_stored_is_given_back() {
+    let with_id =
+        |id: &str| -> (Box<dyn Command>, _) { (job(id), SubmitOptions::new().with_id(id)) };
+    let vault = Vault::new();
+    let before = waiting_on(vault.clone()).await;
+    submit_all(&before, vec![with_id("a"), with_id("b")]).await;
+    drop(before);
+    let vault = vault.after_crash();
+    let built = builder_on(vault.clone()).build().await;
+    let manager = built.expect("the settings are right");
+    vault.set_fault("save", true);
+    let batch: Batch = ["a", "c", "b"].map(with_id).into();
+    let answers = manager.submit_many("only", batch).await;
+    let told: Vec<_> = answers
+        .into_iter()
+        .map(|answer| {
+            let (error, command) = answer.expect_err("the disk is full").into_parts();
+            (error.code(), command.payload())
+        })
+        .collect();
+    let expected = [
+        ("DUPLICATE", "a"),
+        ("STORAGE_ERROR", "c"),
+        ("DUPLICATE", "b"),
+    ];
+    assert_eq!(
+        told,
+        expected.map(|(code, payload)| (code, Some(payload.into())))
+    );
+}
+
 #[tokio::test]
 async fn one_refused_command_keeps_no_other_out() {
     let vault = Vault::new();

@@ -497,3 +497,28 @@ async fn a_history_is_kept_when_asked_for_and_within_bounds() {
             .is_empty()
     );
 }
+
+/// A person has removed its row. Others whose changes are made together with its own must not fail.
+#[tokio::test]
+async fn a_row_that_is_gone_fails_nobody() {
+    let directory = directory();
+    let storage = open(&directory).await;
+    for id in ["a", "b"] {
+        storage.save_command(command(id)).await.expect("saved");
+    }
+    {
+        let file = Connection::open(store(&directory).join("lanes.db")).expect("it opens");
+        let removed = file.execute("DELETE FROM commands WHERE id = 'a'", []);
+        assert_eq!(removed.expect("it is written"), 1);
+    }
+    let note = RetryNote::new("a", failure(3));
+    storage.retry_command(note).await.expect("nothing to note");
+    assert_eq!(command_ids(&storage).await, ["b"]);
+    let mut again = CommandRecord::from(command("a"));
+    again.without_payload = true;
+    storage
+        .save_commands(vec![again])
+        .await
+        .expect("it is there again");
+    assert_eq!(command_ids(&storage).await, ["a", "b"]);
+}
