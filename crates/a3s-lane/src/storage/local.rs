@@ -288,7 +288,7 @@ impl Storage for LocalStorage {
         self.ask(move |store| store.command(&id)).await
     }
 
-    /// Looks into memory. One that is there may be on its way in or out: that is waited for.
+    /// Looks into memory. One that is there may be on its way in: that is waited for. One on its way out counts as gone.
     async fn has_command(&self, id: &str) -> Result<bool> {
         if self.engine()?.running().rows().find(id).is_none() {
             return Ok(false);
