@@ -32,6 +32,8 @@ class Round:
         self.choose = random.Random(seed)
         self.coroutines = self.functions = 0
         self.lock = threading.Lock()
+        # All coroutines, and all functions.
+        self.all_await = threading.Event()
         self.all_run = threading.Event()
         # Made on the loop that waits for it.
         self.gate: asyncio.Event | None = None
@@ -67,6 +69,7 @@ class Round:
         self.coroutines += 1
         if self.coroutines == COROUTINES:
             self.gate.set()
+            self.all_await.set()
         await self.gate.wait()
 
     def function(self, kind: str, ctx: CommandContext) -> str:
@@ -116,7 +119,8 @@ class Round:
             for thread in threads:
                 thread.join(LIMIT_SECS)
             assert len(handles) == COROUTINES + FUNCTIONS + TIMED
-            # All are in it at once; only then are some cancelled.
+            # All are in it at once; only then are some cancelled. One that is cancelled before it runs would keep the gate shut.
+            assert self.all_await.wait(LIMIT_SECS)
             assert self.all_run.wait(LIMIT_SECS)
             self.choose.shuffle(cancelled)
             for handle in cancelled:
