@@ -11,6 +11,13 @@ import typing
 
 from a3s_lane import _a3s_lane, _threads
 
+# `asyncio` makes its policy on first use, under a lock that a child of `fork` would find locked if a loop of ours began meanwhile.
+if sys.version_info < (3, 14):
+    asyncio.get_event_loop_policy()
+else:
+    # The public function is deprecated.
+    getattr(asyncio.events, "_get_event_loop_policy", lambda: None)()
+
 _Options = typing.Optional[dict[str, typing.Any]]
 _Coroutine = collections.abc.Coroutine[typing.Any, typing.Any, typing.Any]
 

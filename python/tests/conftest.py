@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -71,14 +73,18 @@ def wait_until(holds: Callable[[], bool]) -> None:
 def run_python(script: str, *, cwd: Path | None = None) -> str:
     """Runs ``script`` in an interpreter of its own and returns what it printed; a hang is a failure."""
     # Python 3.12 warns about `os.fork` in a process with threads, which is what these scripts are about.
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script]
+    command = [sys.executable, "-X", "faulthandler", "-W", "ignore::DeprecationWarning", "-c", script]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, start_new_session=True
     ) as child:
         try:
             output, errors = child.communicate(timeout=2 * LIMIT_SECS)
         except subprocess.TimeoutExpired:
-            child.kill()
+            # Its children hold the pipes too; each says where its threads are.
+            if hasattr(os, "killpg"):
+                os.killpg(child.pid, signal.SIGABRT)
+            else:
+                child.kill()
             output, errors = child.communicate()
             pytest.fail(f"the script did not end\n{output}\n{errors}")
     assert child.returncode == 0, f"exit code {child.returncode}\n{output}\n{errors}"

@@ -366,6 +366,55 @@ with lane:
     assert run_python(START + script) == "end\n"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("kind", "ad")
+def test_l20_fork_while_something_is_used_for_the_first_time(kind: str) -> None:
+    # Wherever other threads let go of the GIL, in processes in which nothing of that was used yet.
+    script = f"""
+import os, signal, sys, time
+from a3s_lane import Lane
+
+async def a(payload):
+    return payload
+
+def d(payload):
+    return payload
+
+def started_lane(kind):
+    lane = Lane()
+    lane.register_handler(kind, globals()[kind])
+    lane.start()
+    return lane
+
+def at_once():
+    lane = started_lane({kind!r})
+    handle = lane.enqueue("query", {kind!r})
+    children = []
+    while handle.status != "completed" and len(children) < 8:
+        time.sleep(0)
+        children.append(in_child(use))
+    assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+
+def use():
+    for kind in "ad":
+        assert started_lane(kind).submit("query", kind, 1) == 1
+
+def in_child(main):
+    child = os.fork()
+    if child == 0:
+        # Ends one that hangs.
+        signal.alarm({LIMIT_SECS / 2:.0f})
+        main()
+        os._exit(0)
+    return child
+
+sys.setswitchinterval(1e-6)
+assert [os.waitpid(in_child(at_once), 0)[1] for _ in range(20)] == [0] * 20
+print("end")
+"""
+    assert run_python(script) == "end\n"
+
+
 @pytest.mark.parametrize(
     "begin", ["threading.Thread(target=late).start()", "atexit.register(late)", "threading.Thread.start = refuse; late()"]
 )

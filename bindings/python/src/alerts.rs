@@ -6,11 +6,11 @@ use a3s_lane::{AlertLevel, LatencyAlertConfig, QueueDepthAlertConfig};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyString};
 
 use crate::error::raise;
+use crate::interned::interned;
 use crate::outbox::{Outbox, Parcel};
 use crate::process::ProcessLocal;
 use crate::wait::wait;
@@ -88,17 +88,17 @@ impl Callbacks {
     fn call(&self, py: Python<'_>, parcel: Parcel<a3s_lane::Alert>) {
         let callbacks: Vec<Py<PyAny>> = self.lock().iter().map(|it| it.clone_ref(py)).collect();
         let called = py
-            .import(intern!(py, "a3s_lane._alerts"))
+            .import(interned!(py, "a3s_lane._alerts"))
             .and_then(|module| {
                 let module = module.as_any();
                 match parcel {
                     Parcel::Item(alert) => guarded::call_method(
                         module,
-                        intern!(py, "call"),
+                        interned!(py, "call"),
                         (callbacks, Alert::new(alert)),
                     ),
                     Parcel::Lost(count) => {
-                        guarded::call_method(module, intern!(py, "note_lost"), (count,))
+                        guarded::call_method(module, interned!(py, "note_lost"), (count,))
                     }
                 }
             });

@@ -9,13 +9,13 @@ use std::os::{fd::AsRawFd, unix::net::UnixStream};
 
 use a3s_lane::LaneError;
 use pyo3::exceptions::PyNotImplementedError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use crate::anchor::LoopAnchor;
 use crate::error::raise;
 use crate::guarded;
+use crate::interned::interned;
 use crate::place::Place;
 
 /// Asks an event loop for a turn.
@@ -117,7 +117,7 @@ impl Bell {
             // A loop that is closed watches nothing any more.
             let _ = guarded::call_method(
                 asyncio_loop.bind(py),
-                intern!(py, "remove_reader"),
+                interned!(py, "remove_reader"),
                 (theirs.as_raw_fd(),),
             );
         }
@@ -139,7 +139,7 @@ fn socket(
     let py = asyncio_loop.py();
     let added = guarded::call_method(
         asyncio_loop,
-        intern!(py, "add_reader"),
+        interned!(py, "add_reader"),
         (theirs.as_raw_fd(), anchor),
     );
     match added {
@@ -162,7 +162,7 @@ fn telling(asyncio_loop: &Bound<'_, PyAny>, anchor: &Bound<'_, LoopAnchor>) -> P
         while let Ok(()) = told.recv() {
             while told.try_recv().is_ok() {}
             let turned = Python::try_attach(|py| {
-                let name = intern!(py, "call_soon_threadsafe");
+                let name = interned!(py, "call_soon_threadsafe");
                 guarded::call_method(asyncio_loop.bind(py), name, (&anchor,)).map(Bound::unbind)
             });
             // The interpreter or the loop has ended.
@@ -184,7 +184,7 @@ fn start_loop(place: Weak<Place>) {
         let kept = Arc::clone(&place);
         let started = Python::try_attach(|py| {
             let anchor = Bound::new(py, LoopAnchor::new(kept))?;
-            guarded::call_asyncio(py, intern!(py, "start_loop"), (anchor,))?;
+            guarded::call_asyncio(py, interned!(py, "start_loop"), (anchor,))?;
             PyResult::Ok(())
         });
         match started {

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use a3s_lane::LaneError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 use tokio::runtime::Runtime;
 
 use crate::error::{raise, with_code};
 use crate::guarded;
+use crate::interned::interned;
 use crate::place::Place;
 use crate::places::Places;
 use crate::process::ProcessLocal;
@@ -176,7 +176,7 @@ pub(crate) fn begin<T: Send + 'static>(
                 return Err(raise(py, &LaneError::QueueError(text.into())));
             };
             let future =
-                guarded::call_method(asyncio_loop, intern!(py, "create_future"), ())?.unbind();
+                guarded::call_method(asyncio_loop, interned!(py, "create_future"), ())?.unbind();
             *state = CallState::Awaited(waker, future.clone_ref(py));
             drop(state);
             let pending = Pending {
@@ -251,15 +251,15 @@ impl<T> Call<T> {
 }
 
 fn is_done(py: Python<'_>, future: &Py<PyAny>) -> bool {
-    let done = future.call_method0(py, intern!(py, "done"));
+    let done = future.call_method0(py, interned!(py, "done"));
     done.is_ok_and(|done| done.is_truthy(py).unwrap_or(true))
 }
 
 fn set_result(py: Python<'_>, future: &Py<PyAny>, result: PyResult<Py<PyAny>>) -> PyResult<()> {
     match result {
-        Ok(value) => future.call_method1(py, intern!(py, "set_result"), (value,))?,
+        Ok(value) => future.call_method1(py, interned!(py, "set_result"), (value,))?,
         Err(error) => {
-            future.call_method1(py, intern!(py, "set_exception"), (error.into_value(py),))?
+            future.call_method1(py, interned!(py, "set_exception"), (error.into_value(py),))?
         }
     };
     Ok(())

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use a3s_lane::{CommandContext, LaneError, Result};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 use serde_json::Value;
@@ -18,6 +17,7 @@ use crate::from_json::from_json;
 use crate::guarded;
 use crate::handlers::{Function, Handlers, finished, gone};
 use crate::imported::Imported;
+use crate::interned::interned;
 use crate::link::Link;
 use crate::place::Place;
 use crate::process::ProcessLocal;
@@ -144,7 +144,7 @@ fn start(
         let done = TaskDone {
             inner: ProcessLocal::new((Arc::clone(&slot), Arc::clone(place))),
         };
-        task.call_method1(intern!(py, "add_done_callback"), (done,))?;
+        task.call_method1(interned!(py, "add_done_callback"), (done,))?;
         place.suspend(&slot);
         Ok(Started::Running(Running {
             slot,
@@ -227,7 +227,7 @@ impl TaskDone {
         let Ok((slot, place)) = self.inner.get("Lane") else {
             return;
         };
-        let outcome = finished(py, task.call_method0(intern!(py, "result")));
+        let outcome = finished(py, task.call_method0(interned!(py, "result")));
         place.within(py, || slot.settle(outcome));
     }
 }

@@ -1,10 +1,10 @@
 //! From [`LaneError`] to the exceptions of `a3s_lane.errors`.
 
 use a3s_lane::LaneError;
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::imported::Imported;
+use crate::interned::interned;
 use crate::{failure, guarded};
 
 /// The exception for `error`: the class that `a3s_lane.errors` keeps for its code. What a handler raised is its cause; a
@@ -19,7 +19,9 @@ pub(crate) fn raise(py: Python<'_>, error: &LaneError) -> PyErr {
     }
     if let Some(text) = error.traceback() {
         // A missing attribute says that there is no text.
-        let _ = exception.value(py).setattr(intern!(py, "traceback"), text);
+        let _ = exception
+            .value(py)
+            .setattr(interned!(py, "traceback"), text);
     }
     exception
 }

@@ -2,12 +2,12 @@
 
 use a3s_lane::LaneError;
 use pyo3::exceptions::{PyBaseException, PyException};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyString};
 
 use crate::guarded;
 use crate::imported::Imported;
+use crate::interned::interned;
 use crate::released::Held;
 
 /// The codes that keep their meaning when a handler raises them; the others are failures of the command.
@@ -56,7 +56,7 @@ pub(crate) fn failure(py: Python<'_>, exception: PyErr) -> LaneError {
     }
     // Before 3.12 an exception that leaves Python code is apart from its traceback.
     if let Some(traceback) = exception.traceback(py) {
-        let _ = value.setattr(intern!(py, "__traceback__"), traceback);
+        let _ = value.setattr(interned!(py, "__traceback__"), traceback);
     }
     let is_lane_error = lane_error(py).is_ok_and(|class| value.is_instance(class).unwrap_or(false));
     let text = text(value);

@@ -5,9 +5,10 @@
 //! thread stops where it is, as it does from CPython 3.14 on, and the process ends without it.
 
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyString, PyTuple};
+
+use crate::interned::interned;
 
 /// Stops the thread when its stack is unwound.
 struct Stop;
@@ -86,6 +87,6 @@ pub(crate) fn call_asyncio<'py>(
     name: &Bound<'py, PyString>,
     arguments: impl Arguments<'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let module = py.import(intern!(py, "a3s_lane._asyncio"))?;
+    let module = py.import(interned!(py, "a3s_lane._asyncio"))?;
     call_method(module.as_any(), name, arguments)
 }

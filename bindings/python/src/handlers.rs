@@ -7,7 +7,6 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 use a3s_lane::{CommandContext, Executor, LaneError, QueueManager, Result, StopReason};
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 use serde_json::Value;
@@ -15,6 +14,7 @@ use serde_json::Value;
 use crate::context::HandlerContext;
 use crate::failure::failure;
 use crate::from_json::from_json;
+use crate::interned::interned;
 use crate::link::Link;
 use crate::place::Place;
 use crate::places::Places;
@@ -88,7 +88,7 @@ impl Function {
             (None, false) => guarded::call(callable, (payload,)),
             (None, true) => guarded::call(callable, (payload, context())),
             (Some(variables), takes_context) => {
-                let run = variables.bind(py).getattr(intern!(py, "run"))?;
+                let run = variables.bind(py).getattr(interned!(py, "run"))?;
                 if takes_context {
                     guarded::call(&run, (callable, payload, context()))
                 } else {
@@ -151,7 +151,7 @@ fn on_thread(
     let called = Python::try_attach(|py| {
         // A copy for each attempt, so that none sees what another one has set.
         let variables = variables
-            .map(|variables| variables.call_method0(py, intern!(py, "copy")))
+            .map(|variables| variables.call_method0(py, interned!(py, "copy")))
             .transpose();
         let answer = variables.and_then(|variables| {
             function.call(py, payload, variables.as_ref(), || {
@@ -274,7 +274,7 @@ impl Handlers {
             registered: Arc::clone(plain),
         };
         if !around.is_empty() {
-            let module = py.import(intern!(py, "a3s_lane._middleware"))?;
+            let module = py.import(interned!(py, "a3s_lane._middleware"))?;
             let arguments = (
                 plain.kind.name(),
                 &*plain.callable,
@@ -282,7 +282,7 @@ impl Handlers {
                 around,
             );
             let composed =
-                guarded::call_method(module.as_any(), intern!(py, "compose"), arguments)?;
+                guarded::call_method(module.as_any(), interned!(py, "compose"), arguments)?;
             function.callable = Held::new(composed.unbind());
             function.takes_context = true;
             if plain.kind == Kind::Process {

@@ -23,6 +23,7 @@ mod guarded;
 mod handle;
 mod handlers;
 mod imported;
+mod interned;
 mod lane;
 mod lane_async;
 mod lane_config;

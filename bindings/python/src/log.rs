@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -13,6 +12,7 @@ use tracing::span;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::guarded;
+use crate::interned::interned;
 use crate::outbox::{Outbox, Parcel};
 use crate::process;
 
@@ -61,17 +61,17 @@ fn outbox() -> &'static Arc<Outbox<Line>> {
 
 fn deliver(py: Python<'_>, parcel: Parcel<Line>) {
     let delivered = py
-        .import(intern!(py, "a3s_lane._logging"))
+        .import(interned!(py, "a3s_lane._logging"))
         .and_then(|module| {
             let module = module.as_any();
             match parcel {
                 Parcel::Item(line) => {
                     let level = level_number(line.level);
                     let arguments = (level, line.text, line.file, line.line, line.at);
-                    guarded::call_method(module, intern!(py, "write"), arguments)
+                    guarded::call_method(module, interned!(py, "write"), arguments)
                 }
                 Parcel::Lost(count) => {
-                    guarded::call_method(module, intern!(py, "note_lost"), (count,))
+                    guarded::call_method(module, interned!(py, "note_lost"), (count,))
                 }
             }
         });

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use a3s_lane::LaneError;
 use a3s_lane::metrics::HistogramStats;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use crate::error::raise;
 use crate::guarded;
+use crate::interned::interned;
 use crate::queue::Queue;
 use crate::wait::wait;
 
@@ -28,10 +28,10 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, queue: &Queue) -> PyResult<Bound<'p
         .iter()
         .map(|(name, stats)| (name.clone(), figures(stats)))
         .collect();
-    let module = py.import(intern!(py, "a3s_lane._metrics"))?;
+    let module = py.import(interned!(py, "a3s_lane._metrics"))?;
     guarded::call_method(
         module.as_any(),
-        intern!(py, "snapshot"),
+        interned!(py, "snapshot"),
         (snapshot.counters, snapshot.gauges, histograms),
     )
 }

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use a3s_lane::EventLoop;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use crate::anchor::LoopAnchor;
 use crate::bell::Bell;
 use crate::guarded;
+use crate::interned::interned;
 use crate::slot::Slot;
 
 /// The number of the next thread that asks for its own.
@@ -88,7 +88,7 @@ impl Place {
         self.thread.store(this_thread(), Ordering::Release);
         let anchor = Bound::new(py, LoopAnchor::new(Arc::clone(self)))?;
         self.bell.settle(asyncio_loop, &anchor)?;
-        let sentinel = guarded::call_asyncio(py, intern!(py, "watch_end"), (anchor,))?;
+        let sentinel = guarded::call_asyncio(py, interned!(py, "watch_end"), (anchor,))?;
         *lock(&self.sentinel) = Some(sentinel.unbind());
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Place {
     pub(crate) fn has_ended(&self, py: Python<'_>) -> bool {
         self.is_closed()
             || self.asyncio_loop.get().is_some_and(|asyncio_loop| {
-                guarded::call_method(asyncio_loop.bind(py), intern!(py, "is_closed"), ())
+                guarded::call_method(asyncio_loop.bind(py), interned!(py, "is_closed"), ())
                     .and_then(|closed| closed.extract())
                     .unwrap_or(true)
             })
@@ -161,7 +161,7 @@ impl Place {
             }
             for task in tasks {
                 // A loop that was closed meanwhile cannot deliver it, and needs not.
-                let _ = task.call_method0(py, intern!(py, "cancel"));
+                let _ = task.call_method0(py, interned!(py, "cancel"));
             }
         }
     }
@@ -208,10 +208,10 @@ impl Place {
         let sentinel = lock(&self.sentinel).take();
         if let Some(sentinel) = sentinel {
             // Its end tells the place, which is closed already.
-            let _ = guarded::call_asyncio(py, intern!(py, "forget_end"), (sentinel,));
+            let _ = guarded::call_asyncio(py, interned!(py, "forget_end"), (sentinel,));
         }
         if let Some(asyncio_loop) = self.asyncio_loop().filter(|_| self.owns_loop) {
-            let _ = guarded::call_method(asyncio_loop.bind(py), intern!(py, "stop"), ());
+            let _ = guarded::call_method(asyncio_loop.bind(py), interned!(py, "stop"), ());
         }
     }
 }

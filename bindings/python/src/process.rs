@@ -1,9 +1,11 @@
 //! Knowing which process a value belongs to: `fork` copies memory but not threads.
 
+use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use a3s_lane::LaneError;
+use a3s_lane::forking::{self, Held};
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -19,19 +21,33 @@ pub(crate) fn generation() -> u64 {
     FORKS.load(Ordering::Relaxed)
 }
 
-/// Counts every fork from now on, in the child and before any other Python code runs there.
+thread_local! {
+    /// What the fork of this thread holds still.
+    static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+}
+
+/// From now on no fork copies a lock that other threads have, and every fork is counted, in the child and before any other
+/// Python code runs there.
 pub(crate) fn watch_forks(py: Python<'_>) -> PyResult<()> {
     let os = py.import("os")?;
     // Windows has neither `fork` nor this function.
     if !os.hasattr("register_at_fork")? {
         return Ok(());
     }
-    let count = PyCFunction::new_closure(py, None, None, |_args, _kwargs| {
+    let hold = PyCFunction::new_closure(py, None, None, |args, _kwargs| {
+        // Who has one of these does not wait for the GIL, but may wait for the disk.
+        args.py().detach(|| HELD.set(Some(forking::hold())));
+    })?;
+    let in_parent = PyCFunction::new_closure(py, None, None, |_args, _kwargs| HELD.set(None))?;
+    let in_child = PyCFunction::new_closure(py, None, None, |_args, _kwargs| {
+        HELD.set(None);
         FORKS.fetch_add(1, Ordering::Relaxed);
         outbox::after_fork();
     })?;
     let hooks = PyDict::new(py);
-    hooks.set_item("after_in_child", count)?;
+    hooks.set_item("before", hold)?;
+    hooks.set_item("after_in_parent", in_parent)?;
+    hooks.set_item("after_in_child", in_child)?;
     os.call_method("register_at_fork", (), Some(&hooks))?;
     Ok(())
 }

@@ -5,7 +5,6 @@ use a3s_lane::storage::{
     UnclaimedReason,
 };
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyList, PyString, PyTuple};
 use serde::Serialize;
@@ -13,6 +12,7 @@ use serde_json::Value;
 
 use crate::from_json::from_json;
 use crate::guarded;
+use crate::interned::interned;
 use crate::report::timestamp;
 
 /// A coroutine that calls the method `begin` of `object` and waits for what it has begun.
@@ -42,7 +42,7 @@ fn made<'py>(
     name: &str,
     fields: Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let module = py.import(intern!(py, "a3s_lane._stored"))?;
+    let module = py.import(interned!(py, "a3s_lane._stored"))?;
     guarded::call_method(module.as_any(), &PyString::new(py, name), (fields,))
 }
 

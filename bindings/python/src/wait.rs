@@ -8,12 +8,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use a3s_lane::LaneError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use tokio::time::timeout;
 
 use crate::error::raise;
 use crate::guarded;
+use crate::interned::interned;
 use crate::threads::Waiting;
 use crate::{process, runtime};
 
@@ -94,7 +94,7 @@ fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     }
     let threading = py.import("threading")?;
     let this = threading.call_method0("get_ident")?;
-    let main = guarded::call_method(threading.as_any(), intern!(py, "main_thread"), ())?;
+    let main = guarded::call_method(threading.as_any(), interned!(py, "main_thread"), ())?;
     let is_main = main.getattr("ident")?.eq(this)?;
     IS_MAIN.set(Some((generation, is_main)));
     Ok(is_main)

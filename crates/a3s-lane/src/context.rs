@@ -77,6 +77,11 @@ impl Attempt {
 
 static NO_METADATA: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
+/// Makes what all contexts share.
+pub(crate) fn prepare() {
+    LazyLock::force(&NO_METADATA);
+}
+
 impl CommandContext {
     /// A context between two attempts.
     pub(crate) fn new(engine: Arc<Engine>) -> Self {

@@ -54,6 +54,8 @@ mod command;
 mod context;
 mod engine;
 mod explain;
+#[doc(hidden)]
+pub mod forking;
 mod scheduler;
 mod shutdown;
 mod snapshot;

@@ -9,12 +9,12 @@ use crate::storage::Storage;
 pub(super) struct Reservation(Reserved);
 
 /// The identity of a storage, and an id.
-type Reserved = (usize, Arc<str>);
+pub(super) type Reserved = (usize, Arc<str>);
 
 /// There are no more than submissions that wait for a storage.
 static RESERVED: LazyLock<Mutex<HashSet<Reserved>>> = LazyLock::new(Mutex::default);
 
-fn reserved() -> MutexGuard<'static, HashSet<Reserved>> {
+pub(super) fn reserved() -> MutexGuard<'static, HashSet<Reserved>> {
     RESERVED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

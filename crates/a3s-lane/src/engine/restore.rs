@@ -43,8 +43,13 @@ pub(super) struct Source {
 type Missing = HashSet<Box<str>>;
 
 /// Which engine runs the commands of each storage, by [`Storage::identity`].
-static OWNERS: LazyLock<std::sync::Mutex<HashMap<usize, Weak<Engine>>>> =
-    LazyLock::new(Default::default);
+pub(super) type Owners = HashMap<usize, Weak<Engine>>;
+
+static OWNERS: LazyLock<std::sync::Mutex<Owners>> = LazyLock::new(Default::default);
+
+pub(super) fn owners() -> std::sync::MutexGuard<'static, Owners> {
+    OWNERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A command that can enter.
 struct Ready {
@@ -205,7 +210,7 @@ impl Restore {
 
 impl Source {
     fn own(&self, engine: &Arc<Engine>) -> Result<()> {
-        let mut owners = OWNERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owners = owners();
         owners.retain(|_, owner| owner.strong_count() > 0);
         let identity = self.storage.identity();
         let owner = owners.get(&identity).and_then(Weak::upgrade);

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use emitter::EventEmitter;
-pub(crate) use record::{CommandName, What};
+pub(crate) use record::{CommandName, What, prepare};
 pub use stream::EventStream;
 
 /// The name of a kind of event, such as `queue.command.started`.

@@ -187,6 +187,21 @@ static REASON: Blank = LazyLock::new(|| blank(&["lane_id", "command_id", "reason
 static PROGRESS: Blank = LazyLock::new(|| blank(&["lane_id", "command_id", "progress"]));
 static ERROR: Blank = LazyLock::new(|| blank(&["lane_id", "command_id", "error"]));
 
+/// Makes all of them now.
+pub(crate) fn prepare() {
+    for blank in [
+        &LANE,
+        &COMMAND,
+        &COMMAND_TYPE,
+        &ATTEMPT,
+        &REASON,
+        &PROGRESS,
+        &ERROR,
+    ] {
+        LazyLock::force(blank);
+    }
+}
+
 fn blank(fields: &[&str]) -> Fields {
     let blank = |field: &&str| ((*field).to_owned(), Value::Null);
     fields.iter().map(blank).collect()

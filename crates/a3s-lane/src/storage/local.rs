@@ -25,6 +25,7 @@ use super::{
 };
 use crate::error::{LaneError, Result};
 use engine::{Change, Engine, Handle, Settings};
+pub(crate) use engine::{Held, hold};
 
 pub use inspect::{Inspection, LaneInspection};
 

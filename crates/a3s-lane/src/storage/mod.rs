@@ -19,6 +19,8 @@ use crate::error::Result;
 pub use history::{HistoryEntry, HistoryEvent, HistoryFilter};
 #[cfg(feature = "local-storage")]
 pub use local::{Durability, Inspection, LaneInspection, LocalStorage};
+#[cfg(feature = "local-storage")]
+pub(crate) use local::{Held, hold};
 pub use record::{
     CommandPage, CommandRecord, DeadLetterFilter, DeadLetterRecord, FailedAttempt, RetryNote,
     Settlement, StoredOptions, StoredOutcome, StoredResult, StoredUnique,

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime;
@@ -210,6 +210,19 @@ impl Drop for Handle {
 /// The directories that this process uses, by their canonical path.
 static IN_USE: LazyLock<Mutex<HashMap<PathBuf, InUse>>> = LazyLock::new(Mutex::default);
 
+pub(crate) struct Held {
+    _in_use: MutexGuard<'static, HashMap<PathBuf, InUse>>,
+}
+
+/// Takes the locks that all storages share.
+pub(crate) fn hold() -> Held {
+    Held { _in_use: in_use() }
+}
+
+fn in_use() -> MutexGuard<'static, HashMap<PathBuf, InUse>> {
+    IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct InUse {
     engine: Weak<Engine>,
     thread: JoinHandle<()>,
@@ -237,7 +250,7 @@ impl Engine {
         create(directory).map_err(|error| failed("create", directory, &error))?;
         let directory =
             fs::canonicalize(directory).map_err(|error| failed("find", directory, &error))?;
-        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_use = in_use();
         if let Some(known) = in_use.remove(&directory) {
             if known.process != std::process::id() {
                 std::mem::forget(known);
