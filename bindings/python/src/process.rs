@@ -29,6 +29,8 @@ thread_local! {
 /// From now on no fork copies a lock that other threads have, and every fork is counted, in the child and before any other
 /// Python code runs there.
 pub(crate) fn watch_forks(py: Python<'_>) -> PyResult<()> {
+    // PyO3 makes sure of the interpreter once, under a lock, on the first thread that takes the GIL from Rust.
+    py.detach(|| Python::attach(|_| ()));
     let os = py.import("os")?;
     // Windows has neither `fork` nor this function.
     if !os.hasattr("register_at_fork")? {
