@@ -7,6 +7,7 @@ import concurrent.futures
 import functools
 import importlib
 import multiprocessing
+import os
 import threading
 import typing
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +18,8 @@ _Function = collections.abc.Callable[..., typing.Any]
 
 _lock = threading.Lock()
 _pool: concurrent.futures.ProcessPoolExecutor | None = None
+# Never collected here: the end of one wakes the manager of the parent.
+_of_parents: list[concurrent.futures.ProcessPoolExecutor] = []
 
 
 def starter(function: _Function) -> collections.abc.Callable[[object], concurrent.futures.Future[typing.Any]]:
@@ -46,6 +49,19 @@ def _processes() -> concurrent.futures.ProcessPoolExecutor:
             context = multiprocessing.get_context("spawn")
             _pool = concurrent.futures.ProcessPoolExecutor(mp_context=context)
         return _pool
+
+
+def _after_fork() -> None:
+    global _lock, _pool
+    # The thread that manages the pool does not exist here, nor one that held the lock.
+    _lock = threading.Lock()
+    if _pool is not None:
+        _of_parents.append(_pool)
+        _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _forget() -> None:

@@ -9,9 +9,9 @@ use a3s_lane::forking::{self, Held};
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict};
+use pyo3::types::{PyCFunction, PyDict, PyMappingProxy};
 
-use crate::outbox;
+use crate::{outbox, released};
 
 /// How many forks lie between this process and the one that imported the module.
 static FORKS: AtomicU64 = AtomicU64::new(0);
@@ -31,20 +31,25 @@ thread_local! {
 pub(crate) fn watch_forks(py: Python<'_>) -> PyResult<()> {
     // PyO3 makes sure of the interpreter once, under a lock, on the first thread that takes the GIL from Rust.
     py.detach(|| Python::attach(|_| ()));
+    forking::prepare();
+    // Kept in a cell of PyO3's, too.
+    py.get_type::<PyMappingProxy>();
     let os = py.import("os")?;
     // Windows has neither `fork` nor this function.
     if !os.hasattr("register_at_fork")? {
         return Ok(());
     }
     let hold = PyCFunction::new_closure(py, None, None, |args, _kwargs| {
-        // Who has one of these does not wait for the GIL, but may wait for the disk.
+        // Who opens a storage does so without the GIL, and may wait for the disk.
         args.py().detach(|| HELD.set(Some(forking::hold())));
     })?;
     let in_parent = PyCFunction::new_closure(py, None, None, |_args, _kwargs| HELD.set(None))?;
     let in_child = PyCFunction::new_closure(py, None, None, |_args, _kwargs| {
         HELD.set(None);
         FORKS.fetch_add(1, Ordering::Relaxed);
+        forking::after_fork();
         outbox::after_fork();
+        released::after_fork();
     })?;
     let hooks = PyDict::new(py);
     hooks.set_item("before", hold)?;

@@ -88,6 +88,11 @@ impl Drop for Held {
     }
 }
 
+/// In a child: who was about to ask does not exist here.
+pub(crate) fn after_fork() {
+    ASKED.store(false, Ordering::Release);
+}
+
 extern "C" fn drop_soon(_: *mut c_void) -> c_int {
     ASKED.store(false, Ordering::Release);
     Python::try_attach(drop_released);

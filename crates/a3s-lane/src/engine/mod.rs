@@ -20,7 +20,6 @@ mod control;
 mod crash;
 mod ends;
 mod explain;
-mod held;
 mod inbox;
 mod job;
 mod journal;
@@ -71,7 +70,6 @@ pub(crate) use admission::Target;
 pub(crate) use attempt::AttemptCell;
 pub(crate) use control::check_total;
 use ends::Ends;
-pub(crate) use held::{Held, hold};
 use inbox::{Doorkeeper, Inbox, Posting};
 pub(crate) use job::Extras;
 use job::Job;
@@ -89,6 +87,12 @@ pub(crate) use sync::model;
 use sync::{AtomicUsize, Clock, Mutex, MutexGuard, Runtime, lock};
 use timer::TimerState;
 use unique::Uniques;
+
+/// Makes what all engines of the process share.
+pub(crate) fn prepare() {
+    drop(reserved::reserved());
+    drop(restore::owners());
+}
 
 /// What a lane is made of.
 #[derive(Clone)]

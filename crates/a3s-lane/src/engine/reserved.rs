@@ -1,21 +1,22 @@
 //! Ids on their way into a storage that several queues of the process may use: each queue knows only its own.
 
 use std::collections::HashSet;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
+use crate::forking::PerProcess;
 use crate::storage::Storage;
 
 /// An id that no other queue may submit to the storage until this is dropped.
 pub(super) struct Reservation(Reserved);
 
 /// The identity of a storage, and an id.
-pub(super) type Reserved = (usize, Arc<str>);
+type Reserved = (usize, Arc<str>);
 
 /// There are no more than submissions that wait for a storage.
-static RESERVED: LazyLock<Mutex<HashSet<Reserved>>> = LazyLock::new(Mutex::default);
+static RESERVED: PerProcess<HashSet<Reserved>> = PerProcess::new();
 
 pub(super) fn reserved() -> MutexGuard<'static, HashSet<Reserved>> {
-    RESERVED.lock().unwrap_or_else(PoisonError::into_inner)
+    RESERVED.lock()
 }
 
 impl Reservation {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use super::calendar::Calendar;
 use super::job::{Extras, Job, Reply};
@@ -14,6 +14,7 @@ use super::{Engine, LaneInfo, State, attempt, record};
 use crate::command::Command;
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
+use crate::forking::PerProcess;
 use crate::handle::{CommandHandle, CommandStatus, Shared};
 use crate::scheduler::LaneKey;
 use crate::storage::{
@@ -43,12 +44,12 @@ pub(super) struct Source {
 type Missing = HashSet<Box<str>>;
 
 /// Which engine runs the commands of each storage, by [`Storage::identity`].
-pub(super) type Owners = HashMap<usize, Weak<Engine>>;
+type Owners = HashMap<usize, Weak<Engine>>;
 
-static OWNERS: LazyLock<std::sync::Mutex<Owners>> = LazyLock::new(Default::default);
+static OWNERS: PerProcess<Owners> = PerProcess::new();
 
 pub(super) fn owners() -> std::sync::MutexGuard<'static, Owners> {
-    OWNERS.lock().unwrap_or_else(PoisonError::into_inner)
+    OWNERS.lock()
 }
 
 /// A command that can enter.

@@ -488,8 +488,8 @@ impl Engine {
                 })
             }
             None => match state.scheduler.release(key, now) {
-                Released::Settled(job) => Some(Answer::new(job.reply, result, status)),
-                Released::Cancelled(mut job) => {
+                Released::Left(job) => Some(Answer::new(job.reply, result, status)),
+                Released::CancelledLate(mut job) => {
                     ended = Some(Sample::Cancelled);
                     state.depart(self, &lane, key, &mut job);
                     self.emitter.report(|| {

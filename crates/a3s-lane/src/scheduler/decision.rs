@@ -72,10 +72,10 @@ impl Verdict {
 /// What `release` did with the command.
 #[derive(Debug)]
 pub(crate) enum Released<T> {
-    /// It has left, as the verdict said: settled, cancelled or withdrawn.
-    Settled(T),
+    /// As the verdict said.
+    Left(T),
     /// It would have run again, but was cancelled since the verdict, and has left.
-    Cancelled(T),
+    CancelledLate(T),
     Requeued,
 }
 
@@ -101,7 +101,8 @@ pub(crate) enum Due<T> {
     Stalled(CommandKey),
     /// It had its grace after it was asked to stop.
     Drop(CommandKey, StopReason),
-    /// The body of this run should have been dropped and was not: conclude it without its help.
+    /// The body of this run should have been dropped and was not: conclude it without its help. Who does not is told again when
+    /// the command is cancelled.
     Overrun(CommandKey, u32),
     /// The command was not started in time; it has left.
     Expired(CommandKey, LaneKey, T),

@@ -74,9 +74,9 @@ impl<T> Scheduler<T> {
         }
         let job = self.remove(key.place, now);
         if cancelled {
-            Released::Cancelled(job)
+            Released::CancelledLate(job)
         } else {
-            Released::Settled(job)
+            Released::Left(job)
         }
     }
 
@@ -115,7 +115,7 @@ impl<T> Scheduler<T> {
         self.forget_charges(place);
         let entry = &self.entries[place];
         let (lane, number) = (entry.lane, entry.key_number());
-        // One that is abandoned may still run.
+        // One that is abandoned may be running yet, and then it is not counted.
         let stopping = usize::from(entry.state != State::Running);
         if !self.nest_free(place, now) {
             self.shares -= 1;

@@ -22,7 +22,7 @@ pub(super) enum State {
     Concluded,
 }
 
-/// What `release` does with a concluded command, and did with one that is back.
+/// What `release` does with a concluded command. One that is back in the queue keeps it, for its order there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
     Leave,

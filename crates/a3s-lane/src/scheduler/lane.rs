@@ -139,27 +139,6 @@ impl LaneState {
         self.ahead.lent() + (self.ahead.urged() + candidates).min(self.free_slots())
     }
 
-    /// What it could start now, and what is kept for it: see `ready`.
-    #[inline]
-    pub(super) fn demand_now(&self, has_total: bool) -> Demand {
-        let startable = match self.block {
-            None => self.startable(),
-            Some(_) => 0,
-        };
-        let kept = match has_total {
-            true => self.policy.min.saturating_sub(self.shares),
-            false => 0,
-        };
-        let exempt = if startable > 0 { self.exempt() } else { 0 };
-        let on_kept = (startable - exempt).min(kept);
-        Demand {
-            kept,
-            exempt,
-            on_kept,
-            on_common: startable - exempt - on_kept,
-        }
-    }
-
     /// How many could start in a slot of the lane, as far as keys go, were there none whose parent is `left_out`; up to `most`.
     pub(super) fn startable_beside(
         &self,

@@ -23,7 +23,8 @@
 //! after `next`: see `preempt`. A slot is held from `next` to `release`. `conclude` decides the outcome and is refused for a
 //! run that is not running, which is what makes every command settle once.
 //!
-//! To read it top to bottom, take these in order; the rest is for when it is needed, by subject (the map in `ARCHITECTURE.md`):
+//! To read it top to bottom, take these in order. What starts next is decided in the first five; the others are how it ends. The
+//! rest is for when it is needed, by subject (the map in `ARCHITECTURE.md`):
 //!
 //! | file | lines | |
 //! |---|---|---|
@@ -31,7 +32,7 @@
 //! | `decision` | 105 | what goes in and out |
 //! | `entry` | 95 | a command and its states |
 //! | `starting` | 160 | how one comes in and starts |
-//! | `ready` | 210 | which lane is next: the example first |
+//! | `ready` | 240 | which lane is next: `Demand`, then the example, then the rest |
 //! | `ending` | 140 | how an attempt ends, and what it held is free again |
 //! | `stop` | 90 | how one is asked to stop, dropped, or taken out before it starts |
 //! | `timers` | 115 | what is due when |
@@ -40,7 +41,8 @@
 //! scheduler remembers of those in its *notes*. A command is an *entry* at a *place*. One that runs holds a *slot* of its lane and
 //! a *share* of the total limit. Of the total, shares are *kept* for lanes below their minimum. A lane is *pressed* from when it
 //! reaches its pressure threshold until it is empty, which is its relief. One whose front was refused by a limit on starts per
-//! time is *blocked*: it starts nothing until the limit grants, or another command is its front.
+//! time is *blocked*: it starts nothing until the limit grants, or another command is its front. Its *effective priority* is its
+//! own, or a more urgent one (a *boost*) once its oldest command has waited long.
 //!
 //! Of a lane the path needs no more than this:
 //!
@@ -51,6 +53,8 @@
 //! | `front` | the one in the queue that starts next: with a boost that depends on the time |
 //! | `start`, `vacate` | it goes from the queue into a slot, gives the slot back |
 //! | `ready`, `unready` | how many are in the queue; how many wait outside of it, delayed or expired |
+//! | `startable` | how many could start, as far as its slots and keys go |
+//! | `urgency` | its effective priority, and when that changes next |
 //! | `slots`, `shares` | how many are in use |
 //! | `running` | who holds a slot, in the order of starts; `start` and `vacate` leave it to the caller |
 //! | `stopping` | how many of those were asked to stop or are concluded: a count for `preempt` |
@@ -153,6 +157,6 @@ pub(crate) struct Scheduler<T> {
     favoured: usize,
     /// What such children may get before the call ends.
     nest_offers: Vec<Offer>,
-    /// Lanes that were watched and got a free slot.
+    /// Lanes that were watched (`watch_slots`) and got a free slot since.
     vacated: Vec<LaneKey>,
 }

@@ -26,10 +26,20 @@ use super::Scheduler;
 use super::decision::{CommandKey, LaneKey, StopReason};
 use super::entry::State;
 use super::flow::NONE;
+use super::lane::LaneState;
 use super::ready::Demand;
 
 #[cfg(test)]
 mod tests;
+
+impl LaneState {
+    /// Its own priority, if a more urgent lane may take a running command from it: it uses more shares than its minimum.
+    #[inline]
+    pub(super) fn as_giver(&self) -> Option<Reverse<u8>> {
+        let gives = self.policy.preemptible && self.shares > self.policy.min;
+        gives.then_some(Reverse(self.policy.priority))
+    }
+}
 
 impl<T> Scheduler<T> {
     /// Whether [`preempt`](Self::preempt) can ever find something to do.

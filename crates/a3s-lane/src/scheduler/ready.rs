@@ -17,11 +17,10 @@
 //!
 //! Without a total limit there are more shares than commands, and none is kept.
 
-use std::cmp::Reverse;
-
 use super::Scheduler;
 use super::decision::LaneKey;
 use super::heap::IndexedHeap;
+use super::lane::LaneState;
 
 /// What a lane could start now, and what is kept for it; also the sum over all lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,6 +46,29 @@ impl Demand {
             exempt: self.exempt - before.exempt + after.exempt,
             on_kept: self.on_kept - before.on_kept + after.on_kept,
             on_common: self.on_common - before.on_common + after.on_common,
+        }
+    }
+}
+
+impl LaneState {
+    /// What it could start now, and what is kept for it.
+    #[inline]
+    fn demand_now(&self, has_total: bool) -> Demand {
+        let startable = match self.block {
+            None => self.startable(),
+            Some(_) => 0,
+        };
+        let kept = match has_total {
+            true => self.policy.min.saturating_sub(self.shares),
+            false => 0,
+        };
+        let exempt = if startable > 0 { self.exempt() } else { 0 };
+        let on_kept = (startable - exempt).min(kept);
+        Demand {
+            kept,
+            exempt,
+            on_kept,
+            on_common: startable - exempt - on_kept,
         }
     }
 }
@@ -110,10 +132,17 @@ impl<T> Scheduler<T> {
         } = self.ready.demand;
         let free = self.free_shares();
         if free < kept {
-            // The limits were changed while commands ran: see `setup`.
+            // The limits were changed while commands ran.
             return exempt + self.startable_of_too_few(free, kept - free);
         }
         exempt + on_kept + on_common.min(free - kept)
+    }
+
+    /// The same without exempt ones, where of the shares that are kept so many are `missing`: each lane leaves the others theirs.
+    fn startable_of_too_few(&self, free: usize, missing: usize) -> usize {
+        let lanes = self.lanes.iter().map(|lane| lane.demand);
+        let of_lanes = lanes.map(|lane| lane.on_kept.min(lane.kept.saturating_sub(missing)));
+        of_lanes.sum::<usize>().min(free)
     }
 
     /// The best ranked lane that may start a command now.
@@ -132,6 +161,7 @@ impl<T> Scheduler<T> {
         let reserved = if free >= kept {
             self.ready.reserved.peek()
         } else {
+            // The limits were changed while commands ran.
             let lanes = self.ready.reserved.iter();
             lanes
                 .filter(|(_, lane)| self.is_admitted(LaneKey(*lane)))
@@ -177,7 +207,7 @@ impl<T> Scheduler<T> {
         self.nest_lend(now);
     }
 
-    /// Brings the ready set up to date.
+    /// Brings up to date what others know of a lane, then its place among the lanes. `refresh` without taking up offers.
     pub(super) fn rank_lane(&mut self, lane: LaneKey, now: u64) {
         if self.lanes[lane.index()].block.is_some() {
             self.review_block(lane, now);
@@ -185,14 +215,10 @@ impl<T> Scheduler<T> {
         self.nest_note_opening(lane);
         let has_total = self.has_total();
         let state = &mut self.lanes[lane.index()];
-        // Somebody wants to be told of a free slot.
-        if state.watched && state.free_slots() > 0 {
-            state.watched = false;
+        if state.take_vacated() {
             self.vacated.push(lane);
         }
-        let gives = state.policy.preemptible && state.shares > state.policy.min;
-        let priority = Reverse(state.policy.priority);
-        self.givers.assign(lane.0, gives.then_some(priority));
+        self.givers.assign(lane.0, state.as_giver());
         let demand = state.demand_now(has_total);
         let before = std::mem::replace(&mut state.demand, demand);
         if demand != before {

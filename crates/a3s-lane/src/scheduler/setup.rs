@@ -165,12 +165,12 @@ impl<T> Scheduler<T> {
         }
         changed
     }
+}
 
-    /// How many commands could start, without exempt ones, where the limits were changed while commands ran: of the shares that
-    /// are kept so many are `missing`.
-    pub(super) fn startable_of_too_few(&self, free: usize, missing: usize) -> usize {
-        let lanes = self.lanes.iter().map(|lane| lane.demand);
-        let of_lanes = lanes.map(|lane| lane.on_kept.min(lane.kept.saturating_sub(missing)));
-        of_lanes.sum::<usize>().min(free)
+impl LaneState {
+    /// Whether it is watched and has a free slot; then it is watched no more.
+    #[inline]
+    pub(super) fn take_vacated(&mut self) -> bool {
+        self.watched && self.free_slots() > 0 && std::mem::take(&mut self.watched)
     }
 }

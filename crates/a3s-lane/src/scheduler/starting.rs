@@ -86,7 +86,7 @@ impl<T> Scheduler<T> {
         self.nest_submit(place);
     }
 
-    /// The command that starts now, if any: the front of the best lane that its limits let start. The caller must start it.
+    /// Starts the front of the best ranked lane whose limits let it start, if any. It holds its slot; the caller runs its body.
     pub(crate) fn next(&mut self, now: u64) -> Option<Start> {
         if !self.open {
             return None;
@@ -132,7 +132,7 @@ impl<T> Scheduler<T> {
         state.last_served = self.served;
         let relieved = state.relieve();
         let entry = &mut self.entries[place];
-        // Before the run begins: from then on the entry's time is another.
+        // Before `begin_run`, which puts the time of the start in the place of that at which it became ready.
         let wait_ns = now.saturating_sub(entry.ready_at());
         let (timeout_ns, progress_ns) = entry.begin_run(&state.policy, now);
         let start = Start {
@@ -150,7 +150,7 @@ impl<T> Scheduler<T> {
             .unwrap_or(u64::MAX)
             .min(progress_ns.unwrap_or(u64::MAX));
         match now.saturating_add(limit) {
-            // Never. The timer may be that of its expiry.
+            // No limit. A timer from before the start, as of its expiry, is over; only a command with terms has one.
             u64::MAX if entry.terms.is_some() => self.timers.remove(place),
             u64::MAX => {}
             at => self.timers.set(place, (at, entry.serial)),

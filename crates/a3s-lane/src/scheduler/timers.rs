@@ -13,7 +13,7 @@ impl<T> Scheduler<T> {
             let entry = &self.entries[place];
             let key = entry.key(place);
             match entry.state {
-                // An awaited child that a limit had refused.
+                // A child that a limit had refused; another ready command has no timer but that of its expiry.
                 State::Ready if !entry.is_expired(now) => self.nest_refused_no_more(place, now),
                 State::Delayed if !entry.is_expired(now) => self.wake(place, now),
                 State::Ready | State::Delayed | State::Expired => {
@@ -70,6 +70,7 @@ impl<T> Scheduler<T> {
         self.make_ready(place, End::Back, now);
     }
 
+    /// Sets the timer of a waiting command to its expiry, if it has one.
     pub(super) fn wait_for_expiry(&mut self, place: u32) {
         let entry = &self.entries[place];
         if let Some(at) = entry.expires_at() {
@@ -77,7 +78,7 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Which limit of a running command has passed, the earlier one first. When none has, waits for the next.
+    /// Which limit of a running command has passed, the earlier one first. When none has, sets the timer to the next.
     fn limit_reached(&mut self, place: u32, now: u64) -> Option<StopReason> {
         let entry = &self.entries[place];
         let until = entry.until(self.lanes[entry.lane.index()].policy.timeout_ns);

@@ -203,6 +203,37 @@ async fn a_body_that_blocks_since_before_its_lane_was_preemptible_runs_again_whe
     assert_eq!(settled(&handle).await.expect("it runs again"), "again");
 }
 
+/// It was let go on for the sake of its next run; when it is cancelled it has none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_body_that_blocks_since_before_its_lane_was_preemptible_loses_its_slot_when_it_is_cancelled()
+ {
+    let lane = LaneConfig::new(0, 1);
+    let manager = builder_with(&[("urgent", lane.clone(), 0), ("only", lane.clone(), 1)])
+        .with_max_concurrency(1)
+        .build()
+        .await
+        .expect("the settings are right");
+    manager.start().await.expect("starts");
+    let (body, blocked) = blocking();
+    let handle = submit_with(&manager, "only", body, options()).await;
+    reaches(&handle, CommandStatus::Running).await;
+    let urgent = submit_with(&manager, "urgent", nothing("urgent"), options()).await;
+    let preemptible = LaneOptions::new().with_preemption(true);
+    manager
+        .set_lane("only", lane, preemptible, 1)
+        .expect("the settings are right");
+    // Longer than a body that does not answer is waited for.
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(urgent.status(), CommandStatus::Pending);
+    assert!(handle.cancel());
+    assert_eq!(
+        settled(&handle).await.expect_err("it is given up").code(),
+        "CANCELLED"
+    );
+    settled(&urgent).await.expect("it has the slot now");
+    drop(blocked);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_shutdown_does_not_wait_for_a_body_that_blocks() {
     let manager = started(LaneConfig::new(0, 1)).await;

@@ -41,7 +41,11 @@ impl Model {
             },
             Phase::Running => {
                 if reason == StopReason::Cancel {
-                    self.get_mut(serial).stop = Some(reason);
+                    let command = self.get_mut(serial);
+                    command.stop = Some(reason);
+                    if command.dropped && command.stop_timer.is_none() {
+                        command.stop_timer = Some(now + OVERRUN_GRACE_NS);
+                    }
                 }
                 ModelStopped::Already
             }

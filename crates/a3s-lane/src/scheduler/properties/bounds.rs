@@ -171,7 +171,7 @@ fn a_long_run_needs_the_memory_of_a_short_one() {
             assert!(concluded.is_some());
             settled += u64::from(matches!(
                 scheduler.release(start.key, now),
-                Released::Settled(())
+                Released::Left(())
             ));
         }
     }

@@ -425,7 +425,7 @@ impl Family {
     pub(super) fn release(&mut self, serial: u64) -> Checked {
         let key = self.members[&serial].key;
         match self.scheduler.release(key, self.now) {
-            Released::Settled(job) | Released::Cancelled(job) => {
+            Released::Left(job) | Released::CancelledLate(job) => {
                 prop_assert_eq!(job, serial);
                 self.gone(serial)
             }

@@ -112,8 +112,8 @@ impl World {
         let released = self.scheduler.release(self.key(serial), self.now);
         let expected = self.model.release(serial, self.now);
         let (released, job) = match released {
-            Released::Settled(job) => (ModelReleased::Settled, Some(job)),
-            Released::Cancelled(job) => (ModelReleased::Cancelled, Some(job)),
+            Released::Left(job) => (ModelReleased::Settled, Some(job)),
+            Released::CancelledLate(job) => (ModelReleased::Cancelled, Some(job)),
             Released::Requeued => (ModelReleased::Requeued, None),
         };
         prop_assert_eq!(released, expected);
