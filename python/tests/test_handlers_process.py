@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from conftest import run_python
 
@@ -73,3 +76,29 @@ if __name__ == "__main__":
 def test_a_function_runs_in_another_process(tmp_path: Path) -> None:
     (tmp_path / "jobs.py").write_text(MODULE, encoding="utf-8")
     assert run_python(SCRIPT, cwd=tmp_path) == "end\n"
+
+
+FORKS = """
+import os, sys
+sys.path.insert(0, os.getcwd())
+from jobs import *
+if __name__ == "__main__":
+    with lane:
+        parent = where.submit("one", 1)[1]
+        child = os.fork()
+        if child == 0:
+            fresh = Lane()
+            fresh.register_handler("where", where.function, executor="process")
+            with fresh:
+                own = fresh.submit("query", "where", 2)[1]
+            sys.exit(own in (parent, os.getpid(), os.getppid()))
+        assert os.waitpid(child, 0)[1] == 0
+        assert where.submit("one", 3)[0] == 3
+    print("end")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_l20_a_child_has_processes_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(MODULE, encoding="utf-8")
+    assert run_python(FORKS, cwd=tmp_path) == "end\n"

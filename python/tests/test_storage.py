@@ -452,6 +452,43 @@ print("done")
     assert in_child(tmp_path, script) == "done\n"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_l20_fork_while_a_storage_is_busy(tmp_path: Path) -> None:
+    script = """
+import itertools, signal, threading
+sys.setswitchinterval(1e-5)
+lane = Lane(storage=directory, durability="relaxed")
+lane.start()
+numbers = itertools.count()
+ended = threading.Event()
+
+def submit():
+    while not ended.is_set():
+        lane.enqueue("query", "t", id=f"n{next(numbers)}").result(30)
+
+threads = [threading.Thread(target=submit) for _ in range(3)]
+for thread in threads:
+    thread.start()
+statuses = []
+for n in range(60):
+    child = os.fork()
+    if child == 0:
+        # Ends one that hangs.
+        signal.alarm(15)
+        with Lane(storage=directory / f"own{n}") as own:
+            own.submit("query", "t", 2)
+        os._exit(0)
+    statuses.append(os.waitpid(child, 0)[1])
+ended.set()
+for thread in threads:
+    thread.join()
+lane.close()
+assert statuses == [0] * 60, statuses
+print("done")
+"""
+    assert in_child(tmp_path, script) == "done\n"
+
+
 # What runs when the block ends, and how it ends.
 LEAVE = """
 import asyncio, signal, threading, time
