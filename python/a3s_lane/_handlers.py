@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections.abc
 import importlib
 import inspect
+import os
+import sys
 import traceback
 import typing
 
@@ -107,3 +109,21 @@ def traceback_text(exception: BaseException) -> str:
     """The exception with its traceback, as the interpreter shows it. The compiled half calls this."""
     text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
     return text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "\n[cut off]\n"
+
+
+def end_child(error: BaseException | None) -> typing.NoReturn:
+    """Ends a process that a handler forked, as `multiprocessing` ends its own: the rest belongs to the parent."""
+    status = 0
+    try:
+        if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+            status = error.code or 0
+        elif error is not None:
+            status = 1
+            if isinstance(error, SystemExit):
+                print(error.code, file=sys.stderr)
+            else:
+                traceback.print_exception(type(error), error, error.__traceback__)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status & 0xFF)

@@ -415,6 +415,42 @@ print("end")
     assert run_python(script) == "end\n"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize(
+    ("leave", "status"), [("return 1", 0), ("sys.exit()", 0), ("sys.exit(7)", 7), ("sys.exit('why')", 1), ("1 / 0", 1)]
+)
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_l20_a_child_that_comes_back_from_a_handler_ends(kind: str, leave: str, status: int) -> None:
+    # What waits in the lane runs in the parent only.
+    script = f"""
+import os, sys
+from a3s_lane import Lane, LaneConfig
+
+lane = Lane.with_lanes([LaneConfig("one", 0, 1, 1)])
+
+@lane.handler("forks")
+{kind} forks(payload):
+    child = os.fork()
+    if child == 0:
+        os.write(1, b"child ")
+        {leave}
+        return 1
+    return os.waitpid(child, 0)[1] >> 8
+
+@lane.handler("next")
+def following(payload):
+    os.write(1, b"next ")
+    return "end"
+
+handles = [lane.enqueue("one", "forks"), lane.enqueue("one", "next")]
+with lane:
+    print(*[handle.result(30) for handle in handles])
+"""
+    if kind == "async def" and sys.version_info < (3, 12):
+        pytest.skip("there a task begins later, in its loop")
+    assert run_python(script) == f"child next {status} end\n"
+
+
 @pytest.mark.parametrize(
     "begin", ["threading.Thread(target=late).start()", "atexit.register(late)", "threading.Thread.start = refuse; late()"]
 )

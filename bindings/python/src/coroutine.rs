@@ -20,7 +20,7 @@ use crate::imported::Imported;
 use crate::interned::interned;
 use crate::link::Link;
 use crate::place::Place;
-use crate::process::ProcessLocal;
+use crate::process::{self, ProcessLocal};
 use crate::slot::Slot;
 
 /// One attempt of a coroutine.
@@ -131,12 +131,15 @@ fn start(
         let start = START.get(py)?;
         let payload = from_json(py, payload)?;
         let callable = &*function.callable;
+        let process = process::generation();
         let task = if function.takes_context {
             let context = context_of();
-            guarded::call(start, (asyncio_loop, variables, callable, payload, context))?
+            guarded::call(start, (asyncio_loop, variables, callable, payload, context))
         } else {
-            guarded::call(start, (asyncio_loop, variables, callable, payload))?
+            guarded::call(start, (asyncio_loop, variables, callable, payload))
         };
+        process::end_child(py, process, &task);
+        let task = task?;
         if !is_task(&task)? {
             return Ok(Started::Ended(finished(py, Ok(task))));
         }

@@ -22,7 +22,7 @@ use crate::released::Held;
 use crate::submitting::Submitting;
 use crate::threads::Threads;
 use crate::to_json::to_json;
-use crate::{coroutine, guarded, process_task};
+use crate::{coroutine, guarded, process, process_task};
 
 /// How a function is called.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -148,6 +148,7 @@ fn on_thread(
     handlers: &Arc<Handlers>,
 ) -> Result<Value> {
     let link = function.takes_context.then(|| Link::new(context.clone()));
+    let process = process::generation();
     let called = Python::try_attach(|py| {
         // A copy for each attempt, so that none sees what another one has set.
         let variables = variables
@@ -159,6 +160,7 @@ fn on_thread(
                 HandlerContext::new(link, function, None, handlers)
             })
         });
+        process::end_child(py, process, &answer);
         finished(py, answer)
     });
     let outcome = called.unwrap_or_else(|| Err(gone()));

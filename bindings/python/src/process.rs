@@ -9,9 +9,10 @@ use a3s_lane::forking::{self, Held};
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict, PyMappingProxy};
+use pyo3::types::{PyAny, PyCFunction, PyDict, PyMappingProxy};
 
-use crate::{outbox, released};
+use crate::imported::Imported;
+use crate::{guarded, outbox, released};
 
 /// How many forks lie between this process and the one that imported the module.
 static FORKS: AtomicU64 = AtomicU64::new(0);
@@ -57,6 +58,20 @@ pub(crate) fn watch_forks(py: Python<'_>) -> PyResult<()> {
     hooks.set_item("after_in_child", in_child)?;
     os.call_method("register_at_fork", (), Some(&hooks))?;
     Ok(())
+}
+
+/// Ends the process if it is a child that was forked since `before`, inside of the handler that has now come back with `answer`.
+/// What called the handler belongs to the parent, where the handler comes back too.
+#[inline]
+pub(crate) fn end_child(py: Python<'_>, before: u64, answer: &PyResult<Bound<'_, PyAny>>) {
+    if generation() == before {
+        return;
+    }
+    static END: Imported = Imported::new("a3s_lane._handlers", "end_child");
+    let error = answer.as_ref().err().map(|error| error.value(py));
+    let _ = END.get(py).and_then(|end| guarded::call(end, (error,)));
+    // It does not come back.
+    std::process::abort();
 }
 
 /// Refuses every interpreter but the main one of the process. CPython itself refuses those with a GIL of their own.
