@@ -251,3 +251,47 @@ def test_inspect_has_the_fields_of_the_command_line(tmp_path: Path) -> None:
         "log_bytes",
         "problems",
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_l20_a_forked_child_opens_only_what_was_closed_when_it_was_forked(tmp_path: Path) -> None:
+    # SQLite's memory of an open file is copied, and is wrong as soon as the parent closes the file.
+    script = f"""
+import os
+from a3s_lane import Lane, StorageError
+
+def child_that(check):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        check()
+        os._exit(0)
+    os.close(reading)
+    return child, writing
+
+def refused():
+    try:
+        Lane(storage={str(tmp_path)!r})
+    except StorageError as error:
+        assert "when that forked this one" in str(error), error
+    else:
+        raise AssertionError("was opened")
+
+def opened():
+    with Lane(storage={str(tmp_path)!r}) as own:
+        assert own.submit("query", "t", 2) == 2
+
+lane = Lane(storage={str(tmp_path)!r})
+lane.start()
+lane.submit("query", "t", 1)
+early = child_that(refused)
+lane.close()
+late = child_that(opened)
+for child, writing in (early, late):
+    os.close(writing)
+    assert os.waitpid(child, 0)[1] == 0
+print("end")
+"""
+    assert run_python(script) == "end\n"

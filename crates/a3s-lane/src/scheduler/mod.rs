@@ -39,8 +39,8 @@
 //!
 //! Words. The `T` that the caller keeps with a command is its *job*; what few commands ask for is in their *terms*, and what the
 //! scheduler remembers of those in its *notes*. A command is an *entry* at a *place*. One that runs holds a *slot* of its lane and
-//! a *share* of the total limit. Of the total, shares are *kept* for lanes below their minimum. A lane is *pressed* from when it
-//! reaches its pressure threshold until it is empty, which is its relief. One whose front was refused by a limit on starts per
+//! a *share* of the total limit. Of the total, shares are *kept* for lanes below their minimum. A lane is *pressed* from when a
+//! submission finds it at its pressure threshold until it is empty, which is its relief. One whose front was refused by a limit on starts per
 //! time is *blocked*: it starts nothing until the limit grants, or another command is its front. Its *effective priority* is its
 //! own, or a more urgent one (a *boost*) once its oldest command has waited long.
 //!

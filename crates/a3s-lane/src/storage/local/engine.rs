@@ -226,6 +226,8 @@ fn in_use() -> MutexGuard<'static, HashMap<PathBuf, InUse>> {
 struct InUse {
     engine: Weak<Engine>,
     thread: JoinHandle<()>,
+    /// Closed when the thread has let go of the directory.
+    ended: watch::Receiver<()>,
     process: u32,
 }
 
@@ -253,6 +255,17 @@ impl Engine {
         let mut in_use = in_use();
         if let Some(known) = in_use.remove(&directory) {
             if known.process != std::process::id() {
+                // In a child of `fork` this is as it was then. SQLite keeps in memory what it knows of an open file, and trusts it,
+                // whatever has become of the file since.
+                let was_open = known.ended.has_changed().is_ok();
+                if was_open {
+                    in_use.insert(directory.clone(), known);
+                    let directory = directory.display();
+                    return Err(format!(
+                        "{directory}: was open in another process when that forked this one, which can never open it: start \
+                         this process earlier, or not by fork"
+                    ));
+                }
                 std::mem::forget(known);
             } else if let Some(handle) = known.engine.upgrade().and_then(Handle::of) {
                 in_use.insert(directory, known);
@@ -288,12 +301,13 @@ impl Engine {
             requests: sender,
             running,
             handles: AtomicUsize::new(1),
-            ended: end,
+            ended: end.clone(),
             process: std::process::id(),
         });
         let known = InUse {
             engine: Arc::downgrade(&engine),
             thread,
+            ended: end,
             process: std::process::id(),
         };
         in_use.insert(directory, known);
