@@ -97,6 +97,11 @@ impl AttemptCell {
         !self.attached.swap(true, Ordering::SeqCst)
     }
 
+    /// Why the body must be dropped, if it must.
+    fn aborted(&self) -> Option<Abort> {
+        lock(&self.inner).abort
+    }
+
     /// Why the body must be dropped, if it must; otherwise `waker` will be woken when it must.
     fn check(&self, waker: &Waker) -> Option<Abort> {
         let mut state = lock(&self.inner);
@@ -127,8 +132,20 @@ pub(super) struct Run {
 
 /// Runs `command` once. When the body suspends for the first time the engine learns how to reach it.
 ///
+/// With `late` the command may have been concluded since it was taken: then its body does not begin.
+///
 /// A panic in the body, in the call that makes it or in its destructor becomes [`LaneError::Panicked`].
-pub(super) async fn run(command: &dyn Command, context: &CommandContext) -> Run {
+pub(super) async fn run(command: &dyn Command, context: &CommandContext, late: bool) -> Run {
+    if late {
+        let attempt = context.current();
+        context.engine().attach(attempt);
+        if let Some(abort) = attempt.cell().aborted() {
+            return Run {
+                ended: Ended::Aborted(abort),
+                suspended: false,
+            };
+        }
+    }
     let mut body = match guarded(|| command.execute_with(context)) {
         Ok(body) => body,
         Err(panic) => {

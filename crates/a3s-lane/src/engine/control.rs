@@ -140,9 +140,16 @@ impl Engine {
     }
 
     /// Adds a lane at run time, or gives one another configuration.
-    pub(crate) fn set_lane(self: &Arc<Self>, spec: &LaneSpec) -> Result<()> {
+    pub(crate) fn set_lane(self: &Arc<Self>, mut spec: LaneSpec) -> Result<()> {
         spec.config.validate(&spec.id)?;
         spec.options.validate(&spec.id, &spec.config)?;
+        {
+            let state = self.lock();
+            if let Some(lane) = state.names.get(spec.id.as_str()) {
+                spec.storage.clone_from(&state.lanes[lane.index()].storage);
+            }
+        }
+        let spec = &spec;
         // Checked and registered under one lock: two lanes at once could be too much for the total.
         self.register_if(spec, |state| -> Result<()> {
             let others = state.minimums(Some(&spec.id));

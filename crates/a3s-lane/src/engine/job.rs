@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::admission::Incoming;
-use super::attempt::AttemptCell;
+use super::attempt::{self, AttemptCell};
 use super::trace::SubmitSpan;
 use crate::command::Command;
 use crate::error::{LaneError, Result};
@@ -126,11 +126,11 @@ impl Reply {
                 extras.handle.settle(status, copy(&result));
                 let _ = sender.send(result);
             }
-            Waiter::Sink(sink, token) => sink.tell(token, status, result),
+            Waiter::Sink(sink, token) => tell(&sink, token, status, result),
             Waiter::WatchedSink(both, token) => {
                 let (extras, sink) = *both;
                 extras.handle.settle(status, copy(&result));
-                sink.tell(token, status, result);
+                tell(&sink, token, status, result);
             }
         }
     }
@@ -138,6 +138,13 @@ impl Reply {
     /// Gives up without an answer: the submitter has another one.
     pub(crate) fn forget(mut self) {
         self.0 = Waiter::Gone;
+    }
+}
+
+/// Tells a sink, which is the user's code: a panic there is logged.
+fn tell(sink: &ResultSink, token: u32, status: CommandStatus, result: Result<Value>) {
+    if let Err(panic) = attempt::guarded(|| sink.tell(token, status, result)) {
+        tracing::error!(token, %panic, "a sink of results panicked");
     }
 }
 

@@ -311,11 +311,11 @@ impl Engine {
         let mut state = self.lock();
         let mut refused = false;
         let mut joined = Vec::new();
+        let mut left = Vec::new();
         for admitted in admission.admitted.drain(..) {
             let extras = admitted.incoming.reply.extras();
-            // Only these can have been joined.
-            let handle = extras.filter(|extras| extras.unique.is_some());
-            let handle = handle.map(|extras| Arc::clone(&extras.handle));
+            // Only these can have been joined, or replaced.
+            let unique = extras.filter(|extras| extras.unique.is_some()).cloned();
             let chosen = admitted.chosen_id().cloned();
             let Admitted {
                 key,
@@ -334,7 +334,10 @@ impl Engine {
             };
             tell(match entered {
                 Ok(entered) => {
-                    joined.extend(handle);
+                    if let Some(unique) = unique {
+                        left.extend(state.leave_if_replaced(self, &entered, &unique, now));
+                        joined.push(Arc::clone(&unique.handle));
+                    }
                     Ok(entered)
                 }
                 Err(refusal) => {
@@ -351,6 +354,9 @@ impl Engine {
         self.release_lock(state);
         for handle in joined {
             handle.enter();
+        }
+        if !left.is_empty() {
+            self.dismiss(left);
         }
         if refused {
             info.room.freed();

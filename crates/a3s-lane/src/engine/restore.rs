@@ -244,7 +244,6 @@ impl Engine {
             return Ok(());
         }
         source.own(self)?;
-        self.runtime.get_or_init(Runtime::current);
         self.tell_untold().await;
         loop {
             let registered = self.restore.registered.load(Ordering::SeqCst);
@@ -252,6 +251,8 @@ impl Engine {
             let mut state = self.lock();
             // Whoever registers after this looks for itself.
             if self.restore.registered.load(Ordering::SeqCst) == registered {
+                // Not before: a start that fails may be repeated on another runtime.
+                self.runtime.get_or_init(Runtime::current);
                 state.kept.restored = true;
                 return Ok(());
             }

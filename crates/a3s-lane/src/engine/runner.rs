@@ -17,7 +17,7 @@ use crate::command::StopReason;
 use crate::context::{Attempt, CommandContext};
 use crate::error::LaneError;
 use crate::executor;
-use crate::scheduler::CommandKey;
+use crate::scheduler::{CommandKey, OVERRUN_GRACE_NS};
 
 /// A runner gives way to other tasks after this many commands that never suspended it.
 const STREAK: u32 = 64;
@@ -172,7 +172,8 @@ impl Runner {
             let mut streak = 0;
             let mut streak_since = next.as_ref().map_or(0, |taken| taken.started_at);
             while next.is_some() {
-                let (finished, suspended) = execute(&engine, &mut context, &mut next).await;
+                let (finished, suspended) =
+                    execute(&engine, &mut context, &mut next, self.hosted).await;
                 if suspended {
                     streak = 0;
                     streak_since = finished.ended_at;
@@ -249,6 +250,7 @@ async fn execute(
     engine: &Arc<Engine>,
     context: &mut CommandContext,
     taken: &mut Option<Taken>,
+    hosted: bool,
 ) -> (Finished, bool) {
     let Taken {
         key,
@@ -277,6 +279,9 @@ async fn execute(
         let extras = extras.as_deref();
         engine.note_start(&lane, key, extras, attempt).await;
     }
+    // Sooner nobody concludes a command without its body.
+    let late = (hosted || timer_first || lane.must_await())
+        && engine.now().saturating_sub(started_at) >= OVERRUN_GRACE_NS;
     let name = || engine.name(key, extras.as_deref());
     let span = ExecuteSpan::new(&lane.id, name, &*work, attempt, submitted);
     context.begin(Attempt {
@@ -290,7 +295,7 @@ async fn execute(
         extras,
         cell: OnceLock::new(),
     });
-    let run = span.around(|| attempt::run(&*work, context)).await;
+    let run = span.around(|| attempt::run(&*work, context, late)).await;
     let Attempt { lane, extras, .. } = context.end().expect("a runner's context has its attempt");
     let (result, abandoned) = match run.ended {
         Ended::Returned(result) => (result, false),

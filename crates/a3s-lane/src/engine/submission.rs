@@ -7,6 +7,7 @@ use chrono::Utc;
 use super::admission::{Admitted, Crowded, Entered, Incoming, Placed, Refusal, Target};
 use super::job::{Extras, Reply};
 use super::leave::{Departure, Leaving};
+use super::settle::drop_command;
 use super::timer::Asked;
 use super::trace::SubmitSpan;
 use super::{Engine, State};
@@ -28,13 +29,16 @@ struct Request {
 
 /// What became of a request.
 enum Answer {
-    Entered(CommandHandle, Entered, Replaced),
+    /// `None` once all was done about it.
+    Entered(CommandHandle, Option<Entered>, Replaced),
     Admitted(Arc<Shared>, Vec<Admitted>, Replaced),
     /// As `Admitted`, and on its way into its lane with others.
     Placed(Arc<Shared>),
     /// Another command holds the unique key, and its result is shared. It may be on its way into its lane and its storage still,
     /// which is waited for: a submission is acknowledged when its command is stored.
-    Joined(CommandHandle, Option<Entry>),
+    ///
+    /// The request is not needed any more, and is the user's to drop: not under the lock.
+    Joined(CommandHandle, Option<Entry>, Box<Request>),
     Full(Request),
     Refused(Refused, Replaced),
 }
@@ -140,7 +144,7 @@ impl State {
                     let shared = Arc::clone(&holder.handle);
                     let entry =
                         (!self.tracked.contains_key(&shared.serial())).then(|| Entry::of(&shared));
-                    return Answer::Joined(CommandHandle::new(shared), entry);
+                    return Answer::Joined(CommandHandle::new(shared), entry, Box::new(request));
                 }
                 OnConflict::Replace => replaced = Some(Arc::clone(holder)),
                 OnConflict::Reject => {
@@ -176,7 +180,7 @@ impl State {
         };
         match self.place(engine, lane, serial, incoming, now) {
             Ok(Placed::Entered(entered)) => {
-                Answer::Entered(CommandHandle::new(handle), entered, replaced)
+                Answer::Entered(CommandHandle::new(handle), Some(entered), replaced)
             }
             Ok(Placed::Admitted(admitted)) => Answer::Admitted(handle, admitted, replaced),
             Ok(Placed::Full(incoming)) => unreachable_full(*incoming, replaced),
@@ -237,7 +241,27 @@ impl State {
         extras
     }
 
-    /// Cancels the command whose unique key is taken over.
+    /// Cancels a command that has entered now, if its unique key was taken over while it was on its way into its storage.
+    pub(super) fn leave_if_replaced(
+        &mut self,
+        engine: &Engine,
+        entered: &Entered,
+        extras: &Arc<Extras>,
+        now: u64,
+    ) -> Option<Leaving> {
+        if self.uniques.is_held_by(extras) {
+            return None;
+        }
+        let key = entered.key();
+        match self.scheduler.stop(key, StopReason::Cancel, now) {
+            Stopped::Left(lane, job) => {
+                Some(self.leave(engine, key, lane, job, Departure::Cancelled))
+            }
+            _ => None,
+        }
+    }
+
+    /// Cancels the command whose unique key is taken over. One that is on its way into its storage leaves when it enters.
     fn replace(&mut self, engine: &Engine, holder: &Arc<Extras>, now: u64) -> Replaced {
         let Some(&key) = self.tracked.get(&holder.handle.serial()) else {
             return Replaced::default();
@@ -350,6 +374,21 @@ impl Engine {
             })
             .collect();
         let (mut answers, admitted) = self.answer_at_once(target, requests);
+        // Before the user is called and before anything is waited for: a future that is dropped there must not leave it undone.
+        for answer in &mut answers {
+            match answer {
+                Answer::Entered(_, entered, replaced) => {
+                    self.settle_replaced(std::mem::take(replaced));
+                    if let Some(entered) = entered.take() {
+                        self.entered(lane_id, entered);
+                    }
+                }
+                Answer::Admitted(_, _, replaced) | Answer::Refused(_, replaced) => {
+                    self.settle_replaced(std::mem::take(replaced));
+                }
+                _ => {}
+            }
+        }
         for (place, answer) in answers.iter().enumerate() {
             if let Answer::Refused(answer, _) = answer {
                 refused(place, answer.error());
@@ -365,21 +404,15 @@ impl Engine {
         let mut handles = Vec::with_capacity(answers.len());
         for answer in answers {
             handles.push(match answer {
-                Answer::Entered(handle, entered, replaced) => {
-                    self.settle_replaced(replaced);
-                    self.entered(lane_id, entered);
-                    Ok(handle)
-                }
-                Answer::Joined(handle, entry) => {
+                Answer::Entered(handle, ..) => Ok(handle),
+                Answer::Joined(handle, entry, spent) => {
+                    drop_command(spent, lane_id);
                     if let Some(entry) = entry {
                         entry.await;
                     }
                     Ok(handle)
                 }
-                Answer::Refused(refused, replaced) => {
-                    self.settle_replaced(replaced);
-                    Err(refused)
-                }
+                Answer::Refused(refused, _) => Err(refused),
                 Answer::Placed(shared) => {
                     let placed = placed.next().expect("one answer for one admission");
                     accepted(shared, placed)
@@ -400,10 +433,7 @@ impl Engine {
         for answer in answers {
             if let Answer::Admitted(shared, ..) = answer {
                 let placed = Answer::Placed(Arc::clone(shared));
-                if let Answer::Admitted(_, mut admitted, replaced) =
-                    std::mem::replace(answer, placed)
-                {
-                    self.settle_replaced(replaced);
+                if let Answer::Admitted(_, mut admitted, _) = std::mem::replace(answer, placed) {
                     if admissions.is_empty() {
                         admissions = admitted;
                     } else {
@@ -467,7 +497,9 @@ impl Engine {
             match self.answer_again(target, request) {
                 Answer::Entered(handle, entered, replaced) => {
                     self.settle_replaced(replaced);
-                    self.entered(target.id, entered);
+                    if let Some(entered) = entered {
+                        self.entered(target.id, entered);
+                    }
                     return Ok(handle);
                 }
                 Answer::Admitted(shared, admitted, replaced) => {
@@ -476,8 +508,9 @@ impl Engine {
                     self.settle_replaced(replaced);
                     return self.finish_admission(shared, admitted).await;
                 }
-                Answer::Joined(handle, entry) => {
+                Answer::Joined(handle, entry, spent) => {
                     drop(place);
+                    drop_command(spent, target.id);
                     if let Some(entry) = entry {
                         entry.await;
                     }

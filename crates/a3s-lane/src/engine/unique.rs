@@ -30,16 +30,19 @@ impl Uniques {
         self.holders.insert(key, extras);
     }
 
+    /// Whether this command, and no later one, holds its key.
+    pub(super) fn is_held_by(&self, extras: &Arc<Extras>) -> bool {
+        let holder = extras.unique.as_ref();
+        let holder = holder.and_then(|(key, _)| self.holders.get(key));
+        holder.is_some_and(|holder| Arc::ptr_eq(holder, extras))
+    }
+
     /// A command has settled: its key is free at once, or when its window ends.
     pub(super) fn release(&mut self, extras: &Arc<Extras>) {
         let Some((key, until)) = &extras.unique else {
             return;
         };
-        let holds = self
-            .holders
-            .get(key)
-            .is_some_and(|holder| Arc::ptr_eq(holder, extras));
-        if !holds {
+        if !self.is_held_by(extras) {
             return;
         }
         if *until == 0 {
@@ -53,10 +56,7 @@ impl Uniques {
     /// A command that was never let in holds nothing.
     pub(super) fn give_up(&mut self, extras: &Arc<Extras>) {
         if let Some((key, _)) = &extras.unique
-            && self
-                .holders
-                .get(key)
-                .is_some_and(|holder| Arc::ptr_eq(holder, extras))
+            && self.is_held_by(extras)
         {
             self.holders.remove(key);
         }

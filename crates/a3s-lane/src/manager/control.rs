@@ -214,7 +214,7 @@ impl QueueManager {
         options: LaneOptions,
         priority: Priority,
     ) -> Result<()> {
-        self.engine().set_lane(&LaneSpec {
+        self.engine().set_lane(LaneSpec {
             id: lane_id.to_owned(),
             priority,
             config,

@@ -114,6 +114,7 @@ pub(crate) use limits::{Counts, Limiter, LimiterKey};
 use nest::Offer;
 pub(crate) use policy::{LanePolicy, nanos};
 use ready::ReadySet;
+pub(crate) use stop::OVERRUN_GRACE_NS;
 pub(crate) use terms::Terms;
 pub(crate) use view::{LaneCounts, Overview};
 

@@ -7,7 +7,7 @@ use super::entry::{After, State};
 /// How long a body that must be dropped may take to give up its future before its slot is taken away, in nanoseconds.
 ///
 /// An asynchronous body gives up at its next wake-up, far sooner; this bounds a body that blocks its thread.
-pub(super) const OVERRUN_GRACE_NS: u64 = 20_000_000;
+pub(crate) const OVERRUN_GRACE_NS: u64 = 20_000_000;
 
 impl<T> Scheduler<T> {
     /// Stops a command because it is cancelled or because the queue ends. A waiting one leaves at once; a running one is

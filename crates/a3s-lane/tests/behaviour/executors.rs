@@ -537,3 +537,29 @@ async fn stored_commands_of_an_executor_run_there_and_leave_the_storage() {
         .expect("no slot is kept");
     assert!(vault.records().is_empty());
 }
+
+/// It was concluded while it waited for its loop; it must not begin after that.
+#[tokio::test]
+async fn a_command_that_was_cancelled_before_its_loop_turned_does_not_begin() {
+    let (event_loop, _woken) = event_loop();
+    let manager = manager_on(&event_loop, LaneConfig::new(0, 1)).await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let counts = move |payload: Value, _: CommandContext| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move { Ok(payload) }
+    };
+    manager.register_handler_on("counts", counts, event_loop.clone());
+    let handle = submit_with(&manager, "only", named("counts"), SubmitOptions::new()).await;
+    reaches(&handle, CommandStatus::Running).await;
+    assert!(handle.cancel());
+    let error = settled(&handle).await.expect_err("it was cancelled");
+    assert_eq!(error.code(), "CANCELLED");
+    event_loop.turn();
+    assert_eq!(runs.load(Ordering::SeqCst), 0);
+    // Its slot is free, and the loop goes on.
+    let next = submit_with(&manager, "only", named("counts"), SubmitOptions::new()).await;
+    event_loop.turn();
+    settled(&next).await.expect("it runs");
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}

@@ -202,3 +202,16 @@ async fn what_a_running_command_reports_reaches_a_late_handle() {
     assert_eq!(handle.progress().recv().await, Some(json!(1)));
     assert_eq!(handle.status(), CommandStatus::Completed);
 }
+
+#[tokio::test]
+async fn a_sink_that_panics_holds_nothing_up() {
+    let manager = manager(LaneConfig::new(0, 1), LaneOptions::new()).await;
+    manager.pause_lane("only").expect("the lane is there");
+    let sink = ResultSink::new(|_, _, _| panic!("a sink"));
+    let commands = vec![(nothing("a"), 1), (nothing("b"), 2), (nothing("c"), 3)];
+    let answers = submit(&manager, &sink, "only", commands);
+    assert!(answers.iter().all(|answer| answer.is_ok()));
+    manager.cancel_lane("only").expect("the lane is there");
+    let drained = manager.drain(std::time::Duration::from_secs(60));
+    drained.await.expect("nothing is left");
+}

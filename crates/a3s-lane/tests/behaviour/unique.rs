@@ -225,3 +225,38 @@ async fn a_replacement_takes_the_room_of_the_other() {
     );
     assert_eq!(settled(&newer).await.expect("it runs"), 2);
 }
+
+/// Looks at the queue when it is dropped.
+struct Looks(Arc<QueueManager>, std::sync::mpsc::Sender<usize>);
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        let _ = self.1.send(self.0.snapshot().lanes.len());
+    }
+}
+
+/// It is the user's, so it is not dropped while the queue is locked.
+#[tokio::test]
+async fn the_command_that_another_one_stands_for_may_use_the_queue_when_it_is_dropped() {
+    let manager = Arc::new(started_with(LaneOptions::new()).await);
+    let gate = Gate::new();
+    let joining = || with(unique().on_conflict(OnConflict::Join));
+    let first = submit_with(&manager, "only", gate.command("first"), joining()).await;
+    let (sender, looked) = std::sync::mpsc::channel();
+    let looks = Looks(Arc::clone(&manager), sender);
+    let second = command("second", move |_| {
+        let _ = &looks;
+        async { Ok(json!(0)) }
+    });
+    let submitted = Arc::clone(&manager);
+    // On a thread of its own: it would stand still.
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || {
+        let submission = submitted.submit_with("only", second, joining());
+        let _ = runtime.block_on(submission);
+    });
+    let looked = tokio::task::spawn_blocking(move || looked.recv_timeout(Duration::from_secs(20)));
+    assert_eq!(looked.await.expect("no panic"), Ok(1));
+    gate.open();
+    settled(&first).await.expect("it runs");
+}

@@ -9,8 +9,9 @@ use a3s_lane::{
 use serde_json::json;
 
 use super::{builder_on, drained, job, running, waiting_on, writes};
+use crate::support::shelf::Shelf;
 use crate::support::vault::Vault;
-use crate::support::{Log, builder_with, outcome, settled, submit_with};
+use crate::support::{Gate, Log, builder_with, nothing, outcome, settled, submit_with};
 
 type Batch = Vec<(Box<dyn Command>, SubmitOptions)>;
 
@@ -226,5 +227,114 @@ async fn a_command_that_is_refused_in_the_end_does_not_stay_stored() {
         "QUEUE_ERROR"
     );
     assert_eq!(vault.log.entries(), ["save 1", "remove"]);
+    assert!(vault.records().is_empty());
+}
+
+fn replacing(number: i32) -> (Box<dyn Command>, SubmitOptions) {
+    let unique = Unique::new("u").on_conflict(OnConflict::Replace);
+    (job(number), SubmitOptions::new().with_unique(unique))
+}
+
+/// Also while it is on its way into its storage.
+#[tokio::test]
+async fn a_command_of_a_batch_is_replaced_by_a_later_one() {
+    let (vault, log) = (Vault::new(), Log::default());
+    let manager = running(builder_on(vault.clone()), &log).await;
+    let batch = [replacing(1), replacing(2)];
+    let answers = manager.submit_many("only", batch).await;
+    let handles: Vec<CommandHandle> = answers
+        .into_iter()
+        .map(|answer| answer.expect("it is accepted"))
+        .collect();
+    let error = settled(&handles[0]).await.expect_err("it was replaced");
+    assert_eq!(error.code(), "CANCELLED");
+    settled(&handles[1]).await.expect("it runs");
+    drained(&manager).await;
+    assert_eq!(log.entries(), ["2"]);
+    assert!(vault.records().is_empty());
+}
+
+#[tokio::test]
+async fn a_command_that_is_being_stored_is_replaced_by_a_later_one() {
+    let (gate, log) = (Gate::new(), Log::default());
+    let shelf = Shelf::with_saves_behind(&gate);
+    let manager = running(builder_on(shelf.clone()), &log).await;
+    let submit = |number| {
+        let (command, options) = replacing(number);
+        Box::pin(manager.submit_with("only", command, options))
+    };
+    let (mut first, mut second) = (submit(1), submit(2));
+    assert!(futures::poll!(&mut first).is_pending());
+    assert!(futures::poll!(&mut second).is_pending());
+    gate.open();
+    let first = first.await.expect("it is accepted");
+    second.await.expect("it is accepted");
+    let error = settled(&first).await.expect_err("it was replaced");
+    assert_eq!(error.code(), "CANCELLED");
+    drained(&manager).await;
+    assert_eq!(log.entries(), ["2"]);
+    assert!(shelf.stored().is_empty());
+}
+
+/// What one of a batch has brought about is done before the batch waits for anything.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_dropped_while_it_waits_leaves_nothing_undone() {
+    let gate = Gate::new();
+    let config = LaneConfig::new(0, 1);
+    let manager = builder_with(&[("only", config.clone(), 0)])
+        .with_lane_options("only", LaneOptions::new().with_max_pending(1))
+        .build()
+        .await
+        .expect("the settings are right");
+    let dropping = LaneOptions::new()
+        .with_max_pending(1)
+        .with_overflow(Overflow::DropOldest);
+    manager
+        .set_lane("only", config.clone(), dropping, 0)
+        .expect("the settings are right");
+    let shelf = Shelf::with_saves_behind(&gate);
+    let lane = Lane::with_storage("stored", config, 1, shelf);
+    manager.queue().register_lane(Arc::new(lane)).await;
+    let joining = || {
+        let unique = Unique::new("u").on_conflict(OnConflict::Join);
+        SubmitOptions::new().with_unique(unique)
+    };
+    let mut first = Box::pin(manager.submit_with("stored", nothing("a"), joining()));
+    assert!(futures::poll!(&mut first).is_pending());
+    let old = submit_with(&manager, "only", nothing("old"), SubmitOptions::new()).await;
+    let batch = [
+        (nothing("joins"), joining()),
+        (nothing("new"), SubmitOptions::new()),
+    ];
+    let mut batch = Box::pin(manager.submit_many("only", batch));
+    assert!(futures::poll!(&mut batch).is_pending());
+    drop(batch);
+    drop(first);
+    let error = settled(&old).await.expect_err("it was dropped");
+    assert_eq!(error.code(), "LANE_FULL");
+    gate.open();
+    manager.start().await.expect("starts");
+    drained(&manager).await;
+}
+
+#[tokio::test]
+async fn a_live_lane_keeps_its_storage() {
+    let (vault, log) = (Vault::new(), Log::default());
+    let config = LaneConfig::new(0, 1);
+    let manager = builder_with(&[("other", config.clone(), 1)])
+        .with_handler("job", writes(&log))
+        .build()
+        .await
+        .expect("the settings are right");
+    let lane = Lane::with_storage("only", config.clone(), 0, vault.clone());
+    manager.queue().register_lane(Arc::new(lane)).await;
+    submit_all(&manager, batch(1)).await;
+    manager
+        .set_lane("only", config, LaneOptions::new(), 0)
+        .expect("the settings are right");
+    submit_all(&manager, batch(1)).await;
+    assert_eq!(vault.records().len(), 2);
+    manager.start().await.expect("starts");
+    drained(&manager).await;
     assert!(vault.records().is_empty());
 }
