@@ -5,6 +5,10 @@
 // and what has ended, and brings what begins, what stops and what has settled. JavaScript is never called from there, except
 // to say that something waits to be taken.
 
+const { AsyncResource } = require('async_hooks');
+// Node's own: a test may put others in the place of the global ones.
+const { setImmediate, setTimeout } = require('timers');
+
 const alive = require('./alive.js');
 const { Calls } = require('./calls.js');
 const { json } = require('./context.js');
@@ -90,6 +94,8 @@ class Bridge {
     this.hasManualClock = hasManualClock;
     /** Handlers, and what of them runs. */
     this.calls = new Calls(this, lane);
+    /** The asynchronous context of commands that nobody here has submitted. */
+    this.root = new AsyncResource('A3sLane', { requireManualDestroy: true });
     native(() => lane.host(waker(new WeakRef(this))));
   }
 
@@ -252,7 +258,8 @@ class Bridge {
   report(reports) {
     this.push();
     this.schedule();
-    this.#lastReport = (this.#lastReport + 1) >>> 0;
+    // Comes back as a signed number.
+    this.#lastReport = (this.#lastReport + 1) & 0x7fffffff;
     // It is told later, at the earliest when this has returned.
     native(() => reports.nextHosted(this.#lastReport));
     const report = new Promise((resolve) => this.#reports.set(this.#lastReport, resolve));

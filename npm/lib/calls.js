@@ -61,7 +61,8 @@ class Calls {
   /** Begins the call of a command that came as text, before its type had a handler: its result leaves as text too. */
   beginText(place, run, attempt, commandType, payload) {
     const kind = { bridge: this.#bridge, laneId: undefined, commandType, number: -1 };
-    const slot = new Slot(kind, -1, JSON.parse(payload));
+    // Nobody here has submitted it: not in the context of whoever else's call brought it.
+    const slot = this.#bridge.root.runInAsyncScope(() => new Slot(kind, -1, JSON.parse(payload)));
     this.begin(place, run, attempt, slot);
     slot.emitDestroy();
   }

@@ -87,7 +87,9 @@ class Call {
   }
 
   abort() {
-    if (!this.controller.signal.aborted) this.controller.abort(stopError(this.reason));
+    if (this.controller.signal.aborted) return;
+    // Not in the context of whoever else's call brought this about.
+    this.slot.runInAsyncScope(() => this.controller.abort(stopError(this.reason)));
   }
 
   tell(say) {

@@ -1,5 +1,8 @@
 'use strict';
 
+// Node's own: a test may put others in the place of the global ones.
+const { setImmediate } = require('timers');
+
 const alive = require('./alive.js');
 const { native } = require('./error.js');
 const { flushAtExit, forget } = require('./subscription.js');

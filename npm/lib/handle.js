@@ -67,6 +67,8 @@ class BareHandle {
   #isText;
 
   /**
+   * `bridge` may be a function that tells which one there is, if any yet.
+   *
    * `slot` is where the result of a command is that a handler runs; the result of others is JSON text. Such a command may have
    * a number instead of a native handle, which costs far more: it is made when somebody asks for what only it knows.
    */
@@ -128,8 +130,12 @@ class BareHandle {
     return this.#reports((handle) => handle.chunks(), (text) => JSON.parse(JSON.parse(text).value));
   }
 
+  get #home() {
+    return typeof this.#bridge === 'function' ? this.#bridge() : this.#bridge;
+  }
+
   #reports(open, read) {
-    return this.#ask((handle) => new Reports(open(handle), read, this.#bridge), noReports);
+    return this.#ask((handle) => new Reports(open(handle), read, this.#home), noReports);
   }
 
   /** Makes the native handle, unless the command has settled. */
@@ -144,10 +150,11 @@ class BareHandle {
 
   /** Asks the native half, which learns first of what was submitted before; `otherwise` when it has forgotten the command. */
   #ask(work, otherwise) {
-    if (this.#bridge !== undefined) {
-      this.#bridge.push();
+    const bridge = this.#home;
+    if (bridge !== undefined) {
+      bridge.push();
       // It may settle a command, and the process may be about to end.
-      this.#bridge.schedule();
+      bridge.schedule();
     }
     this._keep();
     return this.#native === undefined ? otherwise() : native(() => work(this.#native));

@@ -69,7 +69,8 @@ function enqueue(lane, laneId, command) {
   const handle = ask(lane, (own) => own.enqueue(laneId, command));
   if (stored.has(lane)) kept.untilAccepted(handle);
   submitted(lane);
-  return new CommandHandle(handle, bridges.get(lane));
+  // It may get a bridge later.
+  return new CommandHandle(handle, () => bridges.get(lane));
 }
 
 /** Submits such commands. */
@@ -77,7 +78,7 @@ function enqueueMany(lane, laneId, commands) {
   const answers = ask(lane, (own) => own.submitMany(laneId, commands));
   if (stored.has(lane)) for (const { handle } of answers) if (handle !== undefined) kept.untilAccepted(handle);
   submitted(lane);
-  return answers.map((answer) => answered(answer, bridges.get(lane)));
+  return answers.map((answer) => answered(answer, () => bridges.get(lane)));
 }
 
 function enqueueTexts(lane, laneId, commands) {
@@ -320,7 +321,7 @@ class Lane {
   /** What a promise resolves to where it could not be a handle: that would be awaited. */
   #bare({ handle, code, message }) {
     if (code !== undefined) throw new LaneError(message, code);
-    return handle === undefined ? null : new BareHandle(handle, bridges.get(this), undefined, undefined, false);
+    return handle === undefined ? null : new BareHandle(handle, () => bridges.get(this), undefined, undefined, false);
   }
 
   explain(id) {

@@ -6,6 +6,8 @@ const fs = require('fs');
 const os = require('os');
 const path = require('path');
 const { Worker } = require('worker_threads');
+// Node's own: a test may put others in the place of the global ones.
+const { clearTimeout, setTimeout } = require('timers');
 
 const check = require('./check.js');
 const { REASONS } = require('./context.js');

@@ -568,3 +568,48 @@ test('wrong arguments are refused', () => {
     assert.throws(call, TypeError);
   }
 });
+
+test('a lane goes on after a test has put other timers in the place of the global ones', async () => {
+  const lane = started();
+  lane.handle('x', (payload) => payload);
+  const { setImmediate: own } = globalThis;
+  globalThis.setImmediate = () => ({});
+  try {
+    assert.equal(await lane.submitAsync('work', 'x', -1), -1);
+  } finally {
+    globalThis.setImmediate = own;
+  }
+  // More than go without a turn of the event loop.
+  for (let n = 0; n < 1000; n += 1) assert.equal(await lane.submitAsync('work', 'x', n), n);
+});
+
+test('nothing runs in the context of a stranger', async () => {
+  const lane = createLane({ configs: [{ laneId: 'work', priority: 1, minConcurrency: 0, maxConcurrency: 9 }] });
+  const storage = new AsyncLocalStorage();
+  // Came as text, before there was a handler.
+  const early = lane.enqueue('work', 'early', '0');
+  lane.handle('early', () => storage.getStore() || 'nobody');
+  lane.handle('x', () => {});
+  const seen = [];
+  const waits = (_, { signal }) =>
+    new Promise((resolve) => {
+      signal.addEventListener('abort', () => {
+        seen.push(storage.getStore());
+        resolve();
+      });
+      seen.push('begun');
+    });
+  lane.handle('waits', waits);
+  await storage.run('stranger', async () => {
+    const submitted = lane.submitAsync('work', 'x');
+    lane.start();
+    await submitted;
+  });
+  assert.equal(await early.result(), '"nobody"');
+  const handle = storage.run('its own', () => lane.enqueue('work', 'waits', null));
+  await eventually(() => seen.length === 1);
+  storage.run('stranger', () => handle.cancel());
+  await assert.rejects(handle.result(), { code: 'CANCELLED' });
+  await eventually(() => seen.length === 2);
+  assert.deepEqual(seen, ['begun', 'its own']);
+});

@@ -357,3 +357,30 @@ test('work goes on as long as its handle is held, also without its Lane object',
   const { status, stdout, stderr } = await program(code, { args: ['--expose-gc'] });
   assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '"done"\n', stderr: '' });
 });
+
+test('a handle from before the first handler brings about what its cancel must', async () => {
+  const code = `
+    const { Lane } = require('@a3s-lab/lane');
+    const lane = Lane.withLanes([{ laneId: 'q', priority: 1, maxConcurrency: 1 }]);
+    const handle = lane.enqueue('q', 'work', '1');
+    const began = new Promise((begin) => {
+      lane.handle('work', (_, { signal }) => {
+        begin();
+        return new Promise((resolve, reject) => {
+          signal.addEventListener('abort', () => {
+            console.log('aborted');
+            reject(signal.reason);
+          });
+        });
+      });
+    });
+    lane.handle('next', () => 'ran');
+    lane.start();
+    lane.submitAsync('q', 'next').then(console.log);
+    handle.result().catch((error) => console.log(error.code));
+    began.then(() => setTimeout(() => handle.cancel(), 50));
+  `;
+  const { status, stdout, stderr } = await program(code);
+  assert.deepEqual([status, stderr], [0, '']);
+  assert.deepEqual(stdout.trim().split('\n').sort(), ['CANCELLED', 'aborted', 'ran']);
+});

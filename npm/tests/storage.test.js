@@ -306,3 +306,27 @@ test('lanes of tests may have a storage', async () => {
   lane.start();
   assert.equal(lane.enqueue('query', 'echo', '1').status, 'completed');
 });
+
+test('one of many that is cancelled before the storage has answered ends once, and for good', async () => {
+  const lane = Lane.withLanes([{ laneId: 'one', priority: 0, maxConcurrency: 10, graceMs: 1000 }], { storage: temporary() });
+  const seen = [];
+  lane.handle('many', (payload) => payload);
+  lane.handle('other', (payload) => seen.push(payload));
+  await lane.startAsync();
+  for (let round = 0; round < 50; round += 1) {
+    const commands = Array.from({ length: 20 }, (_, payload) => ({ commandType: 'many', payload }));
+    const handles = lane.submitMany('one', commands);
+    const result = handles[5].result().catch(({ code }) => code);
+    handles[5].cancel();
+    // Takes a place that is free.
+    await new Promise(setImmediate);
+    const other = lane.submitAsync('one', 'other', round);
+    // It may run already, and end within its grace.
+    assert.ok([5, 'CANCELLED'].includes(await result));
+    await other;
+    assert.deepEqual(seen, [round]);
+    seen.length = 0;
+    assert.equal(await handles[19].result(), 19);
+  }
+  lane.close();
+});

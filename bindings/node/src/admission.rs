@@ -57,7 +57,9 @@ enum State {
     /// With the waker of the task that drives it.
     Waits(Submitting, Waker),
     /// With others, which are driven together.
-    WaitsWithOthers,
+    WaitsWithOthers {
+        cancelled: bool,
+    },
     In(CommandHandle),
     Refused(Fault),
 }
@@ -113,7 +115,7 @@ impl Ticket {
             let one = Arc::new(Waiting {
                 id,
                 lane_id: lane_id.to_owned(),
-                state: Mutex::new(State::WaitsWithOthers),
+                state: Mutex::new(State::WaitsWithOthers { cancelled: false }),
                 decided: watch::Sender::new(false),
             });
             waiting.push(Arc::clone(&one));
@@ -210,15 +212,18 @@ impl Waiting {
     /// One of several has come into its lane, or was refused.
     fn arrive(&self, answer: Result<CommandHandle, Fault>) {
         let state = lock(&self.state);
-        match (&*state, answer) {
-            (State::WaitsWithOthers, Ok(handle)) => self.decide(state, State::In(handle)),
-            (State::WaitsWithOthers, Err(fault)) => self.decide(state, State::Refused(fault)),
-            // It was cancelled meanwhile.
-            (_, Ok(handle)) => {
-                drop(state);
-                handle.cancel();
+        let State::WaitsWithOthers { cancelled } = *state else {
+            // Decided before.
+            return;
+        };
+        match answer {
+            Ok(handle) => {
+                self.decide(state, State::In(handle.clone()));
+                if cancelled {
+                    handle.cancel();
+                }
             }
-            (_, Err(_)) => {}
+            Err(fault) => self.decide(state, State::Refused(fault)),
         }
     }
 
@@ -246,13 +251,14 @@ impl Waiting {
         match &*lock(&self.state) {
             State::In(handle) => Ok(handle.clone()),
             State::Refused(fault) => Err(Some(fault.clone())),
-            State::Waits(..) | State::WaitsWithOthers => Err(None),
+            State::WaitsWithOthers { cancelled: true } => Err(Some(self.cancelled())),
+            State::Waits(..) | State::WaitsWithOthers { .. } => Err(None),
         }
     }
 
     fn cancel(&self) -> bool {
-        let state = lock(&self.state);
-        match &*state {
+        let mut state = lock(&self.state);
+        match &mut *state {
             State::In(handle) => {
                 let handle = handle.clone();
                 drop(state);
@@ -261,20 +267,18 @@ impl Waiting {
             State::Refused(_) => false,
             State::Waits(_, task) => {
                 let task = task.clone();
-                self.decide(state, self.cancelled());
+                self.decide(state, State::Refused(self.cancelled()));
                 task.wake();
                 true
             }
-            State::WaitsWithOthers => {
-                self.decide(state, self.cancelled());
-                true
-            }
+            // It may be in its lane already, and begin before its submitter hears of it: so it ends there.
+            State::WaitsWithOthers { cancelled } => !std::mem::replace(cancelled, true),
         }
     }
 
-    fn cancelled(&self) -> State {
+    fn cancelled(&self) -> Fault {
         let text = format!("before lane '{}' had room for it", self.lane_id);
-        State::Refused(LaneError::Cancelled(text).into())
+        LaneError::Cancelled(text).into()
     }
 
     fn decide(&self, mut state: MutexGuard<'_, State>, decided: State) {

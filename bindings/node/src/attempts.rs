@@ -182,7 +182,7 @@ impl NativeLane {
         guard(|| {
             let bridge = self.queue.bridge()?;
             let id = CallId { place, run };
-            self.queue.inside(|_| {
+            self.queue.aside(|_| {
                 bridge.calls.watch(id);
                 Ok(())
             })?;

@@ -157,6 +157,22 @@ impl Bridge {
         self.visit(call)
     }
 
+    /// As [`within`](Self::within), for a caller that does not see to it that JavaScript looks.
+    pub(crate) fn aside<T>(&self, call: impl FnOnce() -> T) -> T {
+        struct End<'a>(&'a Bridge);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.signal.end();
+                let is_empty = lock(&self.0.messages).is_empty();
+                if !is_empty {
+                    self.0.signal.ask();
+                }
+            }
+        }
+        let _end = End(self);
+        self.visit(call)
+    }
+
     /// As [`within`](Self::within), without the end.
     fn visit<T>(&self, call: impl FnOnce() -> T) -> T {
         self.signal.begin();

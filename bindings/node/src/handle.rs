@@ -104,7 +104,7 @@ impl NativeHandle {
     #[napi]
     pub fn cancel(&self) -> Result<bool, Code> {
         guard(|| {
-            let cancelled = self.queue.inside(|_| Ok(self.ticket.cancel()))?;
+            let cancelled = self.queue.aside(|_| Ok(self.ticket.cancel()))?;
             self.queue.subscriptions.collect();
             Ok(cancelled)
         })

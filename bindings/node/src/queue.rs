@@ -151,6 +151,19 @@ impl Queue {
         self.within(|| work(manager))
     }
 
+    /// As [`inside`](Self::inside), for a caller that does not see to it that JavaScript looks.
+    pub(crate) fn aside<T>(
+        &self,
+        work: impl FnOnce(&QueueManager) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let _inside = runtime()?.enter();
+        let manager = self.manager()?;
+        match self.hosted() {
+            Some(bridge) => bridge.aside(|| work(manager)),
+            None => work(manager),
+        }
+    }
+
     /// Starts the queue; waits only for the start itself.
     pub(crate) fn start(&self) -> Result<(), Fault> {
         let (runtime, manager) = (runtime()?, self.manager()?);

@@ -356,3 +356,30 @@ async fn a_settled_command_that_stays_stored_runs_after_the_restart_only() {
     drained(&manager).await;
     assert_eq!(log.entries()[2..], [r#""a""#], "at least once");
 }
+
+/// Nothing has run yet, so nothing belongs to the runtime of the call that failed.
+#[test]
+fn a_start_that_failed_may_be_repeated_on_another_runtime() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().expect("a runtime")
+    };
+    let vault = Vault::new();
+    let log = Log::default();
+    let first = runtime();
+    let manager = first.block_on(async {
+        let manager = builder_on(vault.clone()).with_handler("job", writes(&log));
+        let manager = manager.build().await.expect("the settings are right");
+        vault.set_fault("page", true);
+        manager.start().await.expect_err("it cannot be read");
+        manager
+    });
+    drop(first);
+    vault.set_fault("page", false);
+    runtime().block_on(async {
+        manager.start().await.expect("it can be read");
+        submit_jobs(&manager, &["a"]).await;
+        drained(&manager).await;
+    });
+    assert_eq!(log.entries(), ["\"a\""]);
+}
