@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, PipeReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -80,32 +81,35 @@ impl Run {
         self
     }
 
-    /// Runs it with our own output and fails unless it succeeds. Where nobody watches, the error has the last lines of the output, so
-    /// that they stand at the end of a long log too.
-    pub(crate) fn run(self) -> Result<()> {
-        let shown = self.shown.clone();
-        let (status, last) = self.wait()?;
-        if status.success() {
-            return Ok(());
-        }
-        if last.is_empty() {
-            bail!("`{shown}` ended with {status}");
-        }
-        bail!("`{shown}` ended with {status}; its last lines:\n{last}")
+    /// The line that tells what is run.
+    pub(crate) fn headline(&self) -> String {
+        format!("$ {}", self.shown)
     }
 
-    /// How it ended, and its last lines unless they went to a terminal.
-    fn wait(mut self) -> Result<(ExitStatus, String)> {
-        println!("$ {}", self.shown);
+    /// Runs it with our own output and fails unless it succeeds. Where nobody watches, the error has the last lines of the output, so
+    /// that they stand at the end of a long log too.
+    pub(crate) fn run(mut self) -> Result<()> {
+        println!("{}", self.headline());
+        if std::io::stdout().is_terminal() {
+            return self.finish(String::new);
+        }
+        let (reader, writer) = std::io::pipe()?;
+        self.command.stdout(writer.try_clone()?).stderr(writer);
+        let passed_on = PassedOn::start(reader);
+        self.finish(|| passed_on.end())
+    }
+
+    /// Runs it with its output in this file instead of ours.
+    pub(crate) fn run_into(mut self, file: &Path) -> Result<()> {
+        let output = File::create(file).with_context(|| format!("create {}", file.display()))?;
+        self.command.stdout(output.try_clone()?).stderr(output);
+        self.finish(|| last_lines(file))
+    }
+
+    /// Starts it, waits for its end and fails unless it succeeds. `last` is asked for its last lines once it has ended.
+    fn finish(mut self, last: impl FnOnce() -> String) -> Result<()> {
         // A child must never wait for someone to type.
         self.command.stdin(Stdio::null());
-        let passed_on = if std::io::stdout().is_terminal() {
-            None
-        } else {
-            let (reader, writer) = std::io::pipe()?;
-            self.command.stdout(writer.try_clone()?).stderr(writer);
-            Some(PassedOn::start(reader))
-        };
         let spawned = self.command.spawn();
         let shown = self.shown;
         // Our ends of the pipe: it ends when those of the child do.
@@ -117,22 +121,17 @@ impl Run {
             }
             Err(error) => return Err(error).with_context(|| format!("run `{shown}`")),
         };
-        let start = Instant::now();
-        loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok((status, passed_on.map(PassedOn::end).unwrap_or_default()));
-            }
-            if start.elapsed() > LIMIT {
-                child.kill()?;
-                child.wait()?;
-                let last = passed_on.map(PassedOn::end).unwrap_or_default();
-                bail!(
-                    "`{shown}` was stopped after {} minutes; its last lines:\n{last}",
-                    LIMIT.as_secs() / 60
-                );
-            }
-            sleep(Duration::from_millis(20));
+        let status = wait(&mut child)?;
+        let last = last();
+        let how = match status {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => format!("ended with {status}"),
+            None => format!("was stopped after {} minutes", LIMIT.as_secs() / 60),
+        };
+        if last.is_empty() {
+            bail!("`{shown}` {how}");
         }
+        bail!("`{shown}` {how}; its last lines:\n{last}")
     }
 
     /// Runs it quietly and returns what it printed; its errors go to our own output.
@@ -158,6 +157,30 @@ impl Run {
             .filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
+}
+
+/// How it ended; `None` if it was stopped at the limit.
+fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if start.elapsed() > LIMIT {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// The last lines of this file, none if it cannot be read.
+fn last_lines(file: &Path) -> String {
+    let bytes = std::fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = Vec::from_iter(text.lines().map(str::trim_end));
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }
 
 /// The output of a program on its way to ours.

@@ -5,6 +5,7 @@ mod features;
 mod house;
 mod nodes;
 mod pythons;
+mod side_by_side;
 mod stages;
 mod venv;
 

@@ -180,19 +180,6 @@ pub(crate) fn select(every: Vec<Stage>, names: &[String]) -> Result<Vec<Stage>> 
     Ok(every.into_iter().filter(wanted).collect())
 }
 
-/// Does this for each of them, for the rest too when one has failed.
-fn each<T>(all: Vec<T>, run: impl Fn(&T) -> Result<()>) -> Result<()> {
-    let failed: Vec<String> = all
-        .iter()
-        .filter_map(|one| run(one).err())
-        .map(|error| format!("{error:#}"))
-        .collect();
-    if failed.is_empty() {
-        return Ok(());
-    }
-    bail!("{}", failed.join("\n"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,18 +7,21 @@ use anyhow::{Context, Result, bail};
 use crate::command::Run;
 use crate::house::House;
 use crate::nodes;
-use crate::stages::each;
+use crate::side_by_side::side_by_side;
 
+/// On the oldest and the newest Node.js, side by side.
 pub(super) fn tests(house: &House) -> Result<()> {
     addon(house)?;
-    each(nodes::oldest_and_newest(house)?, |node| {
-        println!("Node.js {}", node.version);
-        Run::new(&node.path)
-            .arg("npm/tests/run.js")
-            .dir(&house.root)
-            .run()
-            .with_context(|| format!("Node.js {}", node.version))
-    })
+    let runs = nodes::oldest_and_newest(house)?
+        .iter()
+        .map(|node| {
+            let run = Run::new(&node.path)
+                .arg("npm/tests/run.js")
+                .dir(&house.root);
+            (format!("Node.js {}", node.version), Ok(run))
+        })
+        .collect();
+    side_by_side(&house.work, runs)
 }
 
 pub(super) fn types(house: &House) -> Result<()> {

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::command::Run;
 use crate::house::House;
 use crate::pythons::{self, Python};
-use crate::stages::each;
+use crate::side_by_side::side_by_side;
 use crate::venv::Venv;
 
 /// Says where the package was imported from.
@@ -48,25 +48,27 @@ fn recipes(house: &House, venv: &Venv) -> Result<()> {
         .run()
 }
 
-/// On the oldest and the newest CPython, both of them also when the first has failed.
+/// On the oldest and the newest CPython, side by side.
 pub(super) fn tests(house: &House) -> Result<()> {
-    each(pythons::oldest_and_newest()?, |python| {
-        tests_on(house, python).with_context(|| format!("CPython {}", python.version))
-    })
+    let runs = pythons::oldest_and_newest()?
+        .iter()
+        .map(|python| (format!("CPython {}", python.version), pytest(house, python)))
+        .collect();
+    side_by_side(&house.work, runs)
 }
 
-fn tests_on(house: &House, python: &Python) -> Result<()> {
+/// What runs the tests, after everything that they need is installed.
+fn pytest(house: &House, python: &Python) -> Result<Run> {
     let venv = installed(house, python)?;
-    println!("CPython {}", python.version);
-    Run::new(venv.python())
+    let dir = house.empty_dir(&format!("python-tests-{}", python.version))?;
+    Ok(Run::new(venv.python())
         .args(["-m", "pytest", "-p", "no:cacheprovider"])
         .args(["--timeout=120", "-c"])
         .arg(house.root.join("pyproject.toml"))
         .arg("--rootdir")
         .arg(&house.root)
         .arg(house.root.join("python/tests"))
-        .dir(&house.empty_dir("python-tests")?)
-        .run()
+        .dir(&dir))
 }
 
 /// An environment for the tests in which `a3s_lane` is the built wheel, and nothing else.
