@@ -409,7 +409,15 @@ impl Engine {
     }
 
     /// Starts what can start, and releases the lock.
-    pub(super) fn release_lock(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    #[inline]
+    pub(super) fn release_lock(self: &Arc<Self>, state: MutexGuard<'_, State>) {
+        if !self.is_settled(&state) {
+            self.release_and_act(state);
+        }
+    }
+
+    #[inline(never)]
+    fn release_and_act(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let follow_up = self.follow_up(&mut state);
         drop(state);
         self.act(follow_up);

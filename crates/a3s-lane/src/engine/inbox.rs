@@ -174,6 +174,12 @@ impl Engine {
             && !self.handlers.has_executors()
     }
 
+    /// Whether [`review_doors`](Self::review_doors) would change nothing.
+    #[inline]
+    pub(super) fn has_doors_right(&self, state: &State) -> bool {
+        !state.doorkeeper.crowded && !state.scheduler.has_vacated()
+    }
+
     /// Shuts the doors that may be open no more; true if something came in by them. Part of the follow-up.
     #[inline]
     pub(super) fn review_doors(&self, state: &mut State) -> bool {

@@ -576,6 +576,9 @@ impl Engine {
                 Stage::Armed
             }
         };
+        if elsewhere.is_empty() && self.is_settled(&state) {
+            return;
+        }
         let mut follow_up = self.follow_up(&mut state);
         follow_up.hand_over_first(elsewhere);
         if let Some(next) = next {

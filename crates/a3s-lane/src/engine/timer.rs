@@ -133,6 +133,15 @@ impl Engine {
         follow_up
     }
 
+    /// Whether the present state calls for nothing, seen in a glance: mostly so, as what runs already takes what there is.
+    #[inline]
+    pub(super) fn is_settled(&self, state: &State) -> bool {
+        state.wanted() == 0
+            && state.needs_runners_only()
+            && !self.handlers.has_executors()
+            && self.has_doors_right(state)
+    }
+
     #[inline(always)]
     fn count(&self, state: &mut State) -> FollowUp {
         // One that runs at an executor may be stuck behind a body that blocks its thread: with executors nothing is left to

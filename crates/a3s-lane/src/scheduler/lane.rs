@@ -139,6 +139,15 @@ impl LaneState {
         self.ahead.lent() + (self.ahead.urged() + candidates).min(self.free_slots())
     }
 
+    /// Whether more commands wait than it has free slots for, and none but for those. As far as it can be seen in a glance.
+    #[inline]
+    pub(super) fn has_more_than_slots(&self) -> bool {
+        match &self.queue {
+            Queue::Plain(flow) => self.ahead.urged() + flow.len() > self.free_slots(),
+            Queue::Keyed(_) => false,
+        }
+    }
+
     /// How many could start in a slot of the lane, as far as keys go, were there none whose parent is `left_out`; up to `most`.
     pub(super) fn startable_beside(
         &self,

@@ -51,6 +51,15 @@ impl Demand {
 }
 
 impl LaneState {
+    /// Whether a command without terms that has joined its queue last changes neither where it stands nor what others know of it.
+    #[inline]
+    pub(super) fn is_indifferent(&self) -> bool {
+        self.has_more_than_slots()
+            && self.block.is_none()
+            && !self.ahead.is_awaited()
+            && !self.policy.is_aged()
+    }
+
     /// What it could start now, and what is kept for it.
     #[inline]
     fn demand_now(&self, has_total: bool) -> Demand {

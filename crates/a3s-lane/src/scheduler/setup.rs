@@ -137,6 +137,12 @@ impl<T> Scheduler<T> {
         state.watched
     }
 
+    /// Whether [`next_vacated`](Self::next_vacated) has something to tell.
+    #[inline]
+    pub(crate) fn has_vacated(&self) -> bool {
+        !self.vacated.is_empty()
+    }
+
     /// A watched lane that had a free slot since, and is watched no more.
     #[inline]
     pub(crate) fn next_vacated(&mut self) -> Option<LaneKey> {

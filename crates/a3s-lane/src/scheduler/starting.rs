@@ -50,11 +50,15 @@ impl<T> Scheduler<T> {
         terms: Option<Box<Terms>>,
         now: u64,
     ) -> (CommandKey, bool) {
+        let is_plain = terms.is_none();
         let entry = Entry::new(job, serial, lane, terms, now);
         let place = self.entries.insert(entry);
         self.pending += 1;
         self.enter(place, now);
-        self.refresh(lane, now);
+        // Mostly more wait than can start: then one more changes nothing for the lane.
+        if !is_plain || !self.lanes[lane.index()].is_indifferent() {
+            self.refresh(lane, now);
+        }
         let pressure = self.lanes[lane.index()].press();
         (CommandKey { place, serial }, pressure)
     }
