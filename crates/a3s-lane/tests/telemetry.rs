@@ -3,14 +3,20 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use a3s_lane::telemetry::init_lane_metrics;
-use a3s_lane::{LaneConfig, LaneError, OtelMetricsBackend, QueueMetrics, RetryPolicy};
+use a3s_lane::{
+    LaneConfig, LaneError, OtelMetricsBackend, QueueManager, QueueMetrics, ResultSink, RetryPolicy,
+    SubmitOptions,
+};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use serde_json::Value;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use support::trace::Trace;
 use support::{
@@ -238,4 +244,67 @@ async fn l34_instruments_are_fed_by_the_queue() {
     let zero = [point("a", 0.0), point("b", 0.0)];
     assert_eq!(points(&now, "lane.queue.depth"), zero);
     assert_eq!(points(&now, "lane.queue.active"), zero);
+}
+
+/// Uses a queue whenever a span is closed.
+struct Asks {
+    manager: Arc<OnceLock<QueueManager>>,
+    closed: Arc<AtomicUsize>,
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Asks {
+    fn on_close(&self, _: tracing::span::Id, _: tracing_subscriber::layer::Context<'_, S>) {
+        if let Some(manager) = self.manager.get() {
+            assert!(!manager.is_shutting_down());
+            self.closed.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Whoever collects spans may use the queue, also when the span of a submission is closed that was refused.
+#[test]
+fn a_refused_submission_closes_its_span_without_the_lock() {
+    let (done, closed) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let asks = Asks {
+            manager: Arc::default(),
+            closed: Arc::default(),
+        };
+        let (place, count) = (Arc::clone(&asks.manager), Arc::clone(&asks.closed));
+        let _guard = tracing_subscriber::registry().with(asks).set_default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let full = a3s_lane::LaneOptions::new().with_max_pending(1);
+            let manager =
+                builder_with(&[("only", LaneConfig::new(0, 1), 0)]).with_lane_options("only", full);
+            let manager = manager.build().await.expect("right");
+            let manager = place.get_or_init(|| manager);
+            let first = SubmitOptions::new().with_id("a");
+            manager
+                .submit_with("only", nothing("a"), first)
+                .await
+                .expect("there is room");
+            for id in ["a", "b"] {
+                let options = SubmitOptions::new().with_id(id);
+                let refused = manager.submit_with("only", nothing("b"), options).await;
+                refused.expect_err("its id is taken, or its lane is full");
+            }
+            manager
+                .submit("only", nothing("c"))
+                .await
+                .expect_err("full");
+            let sink = ResultSink::new(|_, _, _| {});
+            let Ok(answers) = manager.submit_to(&sink, "only", vec![(nothing("d"), 0)]) else {
+                panic!("nothing waits");
+            };
+            assert!(answers[0].is_err());
+        });
+        done.send(count.load(Ordering::SeqCst)).expect("awaited");
+        // Its lane holds a command whose span closes with it, without a queue to ask.
+        std::mem::forget(place);
+    });
+    let closed = closed.recv_timeout(Duration::from_secs(30));
+    assert_eq!(closed.expect("no span is closed under the lock"), 4);
 }

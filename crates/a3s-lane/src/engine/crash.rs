@@ -41,7 +41,6 @@ impl Engine {
             let lane = Arc::clone(&state.lanes[key.index()]);
             let id: Arc<str> = letter.command_id.as_str().into();
             let name = || CommandName::Given(Arc::clone(&id));
-            tracing::error!(command_id = %id, lane_id = %lane.id, "a command is a dead letter: its process ended too often while it ran");
             let error: Arc<str> = letter.error.as_str().into();
             self.bury(&lane, name, letter);
             self.emitter
@@ -49,6 +48,8 @@ impl Engine {
             let counts = state.counts(key);
             lane.observer.record(Sample::Failed { run_ns: 0 }, counts);
             lane.observer.record(Sample::DeadLettered, counts);
+            drop(state);
+            tracing::error!(command_id = %id, lane_id = %lane.id, "a command is a dead letter: its process ended too often while it ran");
         }
     }
 

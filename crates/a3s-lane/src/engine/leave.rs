@@ -1,5 +1,6 @@
 //! Commands that leave without having run: cancelled, expired, dropped to make room.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,7 +10,7 @@ use super::record;
 use super::settle::drop_command;
 use super::sync::Runtime;
 use super::{Engine, LaneInfo, State};
-use crate::error::{LaneError, Result};
+use crate::error::LaneError;
 use crate::event::{CommandName, What};
 use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, LaneKey};
@@ -178,12 +179,7 @@ impl Engine {
     /// Settles commands in their storages, then answers those that wait for this. Without a runtime the storages learn of it
     /// when there is one, and the answers come at once.
     pub(super) fn tell_soon(self: &Arc<Self>, all: Vec<Untold>, leaving: Vec<Leaving>) {
-        self.settling.fetch_add(1, Ordering::SeqCst);
-        let telling = Telling {
-            engine: Arc::clone(self),
-            all,
-            leaving,
-        };
+        let telling = Telling::new(self, all, leaving);
         let runtime = self.runtime.get().cloned().or_else(Runtime::try_current);
         match runtime {
             Some(runtime) => runtime.spawn(telling.run()),
@@ -191,56 +187,30 @@ impl Engine {
         }
     }
 
-    /// Tells storages what they could not be told before.
-    pub(super) async fn tell_untold(&self) {
-        let untold = {
-            let mut state = self.lock();
-            self.has_untold.store(false, Ordering::Relaxed);
-            state.kept.take_untold()
-        };
-        self.settle_all(untold).await;
+    /// Tells storages what they could not be told before. When this future is dropped, the rest is kept.
+    pub(super) async fn tell_untold(self: &Arc<Self>) {
+        let untold = self.take_untold();
+        Telling::new(self, untold, Vec::new()).run().await;
     }
 
     /// As [`tell_untold`](Self::tell_untold), soon: a storage that failed before has just taken something down.
     pub(super) fn tell_untold_soon(self: &Arc<Self>) {
-        let untold = {
-            let mut state = self.lock();
-            self.has_untold.store(false, Ordering::Relaxed);
-            state.kept.take_untold()
-        };
+        let untold = self.take_untold();
         if !untold.is_empty() {
             self.tell_soon(untold, Vec::new());
         }
     }
 
-    /// Settles commands in their storages, in one call for each. Whoever waits for them is told whatever a storage says.
-    async fn settle_all(&self, mut all: Vec<Untold>) {
-        while let Some((storage, _)) = all.first() {
-            let storage = Arc::clone(storage);
-            let (own, others): (Vec<_>, Vec<_>) = all
-                .into_iter()
-                .partition(|(other, _)| other.identity() == storage.identity());
-            all = others;
-            let own: Vec<Settlement> = own.into_iter().map(|(_, settled)| settled).collect();
-            if own.len() > 1 && self.settle_in(&storage, &own).await.is_ok() {
-                continue;
-            }
-            // Of several, one alone may be what cannot be done.
-            for settlement in own {
-                let settlement = [settlement];
-                if let Err(error) = self.settle_in(&storage, &settlement).await {
-                    let [settlement] = settlement;
-                    self.keep_untold(&storage, settlement, &error);
-                }
-            }
-        }
+    fn take_untold(&self) -> Vec<Untold> {
+        let mut state = self.lock();
+        self.has_untold.store(false, Ordering::Relaxed);
+        state.kept.take_untold()
     }
 
-    async fn settle_in(&self, storage: &Arc<dyn Storage>, own: &[Settlement]) -> Result<()> {
-        storage.settle_commands(own.to_vec()).await?;
+    fn were_told<'a>(&self, settled: impl Iterator<Item = &'a Settlement>) {
         let mut state = self.lock();
         let mut waited = false;
-        for settled in own {
+        for settled in settled {
             waited |= state.kept.let_go(&settled.id);
             state.kept.was_removed(settled.id.as_str().into());
         }
@@ -248,7 +218,6 @@ impl Engine {
         if waited {
             self.let_go.notify_waiters();
         }
-        Ok(())
     }
 
     /// A command has settled and its storage could not be told: it is tried again when the storage takes something down, and when
@@ -290,14 +259,57 @@ pub(super) type Untold = (Arc<dyn Storage>, Settlement);
 /// Settlements on their way to their storages. Dropping it keeps for later what was not told, and answers.
 struct Telling {
     engine: Arc<Engine>,
-    all: Vec<Untold>,
+    /// In it until the storage has answered.
+    all: VecDeque<Untold>,
     leaving: Vec<Leaving>,
 }
 
 impl Telling {
+    fn new(engine: &Arc<Engine>, all: Vec<Untold>, leaving: Vec<Leaving>) -> Self {
+        engine.settling.fetch_add(1, Ordering::SeqCst);
+        Self {
+            engine: Arc::clone(engine),
+            all: all.into(),
+            leaving,
+        }
+    }
+
+    /// Settles commands in their storages, in one call for each. Whoever waits for them is told whatever a storage says.
     async fn run(mut self) {
-        let all = std::mem::take(&mut self.all);
-        self.engine.settle_all(all).await;
+        while let Some((storage, _)) = self.all.front() {
+            let storage = Arc::clone(storage);
+            let is_other = |(other, _): &Untold| other.identity() != storage.identity();
+            // Those of this storage come first, in their order.
+            self.all.make_contiguous().sort_by_key(is_other);
+            let own = self.all.iter().take_while(|untold| !is_other(untold));
+            let own: Vec<_> = own.map(|(_, settlement)| settlement.clone()).collect();
+            let count = own.len();
+            if count > 1 && storage.settle_commands(own).await.is_ok() {
+                let told = self.all.iter().take(count);
+                self.engine
+                    .were_told(told.map(|(_, settlement)| settlement));
+                self.all.drain(..count);
+                continue;
+            }
+            // Of several, one alone may be what cannot be done.
+            for _ in 0..count {
+                self.tell_first().await;
+            }
+        }
+    }
+
+    async fn tell_first(&mut self) {
+        let Some((storage, settlement)) = self.all.front() else {
+            return;
+        };
+        let told = storage.settle_commands(vec![settlement.clone()]).await;
+        let Some((storage, settlement)) = self.all.pop_front() else {
+            return;
+        };
+        match told {
+            Ok(()) => self.engine.were_told([&settlement].into_iter()),
+            Err(error) => self.engine.keep_untold(&storage, settlement, &error),
+        }
     }
 }
 
@@ -310,6 +322,7 @@ impl Drop for Telling {
                 state.kept.tell_later(storage, settlement);
             }
             self.engine.has_untold.store(true, Ordering::Relaxed);
+            drop(state);
             self.engine.let_go.notify_waiters();
         }
         for command in self.leaving.drain(..) {

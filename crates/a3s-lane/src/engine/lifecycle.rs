@@ -25,10 +25,13 @@ impl State {
     }
 
     /// Nothing runs, and nobody waits for a result that is on its way.
+    fn has_settled(&self, engine: &Engine) -> bool {
+        self.scheduler.overview().active == 0 && engine.settling.load(Ordering::SeqCst) == 0
+    }
+
+    /// As [`has_settled`](Self::has_settled), and no submission is on its way into its storage.
     fn is_idle(&self, engine: &Engine) -> bool {
-        self.scheduler.overview().active == 0
-            && self.admitting == 0
-            && engine.settling.load(Ordering::SeqCst) == 0
+        self.has_settled(engine) && self.admitting == 0
     }
 
     fn is_quiet(&self, engine: &Engine) -> bool {
@@ -134,9 +137,11 @@ impl Engine {
             state.scheduler.set_open(false);
             state.withdrawn.get_or_insert_default();
         }
-        if sync::timeout(limit, self.idle()).await.is_none() {
+        let idle = self.until(State::is_idle);
+        if sync::timeout(limit, idle).await.is_none() {
             self.stop_running();
-            self.idle().await;
+            // A submission that is on its way is in the hands of its caller, who may never go on with it. If he does, it is refused.
+            self.until(State::has_settled).await;
         }
         self.tell_untold().await;
         let report = {
@@ -167,19 +172,8 @@ impl Engine {
 
     /// Waits until nothing can run any more without time going on.
     pub(crate) async fn rest(&self) {
-        let _wait = QuietWait::new(self);
-        loop {
-            let mut changed = std::pin::pin!(self.quiet.notified());
-            changed.as_mut().enable();
-            let at_rest = {
-                let state = self.lock();
-                state.is_idle(self) && state.scheduler.startable() == 0
-            };
-            if at_rest {
-                return;
-            }
-            changed.await;
-        }
+        self.until(|state, engine| state.is_idle(engine) && state.scheduler.startable() == 0)
+            .await;
     }
 
     /// Runs everything, going from one due time to the next; returns how many commands nothing can start.
@@ -212,13 +206,15 @@ impl Engine {
         }
     }
 
-    /// Waits until nothing runs and nothing is being settled.
-    async fn idle(&self) {
+    /// Waits until this holds, which may be so when something has ended.
+    async fn until(&self, holds: impl Fn(&State, &Self) -> bool) {
         let _wait = QuietWait::new(self);
         loop {
             let mut changed = std::pin::pin!(self.quiet.notified());
+            // Registered before the look: no change in between is missed.
             changed.as_mut().enable();
-            if self.lock().is_idle(self) {
+            let held = holds(&self.lock(), self);
+            if held {
                 return;
             }
             changed.await;
@@ -229,20 +225,7 @@ impl Engine {
     ///
     /// Cancel safe.
     pub(crate) async fn drain(&self, timeout: Duration) -> Result<()> {
-        let empty = async {
-            let _wait = QuietWait::new(self);
-            loop {
-                let mut changed = std::pin::pin!(self.quiet.notified());
-                // Registered before the look: no change in between is missed.
-                changed.as_mut().enable();
-                let quiet = self.lock().is_quiet(self);
-                if quiet {
-                    return;
-                }
-                changed.await;
-            }
-        };
-        sync::timeout(timeout, empty)
+        sync::timeout(timeout, self.until(State::is_quiet))
             .await
             .ok_or(LaneError::Timeout(timeout))
     }
@@ -256,7 +239,7 @@ impl Engine {
         let announce = {
             let mut state = self.lock();
             if !state.is_quiet(self) {
-                if state.is_idle(self) {
+                if state.has_settled(self) {
                     drop(state);
                     self.quiet.notify_waiters();
                 }

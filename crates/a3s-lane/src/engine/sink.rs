@@ -74,6 +74,8 @@ impl Engine {
             return Err(commands);
         }
         let mut entered = Vec::with_capacity(commands.len());
+        // Closed without the lock: whoever collects spans may use the queue.
+        let mut unused = Vec::new();
         let answers = commands
             .into_iter()
             .zip(spans)
@@ -89,6 +91,7 @@ impl Engine {
                 let (lane, error) = (lane.as_ref().ok(), refused);
                 let (Some(&lane), None) = (lane, &error) else {
                     let error = error.unwrap_or(crate::LaneError::ShutdownInProgress);
+                    unused.push(span);
                     return Err(Refused::new(error, command));
                 };
                 let serial = state.scheduler.draw_serial();
@@ -106,12 +109,14 @@ impl Engine {
                     }
                     Err(Refusal { error, incoming }) => {
                         incoming.reply.forget();
+                        unused.push(incoming.span);
                         Err(Refused::new(error, incoming.command))
                     }
                 }
             });
         let answers = answers.collect();
         self.release_lock(state);
+        drop(unused);
         for one in entered {
             self.entered(lane_id, one);
         }

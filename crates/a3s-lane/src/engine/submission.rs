@@ -40,7 +40,8 @@ enum Answer {
     /// The request is not needed any more, and is the user's to drop: not under the lock.
     Joined(CommandHandle, Option<Entry>, Box<Request>),
     Full(Request),
-    Refused(Refused, Replaced),
+    /// With the span of the submission, which is closed without the lock: whoever collects spans may use the queue.
+    Refused(Refused, Replaced, Option<SubmitSpan>),
 }
 
 /// The command whose unique key a new one has taken over.
@@ -52,7 +53,8 @@ struct Replaced {
 
 impl Request {
     fn refuse(self, error: LaneError) -> Answer {
-        Answer::Refused(Refused::new(error, self.command), Replaced::default())
+        let refused = Refused::new(error, self.command);
+        Answer::Refused(refused, Replaced::default(), Some(self.span))
     }
 
     /// The terms that the scheduler goes by.
@@ -187,7 +189,8 @@ impl State {
             Err(Refusal { error, incoming }) => {
                 self.forget_id(incoming.reply.extras());
                 incoming.reply.forget();
-                Answer::Refused(Refused::new(error, incoming.command), replaced)
+                let refused = Refused::new(error, incoming.command);
+                Answer::Refused(refused, replaced, Some(incoming.span))
             }
         }
     }
@@ -299,7 +302,8 @@ fn accepted(
 fn unreachable_full(incoming: Incoming, replaced: Replaced) -> Answer {
     debug_assert!(false, "room was looked for before");
     let error = LaneError::QueueError("internal error: a full lane was found late".to_owned());
-    Answer::Refused(Refused::new(error, incoming.command), replaced)
+    let refused = Refused::new(error, incoming.command);
+    Answer::Refused(refused, replaced, Some(incoming.span))
 }
 
 impl Engine {
@@ -383,14 +387,14 @@ impl Engine {
                         self.entered(lane_id, entered);
                     }
                 }
-                Answer::Admitted(_, _, replaced) | Answer::Refused(_, replaced) => {
+                Answer::Admitted(_, _, replaced) | Answer::Refused(_, replaced, _) => {
                     self.settle_replaced(std::mem::take(replaced));
                 }
                 _ => {}
             }
         }
         for (place, answer) in answers.iter().enumerate() {
-            if let Answer::Refused(answer, _) = answer {
+            if let Answer::Refused(answer, ..) = answer {
                 refused(place, answer.error());
             }
         }
@@ -412,7 +416,10 @@ impl Engine {
                     }
                     Ok(handle)
                 }
-                Answer::Refused(refused, _) => Err(refused),
+                Answer::Refused(refused, _, span) => {
+                    drop(span);
+                    Err(refused)
+                }
                 Answer::Placed(shared) => {
                     let placed = placed.next().expect("one answer for one admission");
                     accepted(shared, placed)
@@ -459,7 +466,7 @@ impl Engine {
         let mut admitted = false;
         for request in requests {
             answers.push(match request {
-                Err(refused) => Answer::Refused(refused, Replaced::default()),
+                Err(refused) => Answer::Refused(refused, Replaced::default(), None),
                 Ok(request) if behind => Answer::Full(request),
                 Ok(request) => state.answer(self, target, request, false, now),
             });
@@ -516,7 +523,7 @@ impl Engine {
                     }
                     return Ok(handle);
                 }
-                Answer::Refused(refused, replaced) => {
+                Answer::Refused(refused, replaced, _) => {
                     self.settle_replaced(replaced);
                     return Err(refused);
                 }

@@ -199,3 +199,46 @@ async fn a_queue_that_is_closed_closes_its_storage_when_nothing_runs_any_more() 
         .await
         .expect("one that was never started");
 }
+
+/// A caller may hold a submission without going on with it: the end of the queue does not wait for him.
+#[tokio::test(start_paused = true)]
+async fn the_end_does_not_wait_for_a_submission_that_nobody_goes_on_with() {
+    let gate = Gate::new();
+    let shelf = Shelf::with_saves_behind(&gate);
+    let manager = waiting_on(shelf.clone()).await;
+    manager.start().await.expect("starts");
+    let mut held = Box::pin(manager.submit_with("only", job(1), SubmitOptions::new()));
+    assert!(futures::poll!(&mut held).is_pending());
+    let report = within(manager.shutdown_within(Duration::from_secs(1))).await;
+    assert!(report.is_clean(), "it was never let in: {report:?}");
+    gate.open();
+    let refused = within(held).await.expect_err("the queue has ended");
+    assert_eq!(refused.error().code(), "QUEUE_ERROR");
+    assert!(shelf.stored().is_empty(), "it does not run after a restart");
+}
+
+/// Whoever ends the queue may give that up while a storage is asked: what the storage has not taken down is kept for the next time.
+#[tokio::test]
+async fn an_end_that_is_given_up_forgets_nothing_that_a_storage_was_not_told() {
+    let (vault, log) = (Vault::new(), Log::default());
+    let manager = running(builder_on(vault.clone()), &log).await;
+    vault.set_fault("settle", true);
+    submit_jobs(&manager, &["a"]).await;
+    drained(&manager).await;
+    vault.set_fault("settle", false);
+    // The storage does not answer.
+    vault.fail_to_settle("job", false);
+    vault.refuse_together(2);
+    let asked = vault.log.entries().len();
+    {
+        let mut ending = Box::pin(manager.shutdown_within(Duration::ZERO));
+        eventually("the storage is asked", async || {
+            assert!(futures::poll!(&mut ending).is_pending());
+            vault.log.entries()[asked..].contains(&"settle 1".to_owned())
+        })
+        .await;
+    }
+    vault.fail_to_settle("other", false);
+    manager.shutdown_within(Duration::ZERO).await;
+    assert!(vault.records().is_empty());
+}
