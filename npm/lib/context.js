@@ -1,5 +1,6 @@
 'use strict';
 
+const { abort } = require('./abort.js');
 const { LaneError, native } = require('./error.js');
 
 /** As `number_of` in bindings/node/src/exchange.rs. */
@@ -89,7 +90,7 @@ class Call {
   abort() {
     if (this.controller.signal.aborted) return;
     // Not in the context of whoever else's call brought this about.
-    this.slot.runInAsyncScope(() => this.controller.abort(stopError(this.reason)));
+    this.slot.runInAsyncScope(() => abort(this.controller, stopError(this.reason)));
   }
 
   tell(say) {

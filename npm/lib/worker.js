@@ -5,6 +5,7 @@
 const { pathToFileURL } = require('url');
 const { parentPort, workerData } = require('worker_threads');
 
+const { abort } = require('./abort.js');
 const { REASONS } = require('./context.js');
 const { LaneError, messageOf } = require('./error.js');
 
@@ -112,5 +113,5 @@ function told(thrown) {
 
 parentPort.on('message', (message) => {
   if (message.stop === undefined) run(message);
-  else if (controller !== undefined) controller.abort(new LaneError(message.stop.message, message.stop.code));
+  else if (controller !== undefined) abort(controller, new LaneError(message.stop.message, message.stop.code));
 });

@@ -140,3 +140,60 @@ test('threads do not keep the process', async () => {
     assert.deepEqual(stdout.split('\n').sort(), ['', 'TIMEOUT', 'true']);
   }
 });
+
+test('a message of a thread that cannot be read is an error of its handler', async () => {
+  const { status, stderr } = await program(`
+    const assert = require('assert');
+    const threads = require('worker_threads');
+    const made = [];
+    threads.Worker = class extends threads.Worker {
+      constructor(...args) {
+        super(...args);
+        made.push(this);
+      }
+    };
+    const { Lane } = require('@a3s-lab/lane');
+    const lane = Lane.withLanes([{ laneId: 'work', priority: 1, minConcurrency: 0, maxConcurrency: 1 }]);
+    lane.handle('waits', { module: ${JSON.stringify(WORK)}, export: 'waits', threads: 1 });
+    lane.handle('where', { module: ${JSON.stringify(WORK)}, export: 'where', threads: 1 });
+    lane.start();
+    const handle = lane.enqueue('work', 'waits');
+    (async () => {
+      while (made.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      await new Promise((resolve) => made[0].once('online', resolve));
+      made[0].emit('messageerror', new TypeError('not to be read'));
+      await assert.rejects(Promise.resolve(handle), /not to be read/);
+      assert.ok((await lane.submitAsync('work', 'where')) > 0);
+      process.exit(0);
+    })();
+  `);
+  assert.equal(status, 0, stderr);
+});
+
+test('a signal has a reason where signals have none of their own', async () => {
+  const { status, stderr } = await program(`
+    // As before Node.js 16.14.
+    delete AbortSignal.prototype.reason;
+    const assert = require('assert');
+    const { Lane } = require('@a3s-lab/lane');
+    const seen = [];
+    const lane = Lane.withLanes([{ laneId: 'work', priority: 1, minConcurrency: 0, maxConcurrency: 2 }]);
+    lane.handle('here', (_, { signal }) => new Promise((_, reject) => {
+      signal.addEventListener('abort', () => {
+        seen.push(signal.reason.code);
+        reject(signal.reason);
+      });
+    }));
+    lane.handle('there', { module: ${JSON.stringify(WORK)}, export: 'waits', threads: 1 });
+    lane.start();
+    (async () => {
+      for (const name of ['here', 'there']) {
+        const error = await lane.submitAsync('work', name, null, { timeoutMs: 200 }).catch((error) => error);
+        assert.equal(error.code, 'TIMEOUT', name + ': ' + error);
+      }
+      assert.deepEqual(seen, ['TIMEOUT']);
+      process.exit(0);
+    })();
+  `);
+  assert.equal(status, 0, stderr);
+});
