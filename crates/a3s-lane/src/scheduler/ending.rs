@@ -3,7 +3,7 @@
 use super::decision::{CommandKey, Ending, Released, StopReason, Verdict};
 use super::entry::{After, State};
 use super::flow::End;
-use super::{Scheduler, nanos};
+use super::Scheduler;
 
 impl<T> Scheduler<T> {
     /// Decides what follows the end of an attempt. `None` when that run is not running any more: someone else has
@@ -39,18 +39,14 @@ impl<T> Scheduler<T> {
             Some(StopReason::Shutdown) => return Some(Verdict::Withdrawn),
             Some(StopReason::Deadline | StopReason::Stall) | None => {}
         }
-        let attempt = entry.attempt();
-        let terms = entry.terms.as_deref();
-        let retry = terms.and_then(|terms| terms.retry.as_ref());
-        let retry = retry.unwrap_or(&state.policy.retry);
-        if !retry.should_retry(attempt - 1) {
+        let Some(delay) = entry.retries_after(&state.policy, random) else {
             return Some(Verdict::Settle);
-        }
-        let jitter = terms.and_then(|terms| terms.jitter);
-        let jitter = jitter.unwrap_or(state.policy.jitter);
-        let delay = jitter.apply(nanos(retry.delay_for_attempt(attempt)), random);
+        };
+        // From here on its `time` is that delay.
         (entry.after, entry.time) = (After::Retry, delay);
-        Some(Verdict::Retry { attempt })
+        Some(Verdict::Retry {
+            attempt: entry.attempt(),
+        })
     }
 
     /// Frees the slot of a concluded command and carries out the verdict.
@@ -115,7 +111,7 @@ impl<T> Scheduler<T> {
         self.forget_charges(place);
         let entry = &self.entries[place];
         let (lane, number) = (entry.lane, entry.key_number());
-        // One that is abandoned may be running yet, and then it is not counted.
+        // `abandon` (in `leaving`) frees the slot of a run that was never concluded: it may be running yet, which is not counted.
         let stopping = usize::from(entry.state != State::Running);
         if !self.nest_free(place, now) {
             self.shares -= 1;

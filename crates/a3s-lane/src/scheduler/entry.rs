@@ -22,7 +22,8 @@ pub(super) enum State {
     Concluded,
 }
 
-/// What `release` does with a concluded command. One that is back in the queue keeps it, for its order there.
+/// What `release` does with a concluded command. One that is back in the queue keeps it, for its order there: preempted ones stand
+/// before the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
     Leave,
@@ -85,6 +86,7 @@ impl<T> Entry<T> {
         };
         // It was started in time; a retry has all the time that it needs.
         terms.expires_at = None;
+        // Set where the lane's limit was changed during the run before.
         terms.notes.timeout_ns = None;
         terms.notes.progress_ns = terms.progress_ns.or(policy.progress_ns);
         terms.notes.beat = now;

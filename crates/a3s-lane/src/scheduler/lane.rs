@@ -139,7 +139,8 @@ impl LaneState {
         self.ahead.lent() + (self.ahead.urged() + candidates).min(self.free_slots())
     }
 
-    /// Whether more commands wait than it has free slots for, and none but for those. As far as it can be seen in a glance.
+    /// Whether more wait than it has free slots for, so that the last one to come changes nothing of what could start. False with
+    /// keys, where that takes longer to see.
     #[inline]
     pub(super) fn has_more_than_slots(&self) -> bool {
         match &self.queue {

@@ -28,14 +28,14 @@
 //!
 //! | file | lines | |
 //! |---|---|---|
-//! | this one | 155 | words, and what the scheduler holds |
-//! | `decision` | 105 | what goes in and out |
+//! | this one | 165 | words, and what the scheduler holds |
+//! | `decision` | 110 | what goes in and out |
 //! | `entry` | 95 | a command and its states |
-//! | `starting` | 160 | how one comes in and starts |
+//! | `starting` | 175 | how one comes in and starts |
 //! | `ready` | 240 | which lane is next: `Demand`, then the example, then the rest |
-//! | `ending` | 140 | how an attempt ends, and what it held is free again |
-//! | `stop` | 90 | how one is asked to stop, dropped, or taken out before it starts |
-//! | `timers` | 115 | what is due when |
+//! | `ending` | 135 | how an attempt ends, and what it held is free again |
+//! | `stop` | 95 | how one is asked to stop, dropped, or taken out before it starts |
+//! | `timers` | 90 | what is due when |
 //!
 //! Words. The `T` that the caller keeps with a command is its *job*; what few commands ask for is in their *terms*, and what the
 //! scheduler remembers of those in its *notes*. A command is an *entry* at a *place*. One that runs holds a *slot* of its lane and
@@ -63,6 +63,9 @@
 //! share. Such a child is *favoured*: it goes first in its lane. While it could start it is *exempt*: it needs no free share.
 //! For others these functions do nothing, and answer false; one that answers true has done the step itself. After each change
 //! of a lane, `refresh` brings up to date what others know of it.
+//!
+//! An `IndexedHeap` holds a number at most once, the smallest key first. `assign` puts it in, moves it, or takes it out when it has no
+//! key; `pop_if` takes out the first if its key is accepted.
 
 mod arena;
 mod block;
@@ -86,6 +89,7 @@ mod preempt;
 mod properties;
 mod ready;
 mod setup;
+mod shortage;
 mod starting;
 mod steps;
 mod stop;
@@ -126,8 +130,6 @@ pub(crate) struct Scheduler<T> {
     free_lanes: Vec<LaneKey>,
     entries: Arena<Entry<T>>,
     ready: ReadySet,
-    /// Lanes that more urgent ones may take a running command from, by their own priority.
-    givers: IndexedHeap<Reverse<u8>>,
     /// Ready lanes by the time when their effective priority changes.
     boosts: IndexedHeap<u64>,
     /// Lanes by the time until which a limit has refused them.
@@ -141,8 +143,6 @@ pub(crate) struct Scheduler<T> {
     /// How many shares there are: the most commands that run at once, over all lanes; `usize::MAX` without a limit. A
     /// command that waits for a child does not run.
     total: usize,
-    /// Lanes whose policy lets them lose running commands.
-    preemptible_lanes: usize,
     /// Else nothing starts.
     open: bool,
     /// The last serial that was drawn.
@@ -152,12 +152,16 @@ pub(crate) struct Scheduler<T> {
     pending: usize,
     /// Shares that are in use.
     shares: usize,
-    /// Somebody asks how long commands wait.
-    keeps_waits: bool,
-    /// Awaited children that are to start before the others of their lanes.
+    /// For `preempt`: lanes that more urgent ones may take a running command from, by their own priority.
+    givers: IndexedHeap<Reverse<u8>>,
+    /// For `preempt`: how many lanes there are whose policy lets them lose running commands.
+    preemptible_lanes: usize,
+    /// For `nest`: how many awaited children are to start before the others of their lanes.
     favoured: usize,
-    /// What such children may get before the call ends.
+    /// For `nest`: what such children may get before the call ends.
     nest_offers: Vec<Offer>,
-    /// Lanes that were watched (`watch_slots`) and got a free slot since.
+    /// For the caller: lanes that were watched (`watch_slots`) and got a free slot since.
     vacated: Vec<LaneKey>,
+    /// For the caller, who asks how long commands wait.
+    keeps_waits: bool,
 }

@@ -11,9 +11,7 @@
 //! ```
 //!
 //! All 3 free shares are kept: two of vip may start and one of mail. When one of bulk ends, a fourth share is free, for the best
-//! ranked lane. When instead the total becomes 5, 2 shares are free for the 3 that are kept, and each lane leaves the others what
-//! is kept for them: one of vip may start, none of mail. After that none, until one of bulk ends: vip and mail leave the last
-//! share to each other.
+//! ranked lane. When instead the limits are changed, fewer may be free than are kept: see `shortage`.
 //!
 //! Without a total limit there are more shares than commands, and none is kept.
 
@@ -51,18 +49,9 @@ impl Demand {
 }
 
 impl LaneState {
-    /// Whether a command without terms that has joined its queue last changes neither where it stands nor what others know of it.
-    #[inline]
-    pub(super) fn is_indifferent(&self) -> bool {
-        self.has_more_than_slots()
-            && self.block.is_none()
-            && !self.ahead.is_awaited()
-            && !self.policy.is_aged()
-    }
-
     /// What it could start now, and what is kept for it.
     #[inline]
-    fn demand_now(&self, has_total: bool) -> Demand {
+    pub(super) fn demand_now(&self, has_total: bool) -> Demand {
         let startable = match self.block {
             None => self.startable(),
             Some(_) => 0,
@@ -83,14 +72,14 @@ impl LaneState {
 }
 
 /// How a lane ranks among those that can start a command: effective priority, then longest unserved.
-type Rank = (u8, u64);
+pub(super) type Rank = (u8, u64);
 
 /// The lanes that could start a command, by rank. Which heaps a lane is in follows from its demand.
 #[derive(Debug)]
 pub(super) struct ReadySet {
     /// Those that could start one on a share for anybody, and none on a kept one.
     pub(super) common: IndexedHeap<Rank>,
-    /// Those that could start one on a kept share.
+    /// Those that could start one on a kept share. A start ranks its lane anew: when its kept shares are in use, it may go to `common`.
     pub(super) reserved: IndexedHeap<Rank>,
     /// Those that could start an awaited child, maybe also in one of the others.
     pub(super) exempt: IndexedHeap<Rank>,
@@ -141,17 +130,9 @@ impl<T> Scheduler<T> {
         } = self.ready.demand;
         let free = self.free_shares();
         if free < kept {
-            // The limits were changed while commands ran.
-            return exempt + self.startable_of_too_few(free, kept - free);
+            return exempt + self.startable_in_shortage(free, kept - free);
         }
         exempt + on_kept + on_common.min(free - kept)
-    }
-
-    /// The same without exempt ones, where of the shares that are kept so many are `missing`: each lane leaves the others theirs.
-    fn startable_of_too_few(&self, free: usize, missing: usize) -> usize {
-        let lanes = self.lanes.iter().map(|lane| lane.demand);
-        let of_lanes = lanes.map(|lane| lane.on_kept.min(lane.kept.saturating_sub(missing)));
-        of_lanes.sum::<usize>().min(free)
     }
 
     /// The best ranked lane that may start a command now.
@@ -170,20 +151,10 @@ impl<T> Scheduler<T> {
         let reserved = if free >= kept {
             self.ready.reserved.peek()
         } else {
-            // The limits were changed while commands ran.
-            let lanes = self.ready.reserved.iter();
-            lanes
-                .filter(|(_, lane)| self.is_admitted(LaneKey(*lane)))
-                .min()
+            self.best_in_shortage()
         };
         let best = [common, reserved, exempt].into_iter().flatten().min();
         best.map(|(_, lane)| LaneKey(lane))
-    }
-
-    /// Whether there is a free share for this lane: one that is not kept for another.
-    pub(super) fn is_admitted(&self, lane: LaneKey) -> bool {
-        let own = self.lanes[lane.index()].demand.kept;
-        self.free_shares() > self.ready.demand.kept - own
     }
 
     /// Whether shares are limited.
@@ -216,7 +187,9 @@ impl<T> Scheduler<T> {
         self.nest_lend(now);
     }
 
-    /// Brings up to date what others know of a lane, then its place among the lanes. `refresh` without taking up offers.
+    /// Brings up to date what others know of a lane: whether it is still refused (first, for then nothing of it can start), that it
+    /// lets more awaited children start (an *offer*, which `refresh` takes up by `nest_lend`), that it has a free slot (`vacated`),
+    /// that it may lose a command (`givers`), its demand, and its rank.
     pub(super) fn rank_lane(&mut self, lane: LaneKey, now: u64) {
         if self.lanes[lane.index()].block.is_some() {
             self.review_block(lane, now);
@@ -242,6 +215,22 @@ impl<T> Scheduler<T> {
             self.boosts.remove(lane.0);
             self.ready.remove(lane);
         }
+    }
+}
+
+impl LaneState {
+    /// Whether `refresh` would find nothing new after one more command without terms has joined: before it came, as many waited as
+    /// there are free slots.
+    #[inline]
+    pub(super) fn is_indifferent(&self) -> bool {
+        // Else one more could start.
+        self.has_more_than_slots()
+            // Else the newcomer may be a front that was not refused.
+            && self.block.is_none()
+            // Who waits for commands of this lane is looked at with each change, to be sure.
+            && !self.ahead.is_awaited()
+            // Else its effective priority may be another by now.
+            && !self.policy.is_aged()
     }
 }
 

@@ -26,6 +26,7 @@ impl<T> Scheduler<T> {
         let is_child = terms.as_ref().is_some_and(|terms| terms.parent.is_some());
         if state.is_full(is_child) {
             let drops = state.policy.overflow == Overflow::DropOldest;
+            // None where all that wait are delayed, expired or favoured: those are not given up.
             let Some(place) = state.oldest_of_all().filter(|_| drops) else {
                 return Err(job);
             };
@@ -112,6 +113,7 @@ impl<T> Scheduler<T> {
             }
             if state.policy.is_rated() {
                 if let Err(due) = self.check_limits(lane, place, now) {
+                    // It is not among the lanes until then: the next best one is asked.
                     self.block(lane, place, due, now);
                     continue;
                 }
@@ -119,6 +121,15 @@ impl<T> Scheduler<T> {
             }
             return Some(self.start(lane, place, now));
         }
+    }
+
+    /// Takes a command that is too old to start out of its lane's queue; it leaves with the next tick.
+    pub(super) fn shelve(&mut self, place: u32, now: u64) {
+        let lane = self.entries[place].lane;
+        self.take_from_queue(place);
+        self.entries[place].state = State::Expired;
+        self.lanes[lane.index()].unready += 1;
+        self.refresh(lane, now);
     }
 
     /// The front of a lane starts: it gets a slot and a share.

@@ -29,7 +29,8 @@ impl<T> Scheduler<T> {
                 // Whatever it was asked for before, and even with a verdict: one that is cancelled does not run again.
                 if reason == StopReason::Cancel {
                     entry.stop = Some(reason);
-                    // The caller let its body go on, for it was to run again.
+                    // `Overrun` was told, and the caller did not conclude, for the command is to run again after its body. Now it is
+                    // not: it is told again.
                     if entry.state == State::Dropped && self.timers.get(key.place).is_none() {
                         let at = now.saturating_add(OVERRUN_GRACE_NS);
                         self.timers.set(key.place, (at, key.serial));

@@ -13,7 +13,8 @@ impl<T> Scheduler<T> {
             let entry = &self.entries[place];
             let key = entry.key(place);
             match entry.state {
-                // A child that a limit had refused; another ready command has no timer but that of its expiry.
+                // `nest_refused` set this timer of a child that a limit had refused; another ready command has none but that of its
+                // expiry.
                 State::Ready if !entry.is_expired(now) => self.nest_refused_no_more(place, now),
                 State::Delayed if !entry.is_expired(now) => self.wake(place, now),
                 State::Ready | State::Delayed | State::Expired => {
@@ -40,26 +41,6 @@ impl<T> Scheduler<T> {
             }
         }
         None
-    }
-
-    /// When [`tick`](Self::tick) has something to do next.
-    #[inline]
-    pub(crate) fn next_wake(&self) -> Option<u64> {
-        // Asked after every step: mostly there is no timer.
-        if self.blocks.is_empty() && self.timers.is_empty() && !self.may_preempt() {
-            return None;
-        }
-        self.earliest_wake()
-    }
-
-    fn earliest_wake(&self) -> Option<u64> {
-        let block = self.blocks.peek().map(|(at, _)| at);
-        let timer = self.timers.peek().map(|((at, _), _)| at);
-        // A lane that grows more urgent may preempt: nothing else tells when.
-        let preempts = self.open && self.may_preempt();
-        let boost = self.boosts.peek().filter(|_| preempts);
-        let boost = boost.map(|(at, _)| at);
-        [block, timer, boost].into_iter().flatten().min()
     }
 
     /// A delay is over. The next timer is that of its expiry.
@@ -104,14 +85,5 @@ impl<T> Scheduler<T> {
             terms.notes.beat = now;
         }
         true
-    }
-
-    /// Takes a command that is too old to start out of its lane's queue; it leaves with the next tick.
-    pub(super) fn shelve(&mut self, place: u32, now: u64) {
-        let lane = self.entries[place].lane;
-        self.take_from_queue(place);
-        self.entries[place].state = State::Expired;
-        self.lanes[lane.index()].unready += 1;
-        self.refresh(lane, now);
     }
 }

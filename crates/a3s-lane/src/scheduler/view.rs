@@ -84,6 +84,26 @@ pub(crate) struct RunningAttempt {
 }
 
 impl<T> Scheduler<T> {
+    /// When [`tick`](Self::tick) has something to do next.
+    #[inline]
+    pub(crate) fn next_wake(&self) -> Option<u64> {
+        // Asked after every step: mostly there is no timer.
+        if self.blocks.is_empty() && self.timers.is_empty() && !self.may_preempt() {
+            return None;
+        }
+        self.earliest_wake()
+    }
+
+    fn earliest_wake(&self) -> Option<u64> {
+        let block = self.blocks.peek().map(|(at, _)| at);
+        let timer = self.timers.peek().map(|((at, _), _)| at);
+        // A lane that grows more urgent may preempt: nothing else tells when.
+        let preempts = self.open && self.may_preempt();
+        let boost = self.boosts.peek().filter(|_| preempts);
+        let boost = boost.map(|(at, _)| at);
+        [block, timer, boost].into_iter().flatten().min()
+    }
+
     /// The counts and settings that are of no lane.
     #[inline]
     pub(crate) fn overview(&self) -> Overview<'_> {

@@ -3,6 +3,7 @@
 use super::{After, Entry, State};
 use crate::scheduler::decision::{CommandKey, LaneKey};
 use crate::scheduler::flow::NONE;
+use crate::scheduler::policy::{LanePolicy, nanos};
 use crate::scheduler::terms::Terms;
 
 impl<T> Entry<T> {
@@ -50,6 +51,25 @@ impl<T> Entry<T> {
             "it runs"
         );
         self.time
+    }
+
+    /// How long it waits for its next attempt after this one has failed; `None` when there is none.
+    pub(in crate::scheduler) fn retries_after(
+        &self,
+        policy: &LanePolicy,
+        random: u64,
+    ) -> Option<u64> {
+        let attempt = self.attempt();
+        let retries = attempt - 1;
+        let terms = self.terms.as_deref();
+        let retry = terms.and_then(|terms| terms.retry.as_ref());
+        let retry = retry.unwrap_or(&policy.retry);
+        if !retry.should_retry(retries) {
+            return None;
+        }
+        let jitter = terms.and_then(|terms| terms.jitter);
+        let jitter = jitter.unwrap_or(policy.jitter);
+        Some(jitter.apply(nanos(retry.delay_for_attempt(attempt)), random))
     }
 
     /// Runs that count, the current one and those before a restart included.

@@ -157,6 +157,10 @@ impl<T> Scheduler<T> {
         ensure(state.shares == shares, || {
             format!("{lane:?}: {} shares, {shares} owners", state.shares)
         })?;
+        let demand = state.demand_now(self.has_total());
+        ensure(state.demand == demand, || {
+            format!("{lane:?}: {:?}, not {demand:?}", state.demand)
+        })?;
         let ready = self
             .entries
             .iter()
