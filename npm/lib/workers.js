@@ -139,7 +139,11 @@ class Thread {
     const { module, name } = settings;
     this.#worker = new Worker(ENTRY, { ...flags(), workerData: { module, name, stop: this.#stop } });
     this.#worker.on('message', (message) => this.#hear(message));
-    this.#worker.on('messageerror', (error) => this.#hear({ error: { thrown: error } }));
+    this.#worker.on('messageerror', (error) => {
+      // The thread may go on with its call: it is not to be trusted with another.
+      this.#lost(error);
+      this.#worker.terminate();
+    });
     this.#worker.on('error', (error) => this.#lost(error));
     this.#worker.on('exit', (code) => this.#lost(new Error(`the worker thread of the handler has ended with exit code ${code}`)));
   }

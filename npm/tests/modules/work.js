@@ -23,6 +23,8 @@ exports.fails = (how) => {
 exports.waits = (_, { signal }) =>
   new Promise((resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
 
+exports.slow = (value) => new Promise((resolve) => setTimeout(resolve, 100, value));
+
 /** Never returns, and hears nothing. */
 exports.spins = (seconds) => {
   const end = Date.now() + seconds * 1000;

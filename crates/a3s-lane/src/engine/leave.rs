@@ -179,7 +179,7 @@ impl Engine {
     /// Settles commands in their storages, then answers those that wait for this. Without a runtime the storages learn of it
     /// when there is one, and the answers come at once.
     pub(super) fn tell_soon(self: &Arc<Self>, all: Vec<Untold>, leaving: Vec<Leaving>) {
-        let telling = Telling::new(self, all, leaving);
+        let telling = Telling::task(self, all, leaving);
         let runtime = self.runtime.get().cloned().or_else(Runtime::try_current);
         match runtime {
             Some(runtime) => runtime.spawn(telling.run()),
@@ -190,7 +190,7 @@ impl Engine {
     /// Tells storages what they could not be told before. When this future is dropped, the rest is kept.
     pub(super) async fn tell_untold(self: &Arc<Self>) {
         let untold = self.take_untold();
-        Telling::new(self, untold, Vec::new()).run().await;
+        Telling::awaited(self, untold).run().await;
     }
 
     /// As [`tell_untold`](Self::tell_untold), soon: a storage that failed before has just taken something down.
@@ -262,15 +262,28 @@ struct Telling {
     /// In it until the storage has answered.
     all: VecDeque<Untold>,
     leaving: Vec<Leaving>,
+    /// A task of its own, which somebody may wait for.
+    is_task: bool,
 }
 
 impl Telling {
-    fn new(engine: &Arc<Engine>, all: Vec<Untold>, leaving: Vec<Leaving>) -> Self {
+    fn task(engine: &Arc<Engine>, all: Vec<Untold>, leaving: Vec<Leaving>) -> Self {
         engine.settling.fetch_add(1, Ordering::SeqCst);
         Self {
             engine: Arc::clone(engine),
             all: all.into(),
             leaving,
+            is_task: true,
+        }
+    }
+
+    /// In the hands of a caller, who may never go on with it: nobody waits for that.
+    fn awaited(engine: &Arc<Engine>, all: Vec<Untold>) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            all: all.into(),
+            leaving: Vec::new(),
+            is_task: false,
         }
     }
 
@@ -328,7 +341,9 @@ impl Drop for Telling {
         for command in self.leaving.drain(..) {
             self.engine.answer(command);
         }
-        self.engine.settling.fetch_sub(1, Ordering::SeqCst);
-        self.engine.check_quiet();
+        if self.is_task {
+            self.engine.settling.fetch_sub(1, Ordering::SeqCst);
+            self.engine.check_quiet();
+        }
     }
 }

@@ -24,14 +24,11 @@ impl State {
         running.map(|command| command.key).collect()
     }
 
-    /// Nothing runs, and nobody waits for a result that is on its way.
-    fn has_settled(&self, engine: &Engine) -> bool {
-        self.scheduler.overview().active == 0 && engine.settling.load(Ordering::SeqCst) == 0
-    }
-
-    /// As [`has_settled`](Self::has_settled), and no submission is on its way into its storage.
+    /// Nothing runs, and nobody waits for a result, or for a submission, that is on its way.
     fn is_idle(&self, engine: &Engine) -> bool {
-        self.has_settled(engine) && self.admitting == 0
+        self.scheduler.overview().active == 0
+            && self.admitting == 0
+            && engine.settling.load(Ordering::SeqCst) == 0
     }
 
     fn is_quiet(&self, engine: &Engine) -> bool {
@@ -140,8 +137,8 @@ impl Engine {
         let idle = self.until(State::is_idle);
         if sync::timeout(limit, idle).await.is_none() {
             self.stop_running();
-            // A submission that is on its way is in the hands of its caller, who may never go on with it. If he does, it is refused.
-            self.until(State::has_settled).await;
+            // Also for submissions: one that was refused after its storage was closed would stay stored.
+            self.until(State::is_idle).await;
         }
         self.tell_untold().await;
         let report = {
@@ -239,7 +236,7 @@ impl Engine {
         let announce = {
             let mut state = self.lock();
             if !state.is_quiet(self) {
-                if state.has_settled(self) {
+                if state.is_idle(self) {
                     drop(state);
                     self.quiet.notify_waiters();
                 }

@@ -360,8 +360,9 @@ impl Engine {
         }
         if refused {
             info.room.freed();
-            self.check_quiet();
         }
+        // Whoever waits until nothing is on its way has waited for these too.
+        self.check_quiet();
     }
 
     /// A command that was stored and refused in the end must not run after a restart.

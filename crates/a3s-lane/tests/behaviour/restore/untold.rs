@@ -200,21 +200,25 @@ async fn a_queue_that_is_closed_closes_its_storage_when_nothing_runs_any_more() 
         .expect("one that was never started");
 }
 
-/// A caller may hold a submission without going on with it: the end of the queue does not wait for him.
+/// The end of the queue waits for a submission on its way into its storage, and notices when that has entered.
 #[tokio::test(start_paused = true)]
-async fn the_end_does_not_wait_for_a_submission_that_nobody_goes_on_with() {
+async fn the_end_notices_that_a_submission_has_entered() {
     let gate = Gate::new();
     let shelf = Shelf::with_saves_behind(&gate);
     let manager = waiting_on(shelf.clone()).await;
     manager.start().await.expect("starts");
-    let mut held = Box::pin(manager.submit_with("only", job(1), SubmitOptions::new()));
-    assert!(futures::poll!(&mut held).is_pending());
-    let report = within(manager.shutdown_within(Duration::from_secs(1))).await;
-    assert!(report.is_clean(), "it was never let in: {report:?}");
+    let mut submission = Box::pin(manager.submit_with("only", job(1), SubmitOptions::new()));
+    assert!(futures::poll!(&mut submission).is_pending());
+    let begin = tokio::time::Instant::now();
+    let mut ending = Box::pin(manager.shutdown_within(Duration::from_secs(3600)));
+    assert!(futures::poll!(&mut ending).is_pending());
     gate.open();
-    let refused = within(held).await.expect_err("the queue has ended");
-    assert_eq!(refused.error().code(), "QUEUE_ERROR");
-    assert!(shelf.stored().is_empty(), "it does not run after a restart");
+    let handle = within(submission).await.expect("it was let in");
+    let report = ending.await;
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    assert_eq!(report.pending.len(), 1);
+    assert_eq!(report.pending[0].command_id, handle.id());
+    assert_eq!(shelf.stored().len(), 1);
 }
 
 /// Whoever ends the queue may give that up while a storage is asked: what the storage has not taken down is kept for the next time.
@@ -237,8 +241,10 @@ async fn an_end_that_is_given_up_forgets_nothing_that_a_storage_was_not_told() {
             vault.log.entries()[asked..].contains(&"settle 1".to_owned())
         })
         .await;
+        vault.fail_to_settle("other", false);
+        // Nobody goes on with the first: the second does not wait for that.
+        within(manager.shutdown_within(Duration::ZERO)).await;
     }
-    vault.fail_to_settle("other", false);
-    manager.shutdown_within(Duration::ZERO).await;
+    within(manager.shutdown_within(Duration::ZERO)).await;
     assert!(vault.records().is_empty());
 }
