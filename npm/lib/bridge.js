@@ -48,8 +48,8 @@ const LOOK_MS = 2;
 
 const RESOLVED = Promise.resolve();
 
-/** Where nothing is taken. */
-const NOTHING = Buffer.from(new Int32Array(2).buffer);
+/** With the number of records that are said: none is taken. */
+const SAYS_ONLY = 2 ** 31;
 
 /** How many of what is used again are kept. */
 const SPARE = 1024;
@@ -68,7 +68,8 @@ class Bridge {
   #inbox = new Uint32Array(1 + PART * SAID);
   #said = 0;
   #outbox = new Int32Array(2 + BATCH * TOLD);
-  #outboxBytes = Buffer.from(this.#outbox.buffer);
+  /** Says what is in `#inbox`, and takes what there is into `#outbox`. */
+  #exchange;
 
   #scheduled = false;
   #batches = 0;
@@ -96,7 +97,7 @@ class Bridge {
     this.calls = new Calls(this, lane);
     /** The asynchronous context of commands that nobody here has submitted. */
     this.root = new AsyncResource('A3sLane', { requireManualDestroy: true });
-    native(() => lane.host(waker(new WeakRef(this))));
+    this.#exchange = native(() => lane.host(waker(new WeakRef(this)), this.#inbox, Buffer.from(this.#outbox.buffer)));
   }
 
   // Commands.
@@ -294,7 +295,7 @@ class Bridge {
   /** Says what was not said yet. */
   push() {
     if (this.#said === 0) return;
-    this.#exchange(NOTHING);
+    this.#tellAll(SAYS_ONLY);
     this.schedule();
   }
 
@@ -331,7 +332,7 @@ class Bridge {
 
   #flush = () => {
     this.#scheduled = false;
-    const texts = this.#exchange(this.#outboxBytes);
+    const texts = this.#tellAll(0);
     const count = this.#outbox[0];
     if (this.#outbox[1] !== 0) this.schedule();
     let failure;
@@ -359,19 +360,19 @@ class Bridge {
     setImmediate(this.#tick);
   }
 
-  #exchange(outbox) {
-    const inbox = this.#inbox;
-    inbox[0] = this.#said;
+  /** Says all that was not said yet. */
+  #tellAll(how) {
+    this.#inbox[0] = this.#said + how;
     this.#said = 0;
     try {
-      return this.#native.exchange(inbox, outbox);
+      return this.#exchange();
     } catch (error) {
       throw translated(error);
     }
   }
 
   #say(what, first, second) {
-    if (this.#said === PART) this.#exchange(NOTHING);
+    if (this.#said === PART) this.#tellAll(SAYS_ONLY);
     const at = 1 + this.#said * SAID;
     this.#inbox[at] = what;
     this.#inbox[at + 1] = first;

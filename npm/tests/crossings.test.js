@@ -20,14 +20,18 @@ for (const [name, type] of Object.entries(native)) {
     const counts = `${name}.${method}`;
     type.prototype[method] = function (...args) {
       calls[counts] = (calls[counts] || 0) + 1;
-      if (method === 'host') {
-        const [wake] = args;
-        args[0] = () => {
-          wakes += 1;
-          wake();
-        };
-      }
-      return original.apply(this, args);
+      if (method !== 'host') return original.apply(this, args);
+      const [wake] = args;
+      args[0] = () => {
+        wakes += 1;
+        wake();
+      };
+      const exchange = original.apply(this, args);
+      return () => {
+        const counts = 'NativeLane.exchange';
+        calls[counts] = (calls[counts] || 0) + 1;
+        return exchange();
+      };
     };
   }
 }

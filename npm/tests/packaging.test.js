@@ -34,7 +34,7 @@ test('the generated loader knows each platform package', () => {
 });
 
 const LIBRARY = [
-  ...['alerts', 'alive', 'bridge', 'calls', 'check', 'context', 'error', 'events', 'handle', 'json', 'kept', 'lane'],
+  ...['abort', 'alerts', 'alive', 'bridge', 'calls', 'check', 'context', 'error', 'events', 'handle', 'json', 'kept', 'lane'],
   ...['letters', 'middleware', 'settings', 'slot', 'subscription', 'worker', 'workers'],
 ].map((name) => `${name}.js`);
 

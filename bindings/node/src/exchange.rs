@@ -3,12 +3,13 @@
 //! Both directions are lists of 32-bit numbers in arrays that JavaScript owns; the first number of an array is that of its
 //! records. Texts come beside them. `npm/lib/bridge.js` has the other half.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use a3s_lane::{Command, LaneError, StopReason};
-use napi::Result;
-use napi::bindgen_prelude::{BufferSlice, Function};
+use napi::bindgen_prelude::{Buffer, Function, FunctionCallContext, Uint32Array};
+use napi::{Env, Result};
 use napi_derive::napi;
 use serde_json::Value;
 
@@ -28,6 +29,8 @@ const SAID: usize = 3;
 const TOLD: usize = 6;
 /// Bytes of one number.
 const NUMBER: usize = size_of::<u32>();
+/// With the number of records that JavaScript writes: it reads none now.
+const SAYS_ONLY: u32 = 1 << 31;
 /// Stands for a token where there is none: -1 in JavaScript.
 const NO_TOKEN: u32 = u32::MAX;
 
@@ -63,13 +66,32 @@ mod told {
 
 #[napi]
 impl NativeLane {
-    /// Makes this JavaScript thread the place where handlers run. `wake` is called when there is something to take with
-    /// `exchange`.
-    #[napi]
-    pub fn host(&self, wake: Function<'_, (), ()>) -> Result<(), Code> {
+    /// Makes this JavaScript thread the place where handlers run. `wake` is called when there is something to take with `exchange`,
+    /// the function that this returns: it takes the records of `inbox`, lets the queue act on them, and fills `outbox` with records.
+    /// It returns their texts. The second number of `outbox` says whether there are more.
+    ///
+    /// A function that has its arrays is called in less than half of the time that a method takes which is given them.
+    #[napi(ts_return_type = "() => Array<string> | null")]
+    pub fn host<'env>(
+        &self,
+        env: &'env Env,
+        wake: Function<'_, (), ()>,
+        inbox: Uint32Array,
+        #[napi(ts_arg_type = "Uint8Array")] outbox: Buffer,
+    ) -> Result<Function<'env, (), Option<Vec<String>>>, Code> {
         guard(|| {
             let bridge = Bridge::new(Signal::new(&wake)?);
-            self.queue.set_bridge(bridge)
+            self.queue.set_bridge(bridge)?;
+            let queue = Arc::clone(&self.queue);
+            let outbox = RefCell::new(outbox);
+            let exchange = move |call: FunctionCallContext<'_>| {
+                let told = guard(|| queue.exchange(&inbox, &outbox));
+                told.or_else(|error| {
+                    let (code, text) = (error.status.as_ref(), &error.reason);
+                    call.env.throw_error(text, Some(code)).map(|()| None)
+                })
+            };
+            Ok(env.create_function_from_closure("exchange", exchange)?)
         })
     }
 
@@ -101,29 +123,28 @@ impl NativeLane {
             Ok(())
         })
     }
-
-    /// Takes the records of `inbox`, lets the queue act on them, and fills `outbox` with records. Returns their texts. The
-    /// second number of `outbox` says whether there are more.
-    #[napi]
-    pub fn exchange(
-        &self,
-        inbox: &[u32],
-        #[napi(ts_arg_type = "Uint8Array")] mut outbox: BufferSlice<'_>,
-    ) -> Result<Option<Vec<String>>, Code> {
-        guard(|| {
-            let bridge = self.queue.bridge()?;
-            let mut writer = Writer::new(&mut outbox);
-            let (heard, more) = bridge.exchange(
-                || self.queue.hear(bridge, inbox),
-                |messages| writer.write(bridge, messages),
-            );
-            heard?;
-            Ok(writer.end(more))
-        })
-    }
 }
 
 impl Queue {
+    fn exchange(
+        self: &Arc<Self>,
+        inbox: &[u32],
+        outbox: &RefCell<Buffer>,
+    ) -> std::result::Result<Option<Vec<String>>, Fault> {
+        let bridge = self.bridge()?;
+        let says_only = inbox.first().is_some_and(|count| count & SAYS_ONLY != 0);
+        let mut nothing = [0; 2 * NUMBER];
+        // JavaScript is not called from inside, so it does not come back here before this has ended.
+        let mut outbox = outbox.borrow_mut();
+        let mut writer = Writer::new(if says_only { &mut nothing } else { &mut outbox });
+        let (heard, more) = bridge.exchange(
+            || self.hear(bridge, inbox),
+            |messages| writer.write(bridge, messages),
+        );
+        heard?;
+        Ok(writer.end(more))
+    }
+
     /// Acts on the records of JavaScript.
     fn hear(
         self: &Arc<Self>,
@@ -136,7 +157,8 @@ impl Queue {
         };
         // Commands that follow each other and go to one lane go there together.
         let mut batch = Batch::default();
-        for record in records.chunks_exact(SAID).take(count as usize) {
+        let count = (count & !SAYS_ONLY) as usize;
+        for record in records.chunks_exact(SAID).take(count) {
             if record[0] == said::SUBMIT {
                 self.collect(bridge, &mut batch, record[1], record[2])?;
                 continue;

@@ -143,6 +143,6 @@ mod tests {
                 marked &= !line.starts_with("pub ") && !line.starts_with("impl ");
             }
         }
-        assert_eq!(exported, 82, "the number of exported functions");
+        assert_eq!(exported, 81, "the number of exported functions");
     }
 }
