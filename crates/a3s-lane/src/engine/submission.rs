@@ -416,10 +416,7 @@ impl Engine {
                     }
                     Ok(handle)
                 }
-                Answer::Refused(refused, _, span) => {
-                    drop(span);
-                    Err(refused)
-                }
+                Answer::Refused(refused, _, _span) => Err(refused),
                 Answer::Placed(shared) => {
                     let placed = placed.next().expect("one answer for one admission");
                     accepted(shared, placed)
