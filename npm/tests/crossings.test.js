@@ -130,3 +130,12 @@ test('six lanes share their crossings too', async () => {
   await submit();
   atMost(COUNT / 10 + COUNT / 1000 + 10, await counted(submit));
 });
+
+test('what cannot be acted upon is an error with its code, and the next exchange goes on', () => {
+  const inbox = new Uint32Array(4);
+  const exchange = new native.NativeLane().host(() => {}, inbox, Buffer.alloc(8));
+  inbox.set([1, 99, 0, 0]);
+  assert.throws(exchange, { code: 'QUEUE_ERROR', message: /unknown record/ });
+  inbox[0] = 0;
+  assert.equal(exchange(), null);
+});
