@@ -411,7 +411,7 @@ impl Engine {
     /// Starts what can start, and releases the lock.
     #[inline]
     pub(super) fn release_lock(self: &Arc<Self>, state: MutexGuard<'_, State>) {
-        if !self.is_settled(&state) {
+        if !self.calls_for_nothing(&state) {
             self.release_and_act(state);
         }
     }

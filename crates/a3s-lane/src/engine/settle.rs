@@ -576,7 +576,7 @@ impl Engine {
                 Stage::Armed
             }
         };
-        if elsewhere.is_empty() && self.is_settled(&state) {
+        if elsewhere.is_empty() && self.calls_for_nothing(&state) {
             return;
         }
         let mut follow_up = self.follow_up(&mut state);

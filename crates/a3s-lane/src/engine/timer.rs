@@ -135,7 +135,7 @@ impl Engine {
 
     /// Whether the present state calls for nothing, seen in a glance: mostly so, as what runs already takes what there is.
     #[inline]
-    pub(super) fn is_settled(&self, state: &State) -> bool {
+    pub(super) fn calls_for_nothing(&self, state: &State) -> bool {
         state.wanted() == 0
             && state.needs_runners_only()
             && !self.handlers.has_executors()
