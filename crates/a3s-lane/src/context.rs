@@ -63,8 +63,8 @@ pub(crate) struct Attempt {
     pub(crate) started_at: u64,
     pub(crate) timeout_ns: Option<u64>,
     pub(crate) extras: Option<Arc<Extras>>,
-    /// Whether signs of life are waited for.
-    pub(crate) beats: bool,
+    /// How long it may show no sign of life.
+    pub(crate) progress_ns: Option<u64>,
     /// How the engine reaches the body; made when the body first suspends or asks for its token.
     pub(crate) cell: OnceLock<Arc<AttemptCell>>,
 }
@@ -103,8 +103,8 @@ impl CommandContext {
         ))
     }
 
-    pub(crate) fn begin(&mut self, attempt: Attempt) {
-        self.attempt = Some(attempt);
+    pub(crate) fn begin(&mut self, attempt: Attempt) -> &Attempt {
+        self.attempt.insert(attempt)
     }
 
     pub(crate) fn end(&mut self) -> Option<Attempt> {
@@ -185,7 +185,7 @@ impl CommandContext {
     /// Shows that the work gets on: the [progress timeout](SubmitOptions::with_progress_timeout) counts from now.
     pub fn heartbeat(&self) {
         let attempt = self.current();
-        if attempt.beats {
+        if attempt.progress_ns.is_some() {
             self.engine.beat(attempt.key, attempt.run);
         }
     }

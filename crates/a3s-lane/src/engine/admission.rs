@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::inbox::Posting;
 use super::job::{Job, Reply};
 use super::leave::{Departure, Leaving};
 use super::observer::Sample;
@@ -117,6 +118,42 @@ impl State {
         known.or_else(|| self.names.get(target.id).copied())
     }
 
+    /// As [`admit`](Self::admit), when that lane refuses no command and nobody has to be told of one: then it may enter as it comes.
+    #[inline]
+    fn free_lane(&self, target: Target<'_>) -> Option<LaneKey> {
+        if self.shutting_down || self.closed.is_some() {
+            return None;
+        }
+        let lane = self.lane_of(target)?;
+        (self.lanes[lane.index()].posting != Posting::Never).then_some(lane)
+    }
+
+    /// Puts a command without options into a lane that is [free](Self::free_lane).
+    #[inline]
+    pub(super) fn enter_freely(
+        &mut self,
+        engine: &Engine,
+        lane: LaneKey,
+        incoming: Incoming,
+        at: u64,
+    ) {
+        let Incoming {
+            command,
+            reply,
+            span,
+            ..
+        } = incoming;
+        let serial = self.scheduler.draw_serial();
+        let job = Job::new(command, reply, span);
+        let _: (_, bool) = self.scheduler.admit(lane, serial, job, None, at);
+        let info = &self.lanes[lane.index()];
+        info.observer
+            .record(Sample::Submitted, || self.counts(lane));
+        engine
+            .emitter
+            .report(|| What::Submitted(Arc::clone(&info.told)));
+    }
+
     /// Whether a lane takes one more command now, which takes the place of `replaced`; the error says why it does not.
     pub(super) fn has_room(
         &self,
@@ -222,9 +259,9 @@ impl State {
             .evicted
             .map(|(key, job)| self.leave(engine, key, lane, job, Departure::Dropped))
             .map(Box::new);
-        let counts = self.counts(lane);
         let info = &self.lanes[lane.index()];
-        info.observer.record(Sample::Submitted, counts);
+        info.observer
+            .record(Sample::Submitted, || self.counts(lane));
         engine
             .emitter
             .report(|| What::Submitted(Arc::clone(&info.told)));
@@ -237,7 +274,7 @@ impl State {
         Ok(Entered {
             key: submitted.key,
             evicted,
-            watched: watched.then(|| (Arc::clone(info), counts.pending)),
+            watched: watched.then(|| (Arc::clone(info), self.counts(lane).pending)),
         })
     }
 }
@@ -325,7 +362,17 @@ impl Engine {
         } else {
             incoming
         };
-        match self.try_accept(target, incoming, false, now)? {
+        let (mut state, contended) = self.lock_noting();
+        if let Some(lane) = state.free_lane(target) {
+            state.enter_freely(self, lane, incoming, now);
+            if contended {
+                self.open_door(&mut state, lane);
+            }
+            self.release_lock(state);
+            trace::submitted(target.id);
+            return Ok(None);
+        }
+        match self.try_accept(state, target, incoming, false, now)? {
             Placed::Entered(entered) => {
                 self.entered(target.id, entered);
                 Ok(None)
@@ -335,15 +382,15 @@ impl Engine {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn try_accept(
         self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
         target: Target<'_>,
         incoming: Incoming,
         has_waited: bool,
         now: u64,
     ) -> std::result::Result<Placed, Refusal> {
-        let (mut state, contended) = self.lock_noting();
         let lane = match state.admit(target) {
             Ok(lane) => lane,
             Err(error) => return Err(Refusal { error, incoming }),
@@ -355,9 +402,6 @@ impl Engine {
         }
         let serial = state.scheduler.draw_serial();
         let placed = state.place(self, lane, serial, incoming, now);
-        if contended {
-            self.open_door(&mut state, lane);
-        }
         self.release_lock(state);
         placed
     }
@@ -387,7 +431,8 @@ impl Engine {
         let mut place = room.join();
         loop {
             place.wait().await;
-            match self.try_accept(target, incoming, true, self.now())? {
+            let now = self.now();
+            match self.try_accept(self.lock(), target, incoming, true, now)? {
                 Placed::Entered(entered) => {
                     self.entered(target.id, entered);
                     return Ok(());
@@ -411,9 +456,22 @@ impl Engine {
     /// Starts what can start, and releases the lock.
     #[inline]
     pub(super) fn release_lock(self: &Arc<Self>, state: MutexGuard<'_, State>) {
-        if !self.calls_for_nothing(&state) {
+        if !self.calls_for_runners_only(&state) {
             self.release_and_act(state);
+        } else if state.wanted() > 0 {
+            self.release_and_run(state);
         }
+    }
+
+    /// As [`release_and_act`](Self::release_and_act), where nothing but runners can be called for.
+    #[inline(never)]
+    fn release_and_run(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let (resting, others) = state.take_runners();
+        drop(state);
+        if let Some(resting) = resting {
+            resting.wake();
+        }
+        self.spawn_runners(others);
     }
 
     #[inline(never)]

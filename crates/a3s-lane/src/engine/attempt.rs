@@ -130,11 +130,78 @@ pub(super) struct Run {
     pub(super) suspended: bool,
 }
 
-/// Runs `command` once. When the body suspends for the first time the engine learns how to reach it.
-///
-/// With `late` the command may have been concluded since it was taken: then its body does not begin.
+/// What a command's attempt does.
+pub(super) type Body<'a> = Pin<Box<dyn Future<Output = Result<Value>> + Send + 'a>>;
+
+/// Begins one attempt of `command`: polls its body once. What has not ended then comes back, for [`go_on`].
 ///
 /// A panic in the body, in the call that makes it or in its destructor becomes [`LaneError::Panicked`].
+#[inline]
+pub(super) fn begin<'a>(
+    command: &'a dyn Command,
+    context: &'a CommandContext,
+    waker: &Waker,
+) -> std::result::Result<Result<Value>, Body<'a>> {
+    let mut body: Option<Body<'a>> = None;
+    // Mostly it is over at once: it is made, polled and dropped under one guard.
+    let polled = guarded(|| {
+        let made = body.insert(command.execute_with(context));
+        let polled = made.as_mut().poll(&mut Context::from_waker(waker));
+        if polled.is_ready() {
+            drop(body.take());
+        }
+        polled
+    });
+    match (polled, body) {
+        (Ok(Poll::Ready(result)), _) => Ok(result),
+        (Ok(Poll::Pending), Some(body)) => Err(body),
+        (polled, body) => Ok(Err(begin_failed(polled.err(), body))),
+    }
+}
+
+/// The body has panicked; its destructor may do so too.
+#[cold]
+fn begin_failed(panic: Option<LaneError>, body: Option<Body<'_>>) -> LaneError {
+    let dropped = guarded(move || drop(body));
+    let panic = dropped.err().or(panic);
+    panic.unwrap_or_else(|| LaneError::Panicked("the body is gone".to_owned()))
+}
+
+/// Goes on with a body that was polled once, with `waker`. The engine learns how to reach it.
+pub(super) async fn go_on(mut body: Body<'_>, context: &CommandContext, waker: &Waker) -> Run {
+    let attempt = context.current();
+    let cell = attempt.cell();
+    let mut is_attached = false;
+    let ended = poll_fn(|cx| {
+        let mut is_polled = false;
+        if !is_attached {
+            // Register the waker before the cell is known to others, so that no signal is lost.
+            cell.check(cx.waker());
+            context.engine().attach(attempt);
+            is_attached = true;
+            is_polled = cx.waker().will_wake(waker);
+        }
+        if let Some(reason) = cell.check(cx.waker()) {
+            return Poll::Ready(Ended::Aborted(reason));
+        }
+        if is_polled {
+            return Poll::Pending;
+        }
+        poll_body(guarded(|| body.as_mut().poll(cx)))
+    })
+    .await;
+    let ended = match (guarded(move || drop(body)), ended) {
+        (Err(panic), Ended::Returned(_)) => Ended::Returned(Err(panic)),
+        (_, ended) => ended,
+    };
+    Run {
+        ended,
+        suspended: true,
+    }
+}
+
+/// Runs `command` once, as [`begin`] and [`go_on`]. It may have been concluded since it was taken when this is `late`: then its
+/// body does not begin.
 pub(super) async fn run(command: &dyn Command, context: &CommandContext, late: bool) -> Run {
     if late {
         let attempt = context.current();
@@ -146,51 +213,19 @@ pub(super) async fn run(command: &dyn Command, context: &CommandContext, late: b
             };
         }
     }
-    let mut body = match guarded(|| command.execute_with(context)) {
-        Ok(body) => body,
-        Err(panic) => {
-            return Run {
-                ended: Ended::Returned(Err(panic)),
-                suspended: false,
-            };
-        }
-    };
-    let mut cell: Option<&AttemptCell> = None;
-    let ended = poll_fn(|cx| {
-        if let Some(cell) = cell {
-            if let Some(reason) = cell.check(cx.waker()) {
-                return Poll::Ready(Ended::Aborted(reason));
-            }
-            return poll_body(body.as_mut(), cx);
-        }
-        if let Poll::Ready(ended) = poll_body(body.as_mut(), cx) {
-            return Poll::Ready(ended);
-        }
-        let attempt = context.current();
-        let fresh = attempt.cell();
-        // Register the waker before the cell is known to others, so that no signal is lost.
-        fresh.check(cx.waker());
-        context.engine().attach(attempt);
-        if let Some(reason) = fresh.check(cx.waker()) {
-            return Poll::Ready(Ended::Aborted(reason));
-        }
-        cell = Some(fresh);
-        Poll::Pending
-    })
-    .await;
-    let suspended = cell.is_some();
-    let ended = match (guarded(move || drop(body)), ended) {
-        (Err(panic), Ended::Returned(_)) => Ended::Returned(Err(panic)),
-        (_, ended) => ended,
-    };
-    Run { ended, suspended }
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    match begin(command, context, &waker) {
+        Ok(result) => Run {
+            ended: Ended::Returned(result),
+            suspended: false,
+        },
+        Err(body) => go_on(body, context, &waker).await,
+    }
 }
 
-fn poll_body(
-    body: Pin<&mut (dyn Future<Output = Result<Value>> + Send + '_)>,
-    cx: &mut Context<'_>,
-) -> Poll<Ended> {
-    match guarded(|| body.poll(cx)) {
+/// How the body ended, if it did.
+fn poll_body(polled: Result<Poll<Result<Value>>>) -> Poll<Ended> {
+    match polled {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(result)) => Poll::Ready(Ended::Returned(result)),
         Err(panic) => Poll::Ready(Ended::Returned(Err(panic))),

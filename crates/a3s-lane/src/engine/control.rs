@@ -199,7 +199,7 @@ impl Engine {
 
     /// Reports how far a running command is.
     pub(crate) fn progress(&self, attempt: &Attempt, progress: Value) {
-        if attempt.beats {
+        if attempt.progress_ns.is_some() {
             self.beat(attempt.key, attempt.run);
         }
         self.emitter.report(|| {

@@ -46,8 +46,9 @@ impl Engine {
             self.emitter
                 .report(|| What::Failed(Arc::clone(&lane.id), name(), error));
             let counts = state.counts(key);
-            lane.observer.record(Sample::Failed { run_ns: 0 }, counts);
-            lane.observer.record(Sample::DeadLettered, counts);
+            lane.observer
+                .record(Sample::Failed { run_ns: 0 }, || counts);
+            lane.observer.record(Sample::DeadLettered, || counts);
             drop(state);
             tracing::error!(command_id = %id, lane_id = %lane.id, "a command is a dead letter: its process ended too often while it ran");
         }

@@ -21,11 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hashbrown::HashMap as FastMap;
 
 use super::admission::{Incoming, Target};
-use super::job::Job;
-use super::observer::Sample;
 use super::sync::{AtomicUsize, Mutex, lock};
 use super::{Engine, State};
-use crate::event::What;
 use crate::scheduler::LaneKey;
 
 #[cfg(all(test, not(shuttle)))]
@@ -222,21 +219,8 @@ impl Engine {
         }
         let came_in = !posts.is_empty();
         for post in posts.drain(..) {
-            let (lane, incoming) = (post.lane, post.incoming);
-            let serial = state.scheduler.draw_serial();
-            let Incoming {
-                command,
-                reply,
-                span,
-                ..
-            } = incoming;
             // Not refused any more: it was accepted when it came.
-            let job = Job::new(command, reply, span);
-            let _: (_, bool) = state.scheduler.admit(lane, serial, job, None, post.at);
-            let info = &state.lanes[lane.index()];
-            info.observer.record(Sample::Submitted, state.counts(lane));
-            self.emitter
-                .report(|| What::Submitted(Arc::clone(&info.told)));
+            state.enter_freely(self, post.lane, post.incoming, post.at);
         }
         state.doorkeeper.spare = posts;
         came_in

@@ -245,6 +245,12 @@ impl Job {
         }
     }
 
+    /// Who waits for the result. The job's own handle to the command goes, which must not be the last.
+    #[inline]
+    pub(super) fn into_waiter(self) -> Reply {
+        self.reply
+    }
+
     /// Takes the job apart. A command in it goes to `work`, to be dropped without the lock.
     pub(super) fn into_reply(mut self, work: &mut Option<Work>) -> Reply {
         if let Some(own) = self.work.take() {

@@ -72,7 +72,7 @@ impl State {
         let lane = Arc::clone(&self.lanes[lane_key.index()]);
         let name = engine.name(key, job.reply.extras().map(|extras| &**extras));
         self.forget(key, job.reply.extras());
-        lane.observer.record(why.sample(), self.counts(lane_key));
+        lane.observer.record(why.sample(), || self.counts(lane_key));
         engine.emitter.report(|| {
             let id = Arc::clone(&lane.id);
             match why {

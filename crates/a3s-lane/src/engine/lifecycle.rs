@@ -280,7 +280,7 @@ impl Engine {
             self.settling.fetch_add(waiting.len(), Ordering::SeqCst);
             for (_, lane, _) in &waiting {
                 let observer = &state.lanes[lane.index()].observer;
-                observer.record(Sample::Failed { run_ns: 0 }, state.counts(*lane));
+                observer.record(Sample::Failed { run_ns: 0 }, || state.counts(*lane));
             }
             let running = state.running();
             let cells: Vec<_> = running

@@ -128,17 +128,14 @@ impl LaneObserver {
         Posting::Ever
     }
 
-    /// Tells the observer that records at once. Called under the engine's lock.
-    pub(super) fn record(&self, sample: Sample, counts: LaneCounts) {
+    /// Tells the observer that records at once, if there is one. Called under the engine's lock.
+    #[inline]
+    pub(super) fn record(&self, sample: Sample, counts: impl FnOnce() -> LaneCounts) {
         #[cfg(feature = "metrics")]
         if let Some(recorder) = &self.recorder {
-            let told = super::attempt::guarded(|| {
-                recorder.record(sample.into(), counts.pending, counts.active);
-            });
-            if let Err(panic) = told {
-                tracing::error!(%panic, "a metrics recorder panicked");
-            }
+            tell(&**recorder, sample, counts());
         }
+        #[cfg(not(feature = "metrics"))]
         let _ = (sample, counts);
     }
 
@@ -250,5 +247,16 @@ impl From<Sample> for LaneSample {
             Sample::Preempted => Self::Preempted,
             Sample::DeadLettered => Self::DeadLettered,
         }
+    }
+}
+
+#[cfg(feature = "metrics")]
+#[inline(never)]
+fn tell(recorder: &dyn LaneRecorder, sample: Sample, counts: LaneCounts) {
+    let told = super::attempt::guarded(|| {
+        recorder.record(sample.into(), counts.pending, counts.active);
+    });
+    if let Err(panic) = told {
+        tracing::error!(%panic, "a metrics recorder panicked");
     }
 }

@@ -166,7 +166,8 @@ impl State {
         let job = Job::new(command, Reply::to_handle(extras), span);
         let (key, pressure) = self.scheduler.admit(lane, serial, job, terms, calendar.now);
         self.tracked.insert(serial, key);
-        info.observer.record(Sample::Submitted, self.counts(lane));
+        info.observer
+            .record(Sample::Submitted, || self.counts(lane));
         engine
             .emitter
             .report(|| What::Submitted(Arc::clone(&info.told)));

@@ -2,22 +2,24 @@
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::attempt::{self, Abort, Ended};
+use serde_json::Value;
+
+use super::attempt::{self, Abort, Ended, Run};
 use super::observer::Sample;
 use super::settle::Finished;
 use super::sync::{MutexGuard, Runtime, yield_now};
 use super::taken::{Stage, Taken};
-use super::trace::ExecuteSpan;
+use super::trace::{ExecuteSpan, SubmitSpan, wants_spans};
 use super::{Engine, State};
-use crate::command::StopReason;
+use crate::command::{Command, StopReason};
 use crate::context::{Attempt, CommandContext};
-use crate::error::LaneError;
+use crate::error::{LaneError, Result};
 use crate::executor;
-use crate::scheduler::{CommandKey, OVERRUN_GRACE_NS};
+use crate::scheduler::{CommandKey, LaneKey, OVERRUN_GRACE_NS};
 
 /// A runner gives way to other tasks after this many commands that never suspended it.
 const STREAK: u32 = 64;
@@ -95,7 +97,7 @@ impl Engine {
         let executor = taken.executor.take();
         let runner = Runner {
             engine: Arc::clone(self),
-            stage: Stage::Busy(taken.key, taken.run),
+            stage: Stage::of(&taken),
             hosted: executor.is_some(),
         };
         let run = runner.run(First::Taken(Box::new(taken)));
@@ -155,6 +157,7 @@ impl Runner {
     /// Runs commands until nothing can start.
     async fn run(mut self, first: First) {
         let engine = Arc::clone(&self.engine);
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         let mut context = CommandContext::new(Arc::clone(&engine));
         let mut next = None;
         match first {
@@ -170,11 +173,59 @@ impl Runner {
         }
         loop {
             let mut streak = 0;
-            let mut streak_since = next.as_ref().map_or(0, |taken| taken.started_at);
+            let mut streak_since = next.as_ref().map_or(0, |taken| taken.attempt.started_at);
             while next.is_some() {
-                let (finished, suspended) =
-                    execute(&engine, &mut context, &mut next, self.hosted).await;
-                if suspended {
+                let Taken {
+                    attempt,
+                    lane_key,
+                    work,
+                    wait_ns,
+                    submitted,
+                    timer_first,
+                    executor: _,
+                } = next.take().expect("there is one");
+                let attempt = context.begin(attempt);
+                let lane = &attempt.lane;
+                lane.observer
+                    .watch_depth_of(|| engine.lock().counts(lane_key).pending, &lane.id);
+                let is_plain = !timer_first && !self.hosted && !lane.must_await() && !wants_spans();
+                let run = if is_plain {
+                    match attempt::begin(&*work, &context, &waker) {
+                        Ok(result) => Run {
+                            ended: Ended::Returned(result),
+                            suspended: false,
+                        },
+                        Err(body) => attempt::go_on(body, &context, &waker).await,
+                    }
+                } else {
+                    let note = Note {
+                        lane_key,
+                        wait_ns,
+                        submitted,
+                        timer_first,
+                        hosted: self.hosted,
+                    };
+                    execute(&engine, &context, &*work, note).await
+                };
+                let attempt = context.end().expect("an attempt was begun");
+                let (result, abandoned) = match run.ended {
+                    Ended::Returned(result) => (result, false),
+                    Ended::Aborted(abort) => abort_error(abort, &attempt),
+                };
+                let finished = Finished {
+                    key: attempt.key,
+                    lane_key,
+                    lane: attempt.lane,
+                    run: attempt.run,
+                    attempt: attempt.number,
+                    work: Some(work),
+                    extras: attempt.extras,
+                    started_at: attempt.started_at,
+                    ended_at: engine.now(),
+                    result,
+                    abandoned,
+                };
+                if run.suspended {
                     streak = 0;
                     streak_since = finished.ended_at;
                 }
@@ -200,7 +251,7 @@ impl Runner {
                     }
                     self.first_take(&mut next);
                     streak = 0;
-                    streak_since = next.as_ref().map_or(0, |taken| taken.started_at);
+                    streak_since = next.as_ref().map_or(0, |taken| taken.attempt.started_at);
                 }
             }
             if poll_fn(|cx| self.poll_rest(cx, &mut next)).await.is_break() {
@@ -245,84 +296,59 @@ impl Runner {
     }
 }
 
-/// Runs one attempt of the command that was taken; also says whether it gave up the thread.
+/// What is to be noted of a start, where somebody wants to know of it.
+struct Note {
+    lane_key: LaneKey,
+    wait_ns: u64,
+    submitted: SubmitSpan,
+    timer_first: bool,
+    hosted: bool,
+}
+
+/// Runs one attempt that somebody has to be told of before its body begins, or that may begin late.
 async fn execute(
     engine: &Arc<Engine>,
-    context: &mut CommandContext,
-    taken: &mut Option<Taken>,
-    hosted: bool,
-) -> (Finished, bool) {
-    let Taken {
-        key,
-        lane_key,
-        lane,
-        run: number,
-        attempt,
-        work,
-        extras,
-        started_at,
-        timeout_ns,
-        progress_ns,
-        wait_ns,
-        submitted,
-        timer_first,
-        executor: _,
-    } = taken.take().expect("a runner executes what it has taken");
-    if timer_first {
+    context: &CommandContext,
+    work: &dyn Command,
+    note: Note,
+) -> Run {
+    if note.timer_first {
         yield_now().await;
     }
-    lane.observer
-        .watch_depth_of(|| engine.lock().counts(lane_key).pending, &lane.id);
-    if lane.must_await() {
+    let attempt = context.current();
+    let (lane, extras) = (&attempt.lane, attempt.extras.as_deref());
+    let must_await = lane.must_await();
+    if must_await {
+        let wait_ns = note.wait_ns;
         let sample = Sample::Started { wait_ns };
-        engine.record_awaited(&lane, lane_key, sample).await;
-        let extras = extras.as_deref();
-        engine.note_start(&lane, key, extras, attempt).await;
+        engine.record_awaited(lane, note.lane_key, sample).await;
+        engine
+            .note_start(lane, attempt.key, extras, attempt.number)
+            .await;
     }
     // Sooner nobody concludes a command without its body.
-    let late = (hosted || timer_first || lane.must_await())
-        && engine.now().saturating_sub(started_at) >= OVERRUN_GRACE_NS;
-    let name = || engine.name(key, extras.as_deref());
-    let span = ExecuteSpan::new(&lane.id, name, &*work, attempt, submitted);
-    context.begin(Attempt {
-        key,
-        run: number,
-        number: attempt,
-        lane,
-        started_at,
-        timeout_ns,
-        beats: progress_ns.is_some(),
-        extras,
-        cell: OnceLock::new(),
-    });
-    let run = span.around(|| attempt::run(&*work, context, late)).await;
-    let Attempt { lane, extras, .. } = context.end().expect("a runner's context has its attempt");
-    let (result, abandoned) = match run.ended {
-        Ended::Returned(result) => (result, false),
-        Ended::Aborted(Abort::Stop(reason)) => {
-            let limits = (timeout_ns, progress_ns);
+    let late = (note.hosted || note.timer_first || must_await)
+        && engine.now().saturating_sub(attempt.started_at) >= OVERRUN_GRACE_NS;
+    let name = || engine.name(attempt.key, extras);
+    let span = ExecuteSpan::new(&lane.id, name, work, attempt.number, note.submitted);
+    let run = span.around(|| attempt::run(work, context, late)).await;
+    span.end(matches!(run.ended, Ended::Returned(Ok(_))));
+    run
+}
+
+/// How an attempt ends whose body was dropped, and whether it does because the queue is gone.
+#[cold]
+fn abort_error(abort: Abort, attempt: &Attempt) -> (Result<Value>, bool) {
+    match abort {
+        Abort::Stop(reason) => {
+            let limits = (attempt.timeout_ns, attempt.progress_ns);
             (Err(stop_error(reason, limits)), false)
         }
-        Ended::Aborted(Abort::Closed | Abort::Lost) => {
+        Abort::Closed | Abort::Lost => {
             let reason = "the queue was closed while the command ran";
             (Err(LaneError::QueueError(reason.to_owned())), true)
         }
-    };
-    span.end(result.is_ok());
-    let finished = Finished {
-        key,
-        lane_key,
-        lane,
-        run: number,
-        attempt,
-        work: Some(work),
-        extras,
-        started_at,
-        ended_at: engine.now(),
-        result,
-        abandoned,
-    };
-    (finished, run.suspended)
+    }
 }
 
 /// The error of an attempt whose body was dropped. `limits` are its time limit and its longest time without a sign of

@@ -185,6 +185,18 @@ struct Settling<'a> {
     last: bool,
 }
 
+impl<'a> Settling<'a> {
+    /// Of a command that has left. Called under the lock.
+    fn of(engine: &'a Engine) -> Self {
+        engine.settling.fetch_add(1, Ordering::SeqCst);
+        Self {
+            engine,
+            left: true,
+            last: false,
+        }
+    }
+}
+
 impl Drop for Settling<'_> {
     fn drop(&mut self) {
         if self.left {
@@ -218,7 +230,61 @@ impl Settled<'_> {
 impl Engine {
     /// Ends an attempt of a lane that has nobody to wait for. With `take` the next command for this runner comes into
     /// `next`; without it the runner counts as armed again. `stage` says so from the moment when the slot is free.
+    #[inline(always)]
     pub(super) fn finish(
+        self: &Arc<Self>,
+        stage: &mut Stage,
+        finished: Finished,
+        take: bool,
+        next: &mut Option<Taken>,
+    ) {
+        if finished.result.is_err() {
+            return self.finish_failed(stage, finished, take, next);
+        }
+        let now = finished.ended_at;
+        let run_ns = finished.run_ns();
+        let mut state = self.lock();
+        let job = state.scheduler.complete(finished.key, finished.run, now);
+        let Some(job) = job else {
+            return self.finish_gone(stage, state, finished, take, next);
+        };
+        self.tell(&finished, Verdict::Settle);
+        let lane = finished.lane;
+        let sample = Sample::Completed { run_ns };
+        lane.observer
+            .record(sample, || state.counts(finished.lane_key));
+        let reply = job.into_waiter();
+        state.forget(finished.key, reply.extras());
+        let mut guard = Settling::of(self);
+        let answer = Answer::new(reply, finished.result, CommandStatus::Completed);
+        self.carry_on(stage, state, take, now, next);
+        guard.last = next.is_none();
+        trace::settled(&lane.id, true, run_ns);
+        lane.observer.watch_latency(&lane.id, run_ns);
+        drop(answer);
+        drop_command(finished.work, &lane.id);
+        drop(guard);
+    }
+
+    /// Ends an attempt that somebody else has concluded.
+    #[cold]
+    fn finish_gone(
+        self: &Arc<Self>,
+        stage: &mut Stage,
+        state: MutexGuard<'_, State>,
+        finished: Finished,
+        take: bool,
+        next: &mut Option<Taken>,
+    ) {
+        drop(state);
+        let now = finished.ended_at;
+        finished.discard();
+        self.carry_on(stage, self.lock(), take, now, next);
+    }
+
+    /// As [`finish`](Self::finish), of an attempt that has failed.
+    #[inline(never)]
+    fn finish_failed(
         self: &Arc<Self>,
         stage: &mut Stage,
         mut finished: Finished,
@@ -228,9 +294,7 @@ impl Engine {
         let now = finished.ended_at;
         let mut state = self.lock();
         let Some(verdict) = state.conclude(&finished) else {
-            drop(state);
-            finished.discard();
-            return self.carry_on(stage, self.lock(), take, now, next);
+            return self.finish_gone(stage, state, finished, take, next);
         };
         finished.overrule(verdict);
         let mut letter = None;
@@ -262,9 +326,7 @@ impl Engine {
     ) -> Option<Box<Concluded>> {
         let mut state = self.lock();
         let Some(verdict) = state.conclude(&finished) else {
-            drop(state);
-            finished.discard();
-            self.carry_on(stage, self.lock(), take, self.now(), next);
+            self.finish_gone(stage, state, finished, take, next);
             return None;
         };
         let lane = &finished.lane;
@@ -367,7 +429,7 @@ impl Engine {
         let lane = Arc::clone(&state.lanes[lane_key.index()]);
         state.depart(self, &lane, key, &mut job);
         lane.observer
-            .record(Sample::Failed { run_ns: 0 }, state.counts(lane_key));
+            .record(Sample::Failed { run_ns: 0 }, || state.counts(lane_key));
         self.emitter.report(|| {
             What::Failed(
                 Arc::clone(&lane.id),
@@ -488,7 +550,7 @@ impl Engine {
                 })
             }
             None => match state.scheduler.release(key, now) {
-                Released::Left(job) => Some(Answer::new(job.reply, result, status)),
+                Released::Left(job) => Some(Answer::new(job.into_waiter(), result, status)),
                 Released::CancelledLate(mut job) => {
                     ended = Some(Sample::Cancelled);
                     state.depart(self, &lane, key, &mut job);
@@ -521,12 +583,12 @@ impl Engine {
             },
         };
         let counts = state.counts(lane_key);
-        lane.observer.record(sample, counts);
+        lane.observer.record(sample, || counts);
         if let Some(ended) = ended {
-            lane.observer.record(ended, counts);
+            lane.observer.record(ended, || counts);
         }
         if buried {
-            lane.observer.record(Sample::DeadLettered, counts);
+            lane.observer.record(Sample::DeadLettered, || counts);
         }
         if let Some(answer) = &answer {
             state.forget(key, answer.reply.as_ref().and_then(Reply::extras));
@@ -569,7 +631,7 @@ impl Engine {
             }
         }
         *stage = match next {
-            Some(next) => Stage::Busy(next.key, next.run),
+            Some(next) => Stage::of(next),
             None if take => Stage::Done,
             None => {
                 state.armed += 1;

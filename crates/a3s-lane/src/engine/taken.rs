@@ -1,12 +1,13 @@
 //! A command in a runner's hands, and what the runner owes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::attempt;
-use super::job::{Extras, Work};
+use super::job::Work;
 use super::observer::Sample;
 use super::trace::SubmitSpan;
-use super::{Engine, LaneInfo, State};
+use super::{Engine, State};
+use crate::context::Attempt;
 use crate::event::What;
 use crate::executor::{self, Executor};
 use crate::handle::CommandStatus;
@@ -14,16 +15,9 @@ use crate::scheduler::{CommandKey, LaneKey};
 
 /// A command that a runner has taken and must run: it holds a slot.
 pub(super) struct Taken {
-    pub(super) key: CommandKey,
+    pub(super) attempt: Attempt,
     pub(super) lane_key: LaneKey,
-    pub(super) lane: Arc<LaneInfo>,
-    pub(super) run: u32,
-    pub(super) attempt: u32,
     pub(super) work: Work,
-    pub(super) extras: Option<Arc<Extras>>,
-    pub(super) started_at: u64,
-    pub(super) timeout_ns: Option<u64>,
-    pub(super) progress_ns: Option<u64>,
     pub(super) wait_ns: u64,
     pub(super) submitted: SubmitSpan,
     /// The timer task was woken from this runner's thread, where tokio may run it only after this runner: let it
@@ -59,7 +53,7 @@ impl Engine {
             let lane = &state.lanes[start.lane.index()];
             lane.room.freed();
             let wait_ns = start.wait_ns;
-            let counts = state.scheduler.lane(start.lane).counts;
+            let counts = || state.scheduler.lane(start.lane).counts;
             lane.observer.record(Sample::Started { wait_ns }, counts);
             self.emitter.report(|| {
                 let kind = lane.kind(command_type(&work));
@@ -70,16 +64,19 @@ impl Engine {
                 self.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
             }
             *next = Some(Taken {
-                key: start.key,
+                attempt: Attempt {
+                    key: start.key,
+                    run: start.run,
+                    number: start.attempt,
+                    lane: Arc::clone(lane),
+                    started_at: now,
+                    timeout_ns: start.timeout_ns,
+                    progress_ns: start.progress_ns,
+                    extras,
+                    cell: OnceLock::new(),
+                },
                 lane_key: start.lane,
-                lane: Arc::clone(lane),
-                run: start.run,
-                attempt: start.attempt,
                 work,
-                extras,
-                started_at: now,
-                timeout_ns: start.timeout_ns,
-                progress_ns: start.progress_ns,
                 wait_ns,
                 submitted,
                 timer_first: false,
@@ -140,6 +137,13 @@ pub(super) enum Stage {
     Resting(u64),
     /// Has left nothing undone.
     Done,
+}
+
+impl Stage {
+    /// That of a runner that has this command.
+    pub(super) fn of(taken: &Taken) -> Self {
+        Self::Busy(taken.attempt.key, taken.attempt.run)
+    }
 }
 
 /// The user's word for the kind of a command; empty when asking for it panics.

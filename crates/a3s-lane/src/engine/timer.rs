@@ -136,10 +136,13 @@ impl Engine {
     /// Whether the present state calls for nothing, seen in a glance: mostly so, as what runs already takes what there is.
     #[inline]
     pub(super) fn calls_for_nothing(&self, state: &State) -> bool {
-        state.wanted() == 0
-            && state.needs_runners_only()
-            && !self.handlers.has_executors()
-            && self.has_doors_right(state)
+        state.wanted() == 0 && self.calls_for_runners_only(state)
+    }
+
+    /// Whether the present state calls for runners of the runtime at most.
+    #[inline]
+    pub(super) fn calls_for_runners_only(&self, state: &State) -> bool {
+        state.needs_runners_only() && !self.handlers.has_executors() && self.has_doors_right(state)
     }
 
     #[inline(always)]
@@ -273,13 +276,21 @@ impl State {
     /// Arms the runners that are wanted, the resting one first.
     #[inline(never)]
     fn count_runners(&mut self) -> FollowUp {
-        let wanted = self.arm();
-        let resting = self.resting.take_if(|_| wanted > 0);
+        let (wake, runners) = self.take_runners();
         FollowUp {
-            runners: wanted - usize::from(resting.is_some()),
-            wake: resting.map(RestingRunner::into_waker),
+            runners,
+            wake,
             ..FollowUp::NOTHING
         }
+    }
+
+    /// Arms the runners that are wanted: the resting one, which is to be woken, and so many that are to be spawned.
+    #[inline]
+    pub(super) fn take_runners(&mut self) -> (Option<Waker>, usize) {
+        let wanted = self.arm();
+        let resting = self.resting.take_if(|_| wanted > 0);
+        let others = wanted - usize::from(resting.is_some());
+        (resting.map(RestingRunner::into_waker), others)
     }
 
     /// Asks running commands to make room for more urgent ones that wait for nothing else.

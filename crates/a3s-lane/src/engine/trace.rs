@@ -70,8 +70,17 @@ mod enabled {
         }
     }
 
+    /// Whether anybody traces.
+    #[inline]
+    pub(crate) fn wants_spans() -> bool {
+        telemetry::wants_spans()
+    }
+
+    #[inline]
     pub(crate) fn submitted(lane: &str) {
-        telemetry::record_submit(lane);
+        if telemetry::metrics().is_some() {
+            telemetry::record_submit(lane);
+        }
     }
 
     pub(crate) fn retried(lane: &str, name: &CommandName, attempt: u32) {
@@ -129,6 +138,10 @@ mod enabled {
         pub(crate) fn end(self, _success: bool) {}
     }
 
+    pub(crate) fn wants_spans() -> bool {
+        false
+    }
+
     pub(crate) fn submitted(_lane: &str) {}
 
     pub(crate) fn retried(_lane: &str, _name: &CommandName, _attempt: u32) {}
@@ -136,4 +149,4 @@ mod enabled {
     pub(crate) fn settled(_lane: &str, _completed: bool, _run_ns: u64) {}
 }
 
-pub(crate) use enabled::{ExecuteSpan, SubmitSpan, retried, settled, submitted};
+pub(crate) use enabled::{ExecuteSpan, SubmitSpan, retried, settled, submitted, wants_spans};

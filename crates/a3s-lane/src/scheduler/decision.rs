@@ -101,8 +101,8 @@ pub(crate) enum Due<T> {
     Stalled(CommandKey),
     /// It had its grace after it was asked to stop.
     Drop(CommandKey, StopReason),
-    /// The body of this run should have been dropped and was not: conclude it without its help. Who does not is told again when
-    /// the command is cancelled.
+    /// The body of this run should have been dropped and was not: conclude it without its help. A caller that lets it run on is
+    /// told once more if the command is cancelled.
     Overrun(CommandKey, u32),
     /// The command was not started in time; it has left.
     Expired(CommandKey, LaneKey, T),

@@ -49,6 +49,16 @@ impl<T> Scheduler<T> {
         })
     }
 
+    /// Ends an attempt that has completed: `conclude` and `release` in one, as nothing comes between. `None` when that run is not
+    /// running any more.
+    #[inline]
+    pub(crate) fn complete(&mut self, key: CommandKey, run: u32, now: u64) -> Option<T> {
+        self.entries.running_mut(key, run)?;
+        self.timers.remove(key.place);
+        self.free_slot(key.place, now);
+        Some(self.remove(key.place, now))
+    }
+
     /// Frees the slot of a concluded command and carries out the verdict.
     ///
     /// # Panics
@@ -108,10 +118,12 @@ impl<T> Scheduler<T> {
 
     /// Frees the slot that a command holds, and its share. The lane must be refreshed: `remove` and `requeue` do.
     pub(super) fn free_slot(&mut self, place: u32, now: u64) {
+        // What its limiters were charged stays as it is: nobody corrects it any more.
         self.forget_charges(place);
         let entry = &self.entries[place];
         let (lane, number) = (entry.lane, entry.key_number());
-        // `abandon` (in `leaving`) frees the slot of a run that was never concluded: it may be running yet, which is not counted.
+        // `complete` frees the slot of one that was neither asked to stop nor concluded, and so may `abandon` (in `leaving`): such
+        // a one is not in `stopping`.
         let stopping = usize::from(entry.state != State::Running);
         if !self.nest_free(place, now) {
             self.shares -= 1;

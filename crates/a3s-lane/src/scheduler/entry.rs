@@ -27,9 +27,9 @@ pub(super) enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
     Leave,
-    /// It goes back into its lane, behind the others.
+    /// It goes back into its lane, behind the others of its key and priority.
     Retry,
-    /// It goes back into its lane, before the others.
+    /// It goes back into its lane, before the others of its key and priority.
     Preempted,
 }
 

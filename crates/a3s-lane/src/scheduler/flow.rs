@@ -199,6 +199,24 @@ impl Flow {
     }
 
     pub(super) fn push<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32, end: End) {
+        let entry = &entries[place];
+        let is_usual = self.is_usual() && entry.terms.is_none() && end == End::Back;
+        if is_usual && (self.length == 0 || self.priority == 0) {
+            self.priority = 0;
+            self.length += 1;
+            return self.first.push_back(entries, place);
+        }
+        self.push_unusual(entries, place, end);
+    }
+
+    /// Whether it holds no more than one chain of commands, and no ages.
+    #[inline]
+    fn is_usual(&self) -> bool {
+        self.rest.is_empty() && self.ages.is_none()
+    }
+
+    #[inline(never)]
+    fn push_unusual<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32, end: End) {
         let priority = entries[place].priority();
         if self.length == 0 {
             self.priority = priority;
@@ -228,6 +246,15 @@ impl Flow {
     }
 
     pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
+        if self.is_usual() && entries[place].terms.is_none() {
+            self.length -= 1;
+            return self.first.unlink(entries, place);
+        }
+        self.unlink_unusual(entries, place);
+    }
+
+    #[inline(never)]
+    fn unlink_unusual<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         if let Some(ages) = &mut self.ages {
             ages.remove(&age(&entries[place], place));
         }

@@ -142,7 +142,7 @@ impl LaneState {
     /// Whether more wait than it has free slots for, so that the last one to come changes nothing of what could start. False with
     /// keys, where that takes longer to see.
     #[inline]
-    pub(super) fn has_more_than_slots(&self) -> bool {
+    pub(super) fn more_wait_than_free_slots(&self) -> bool {
         match &self.queue {
             Queue::Plain(flow) => self.ahead.urged() + flow.len() > self.free_slots(),
             Queue::Keyed(_) => false,

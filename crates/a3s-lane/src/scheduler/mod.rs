@@ -40,7 +40,7 @@
 //! Words. The `T` that the caller keeps with a command is its *job*; what few commands ask for is in their *terms*, and what the
 //! scheduler remembers of those in its *notes*. A command is an *entry* at a *place*. One that runs holds a *slot* of its lane and
 //! a *share* of the total limit. Of the total, shares are *kept* for lanes below their minimum. A lane is *pressed* from when a
-//! submission finds it at its pressure threshold until it is empty, which is its relief. One whose front was refused by a limit on starts per
+//! submission finds it at its pressure threshold until nothing waits in it, which is its relief. One whose front was refused by a limit on starts per
 //! time is *blocked*: it starts nothing until the limit grants, or another command is its front. Its *effective priority* is its
 //! own, or a more urgent one (a *boost*) once its oldest command has waited long.
 //!
@@ -50,7 +50,7 @@
 //! |---|---|
 //! | `join`, `leave` | a command belongs to the lane from here to there, which matters to fairness keys |
 //! | `push`, `unlink` | it enters the lane's queue, leaves it |
-//! | `front` | the one in the queue that starts next: with a boost that depends on the time |
+//! | `front` | the one in it that starts next: a favoured child; else, with a boost, the oldest once it has waited the boost's deadline; else by priority, then by turns of the keys, then first come (`lane`, `flow`, `keys`) |
 //! | `start`, `vacate` | it goes from the queue into a slot, gives the slot back |
 //! | `ready`, `unready` | how many are in the queue; how many wait outside of it, delayed or expired |
 //! | `startable` | how many could start, as far as its slots and keys go |

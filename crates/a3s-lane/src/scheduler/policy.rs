@@ -23,7 +23,7 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 #[derive(Debug)]
 pub(crate) struct LanePolicy {
     pub(crate) priority: u8,
-    /// Of a total limit, so many slots are kept for this lane.
+    /// Of a total limit, so many shares are kept for this lane.
     pub(crate) min: usize,
     pub(crate) max: usize,
     pub(crate) timeout_ns: Option<u64>,
@@ -36,7 +36,7 @@ pub(crate) struct LanePolicy {
     pub(crate) pressure_threshold: Option<usize>,
     pub(crate) max_pending: Option<usize>,
     pub(crate) overflow: Overflow,
-    /// More urgent lanes may take slots from running commands.
+    /// More urgent lanes may take shares from running commands.
     pub(crate) preemptible: bool,
     pub(crate) key_max: Option<usize>,
     pub(crate) key_weights: HashMap<Arc<str>, u32>,

@@ -15,6 +15,8 @@
 //!              2                     2           enough
 //! ```
 //!
+//! What they give up is set aside for nobody: `next` gives the share to the best ranked lane, as always.
+//!
 //! When the total becomes 4 now, a third one is asked at once: the first that ends leaves nothing free.
 //!
 //! Nobody is asked for the sake of its own children only, or of theirs. One that submits urgent work and goes on would do so in

@@ -25,9 +25,11 @@ use super::lane::LaneState;
 pub(super) struct Demand {
     /// Shares of the total that are kept for this lane: as many as it has below its minimum, whether or not it has commands.
     pub(super) kept: usize,
-    /// Commands that could start on no share of the total (awaited children), on a kept one, and on one that is for anybody.
+    /// Commands that could start on no share of the total: awaited children.
     pub(super) exempt: usize,
+    /// Commands that could start on a kept share.
     pub(super) on_kept: usize,
+    /// Commands that could start on a share that is for anybody.
     pub(super) on_common: usize,
 }
 
@@ -71,7 +73,8 @@ impl LaneState {
     }
 }
 
-/// How a lane ranks among those that can start a command: effective priority, then longest unserved.
+/// How a lane ranks among those that can start a command, the smallest first: effective priority (a smaller number is more urgent),
+/// then the number of its last start, then that of the lane.
 pub(super) type Rank = (u8, u64);
 
 /// The lanes that could start a command, by rank. Which heaps a lane is in follows from its demand.
@@ -103,8 +106,12 @@ impl ReadySet {
         let is_common = !is_reserved && demand.on_common > 0;
         let is_exempt = demand.exempt > 0;
         self.common.assign(lane.0, is_common.then_some(rank));
-        self.reserved.assign(lane.0, is_reserved.then_some(rank));
-        self.exempt.assign(lane.0, is_exempt.then_some(rank));
+        if is_reserved || !self.reserved.is_empty() {
+            self.reserved.assign(lane.0, is_reserved.then_some(rank));
+        }
+        if is_exempt || !self.exempt.is_empty() {
+            self.exempt.assign(lane.0, is_exempt.then_some(rank));
+        }
     }
 
     #[inline]
@@ -200,7 +207,9 @@ impl<T> Scheduler<T> {
         if state.take_vacated() {
             self.vacated.push(lane);
         }
-        self.givers.assign(lane.0, state.as_giver());
+        if self.preemptible_lanes > 0 || !self.givers.is_empty() {
+            self.givers.assign(lane.0, state.as_giver());
+        }
         let demand = state.demand_now(has_total);
         let before = std::mem::replace(&mut state.demand, demand);
         if demand != before {
@@ -209,7 +218,9 @@ impl<T> Scheduler<T> {
         if demand.startable() > 0 {
             let (priority, change) = state.urgency(now);
             let rank = (priority, state.last_served);
-            self.boosts.assign(lane.0, change);
+            if change.is_some() || !self.boosts.is_empty() {
+                self.boosts.assign(lane.0, change);
+            }
             self.ready.set(lane, rank, demand);
         } else if before.startable() > 0 {
             self.boosts.remove(lane.0);
@@ -219,17 +230,14 @@ impl<T> Scheduler<T> {
 }
 
 impl LaneState {
-    /// Whether `refresh` would find nothing new after one more command without terms has joined: before it came, as many waited as
-    /// there are free slots.
+    /// Whether `refresh` would find nothing new after one more command without terms has joined.
     #[inline]
     pub(super) fn is_indifferent(&self) -> bool {
-        // Else one more could start.
-        self.has_more_than_slots()
+        // The newcomer is counted already. Else one more could start. Never true with keys.
+        self.more_wait_than_free_slots()
             // Else the newcomer may be a front that was not refused.
             && self.block.is_none()
-            // Who waits for commands of this lane is looked at with each change, to be sure.
-            && !self.ahead.is_awaited()
-            // Else its effective priority may be another by now.
+            // Else its effective priority may be another by now, and so the time when that changes next.
             && !self.policy.is_aged()
     }
 }

@@ -55,25 +55,29 @@ impl<T> Scheduler<T> {
         let entry = Entry::new(job, serial, lane, terms, now);
         let place = self.entries.insert(entry);
         self.pending += 1;
-        self.enter(place, now);
-        // Mostly more wait than can start: then one more changes nothing for the lane.
-        if !is_plain || !self.lanes[lane.index()].is_indifferent() {
+        if is_plain {
+            // Without a key, of priority 0.
+            let state = &mut self.lanes[lane.index()];
+            state.join(None, 0, |_| false);
+            state.push(&mut self.entries, place, End::Back);
+            // Mostly more wait than can start: then one more changes nothing for the lane.
+            if !state.is_indifferent() {
+                self.refresh(lane, now);
+            }
+        } else {
+            self.enter(place, now);
             self.refresh(lane, now);
         }
         let pressure = self.lanes[lane.index()].press();
         (CommandKey { place, serial }, pressure)
     }
 
-    /// A new command is ready, or waits for its time.
+    /// A new command with terms is ready, or waits for its time.
+    #[inline(never)]
     fn enter(&mut self, place: u32, now: u64) {
         let entry = &mut self.entries[place];
         let state = &mut self.lanes[entry.lane.index()];
-        let Some(terms) = &mut entry.terms else {
-            // Without a key, of priority 0.
-            state.join(None, 0, |_| false);
-            state.push(&mut self.entries, place, End::Back);
-            return;
-        };
+        let terms = entry.terms.get_or_insert_default();
         let paused_keys = &self.paused_keys;
         let paused = |key: &Arc<str>| paused_keys.contains(key);
         terms.notes.key_number = state.join(terms.key.as_ref(), terms.priority, paused);
@@ -123,7 +127,7 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Takes a command that is too old to start out of its lane's queue; it leaves with the next tick.
+    /// Takes a command that is too old to start out of its lane's queue; it leaves with the next tick, since its timer is due.
     pub(super) fn shelve(&mut self, place: u32, now: u64) {
         let lane = self.entries[place].lane;
         self.take_from_queue(place);

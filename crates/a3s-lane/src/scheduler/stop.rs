@@ -29,8 +29,8 @@ impl<T> Scheduler<T> {
                 // Whatever it was asked for before, and even with a verdict: one that is cancelled does not run again.
                 if reason == StopReason::Cancel {
                     entry.stop = Some(reason);
-                    // `Overrun` was told, and the caller did not conclude, for the command is to run again after its body. Now it is
-                    // not: it is told again.
+                    // `Overrun` was told, and the caller let the run go on, since the command was to run again only after this body
+                    // has ended. Now it will not run again: the caller is told once more.
                     if entry.state == State::Dropped && self.timers.get(key.place).is_none() {
                         let at = now.saturating_add(OVERRUN_GRACE_NS);
                         self.timers.set(key.place, (at, key.serial));
@@ -51,7 +51,7 @@ impl<T> Scheduler<T> {
             return true;
         }
         // A grace does not outlast the time limit.
-        let until = entry.until(state.policy.timeout_ns);
+        let until = entry.times_out_at(state.policy.timeout_ns);
         let at = now.saturating_add(grace).min(until);
         (entry.state, entry.stop) = (State::Asked, Some(reason));
         state.stopping += 1;

@@ -13,8 +13,8 @@ impl<T> Scheduler<T> {
             let entry = &self.entries[place];
             let key = entry.key(place);
             match entry.state {
-                // `nest_refused` set this timer of a child that a limit had refused; another ready command has none but that of its
-                // expiry.
+                // `nest_refused` set this timer of a child that a limit had refused: it may be favoured again. Another ready command
+                // has none but that of its expiry.
                 State::Ready if !entry.is_expired(now) => self.nest_refused_no_more(place, now),
                 State::Delayed if !entry.is_expired(now) => self.wake(place, now),
                 State::Ready | State::Delayed | State::Expired => {
@@ -62,7 +62,7 @@ impl<T> Scheduler<T> {
     /// Which limit of a running command has passed, the earlier one first. When none has, sets the timer to the next.
     fn limit_reached(&mut self, place: u32, now: u64) -> Option<StopReason> {
         let entry = &self.entries[place];
-        let until = entry.until(self.lanes[entry.lane.index()].policy.timeout_ns);
+        let until = entry.times_out_at(self.lanes[entry.lane.index()].policy.timeout_ns);
         let stall = entry.stalls_at();
         let (at, reason) = match until <= stall {
             true => (until, StopReason::Deadline),

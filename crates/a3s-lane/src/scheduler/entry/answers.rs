@@ -116,8 +116,8 @@ impl<T> Entry<T> {
         own.unwrap_or(of_lane)
     }
 
-    /// When that time limit ends.
-    pub(in crate::scheduler) fn until(&self, of_lane: Option<u64>) -> u64 {
+    /// When it meets the time limit of the present run.
+    pub(in crate::scheduler) fn times_out_at(&self, of_lane: Option<u64>) -> u64 {
         let limit = self.timeout_ns(of_lane);
         limit.map_or(u64::MAX, |limit| self.started_at().saturating_add(limit))
     }

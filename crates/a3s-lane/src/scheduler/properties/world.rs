@@ -167,9 +167,10 @@ impl World {
                     let Some((serial, run)) = self.pick(pick, Phase::Running) else {
                         break;
                     };
-                    self.conclude(serial, run, ending, random)?;
                     if release {
-                        self.release(serial)?;
+                        self.end_run(serial, run, ending, random)?;
+                    } else {
+                        self.conclude(serial, run, ending, random)?;
                     }
                 }
             }
@@ -184,8 +185,7 @@ impl World {
                     self.settle()?;
                     let pick = pick.wrapping_add(round);
                     if let Some((serial, run)) = self.pick(pick, Phase::Running) {
-                        self.conclude(serial, run, ending, random)?;
-                        self.release(serial)?;
+                        self.end_run(serial, run, ending, random)?;
                     }
                     self.now += ns;
                 }

@@ -6,7 +6,7 @@ use proptest::test_runner::TestCaseError;
 use super::super::rules::{CommandRules, key_name};
 use super::{Checked, Mode, World, lane_key};
 use crate::scheduler::model::{ModelDue, ModelReleased, ModelStopped, ModelSubmitted};
-use crate::scheduler::{Due, Ending, Released, StopReason, Stopped};
+use crate::scheduler::{Due, Ending, Released, StopReason, Stopped, Verdict};
 
 impl World {
     pub(super) fn submit(&mut self, lane: usize, serial: u64, rules: &CommandRules) -> Checked {
@@ -119,6 +119,32 @@ impl World {
         prop_assert_eq!(released, expected);
         prop_assert!(job.is_none_or(|job| job == serial));
         self.tally.cancelled_late += usize::from(released == ModelReleased::Cancelled);
+        self.left.extend(job);
+        Ok(())
+    }
+
+    /// As the engine ends an attempt that nothing comes between: one that has completed, in one call.
+    pub(super) fn end_run(
+        &mut self,
+        serial: u64,
+        run: u32,
+        ending: Ending,
+        random: u64,
+    ) -> Checked {
+        if ending != Ending::Completed || random % 4 == 0 {
+            self.conclude(serial, run, ending, random)?;
+            return self.release(serial);
+        }
+        let key = self.key(serial);
+        prop_assert_eq!(self.scheduler.complete(key, run + 1, self.now), None);
+        let job = self.scheduler.complete(key, run, self.now);
+        prop_assert_eq!(job, Some(serial));
+        let again = self.scheduler.complete(key, run, self.now);
+        prop_assert_eq!(again, None, "a run was completed twice");
+        let verdict = self.model.conclude(serial, run, ending, random);
+        prop_assert_eq!(verdict, Some(Verdict::Settle));
+        self.tally.verdict(Verdict::Settle);
+        prop_assert_eq!(self.model.release(serial, self.now), ModelReleased::Settled);
         self.left.extend(job);
         Ok(())
     }
