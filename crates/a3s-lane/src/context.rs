@@ -103,8 +103,8 @@ impl CommandContext {
         ))
     }
 
-    pub(crate) fn begin(&mut self, attempt: Attempt) -> &Attempt {
-        self.attempt.insert(attempt)
+    pub(crate) fn begin(&mut self, attempt: Attempt) {
+        self.attempt = Some(attempt);
     }
 
     pub(crate) fn end(&mut self) -> Option<Attempt> {

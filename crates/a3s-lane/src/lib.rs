@@ -56,6 +56,7 @@ mod engine;
 mod explain;
 #[doc(hidden)]
 pub mod forking;
+mod hint;
 mod scheduler;
 mod shutdown;
 mod snapshot;

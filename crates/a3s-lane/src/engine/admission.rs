@@ -18,6 +18,7 @@ use crate::config::Overflow;
 use crate::error::{LaneError, Result};
 use crate::event::What;
 use crate::handle::CommandStatus;
+use crate::hint::{likely, unlikely};
 use crate::scheduler::{CommandKey, LaneKey, Terms};
 
 /// The lane that a command goes to.
@@ -351,7 +352,7 @@ impl Engine {
             span,
         };
         let now = self.now();
-        let incoming = if self.may_post() {
+        let incoming = if unlikely(self.may_post()) {
             match self.post(target, incoming, now) {
                 Ok(()) => {
                     trace::submitted(target.id);
@@ -363,9 +364,12 @@ impl Engine {
             incoming
         };
         let (mut state, contended) = self.lock_noting();
-        if let Some(lane) = state.free_lane(target) {
+        let free = state.free_lane(target);
+        if likely(free.is_some())
+            && let Some(lane) = free
+        {
             state.enter_freely(self, lane, incoming, now);
-            if contended {
+            if unlikely(contended) {
                 self.open_door(&mut state, lane);
             }
             self.release_lock(state);
@@ -456,7 +460,7 @@ impl Engine {
     /// Starts what can start, and releases the lock.
     #[inline]
     pub(super) fn release_lock(self: &Arc<Self>, state: MutexGuard<'_, State>) {
-        if !self.calls_for_runners_only(&state) {
+        if unlikely(!self.calls_for_runners_only(&state)) {
             self.release_and_act(state);
         } else if state.wanted() > 0 {
             self.release_and_run(state);

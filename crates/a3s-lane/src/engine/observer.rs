@@ -6,6 +6,7 @@ use std::sync::Weak;
 
 use super::Engine;
 use super::inbox::Posting;
+use crate::hint::unlikely;
 use crate::scheduler::LaneCounts;
 
 #[cfg(feature = "monitoring")]
@@ -132,7 +133,9 @@ impl LaneObserver {
     #[inline]
     pub(super) fn record(&self, sample: Sample, counts: impl FnOnce() -> LaneCounts) {
         #[cfg(feature = "metrics")]
-        if let Some(recorder) = &self.recorder {
+        if unlikely(self.recorder.is_some())
+            && let Some(recorder) = &self.recorder
+        {
             tell(&**recorder, sample, counts());
         }
         #[cfg(not(feature = "metrics"))]
@@ -159,6 +162,7 @@ impl LaneObserver {
     }
 
     /// Whether [`watch_depth`](Self::watch_depth) has anything to watch for.
+    #[inline]
     pub(super) fn watches_depth(&self) -> bool {
         #[cfg(feature = "monitoring")]
         return self
@@ -183,16 +187,20 @@ impl LaneObserver {
     }
 
     /// As [`watch_depth`](Self::watch_depth), asking for the depth only when somebody watches.
+    #[inline]
     pub(super) fn watch_depth_of(&self, depth: impl FnOnce() -> usize, lane: &str) {
-        if self.watches_depth() {
+        if unlikely(self.watches_depth()) {
             self.watch_depth(lane, depth());
         }
     }
 
     /// Raises a latency alert when a command took too long. Called without the lock.
+    #[inline]
     pub(super) fn watch_latency(&self, lane: &str, run_ns: u64) {
         #[cfg(feature = "monitoring")]
-        if let Some(alerts) = self.alerts.as_ref().filter(|alerts| alerts.is_enabled()) {
+        if unlikely(self.watches_depth())
+            && let Some(alerts) = &self.alerts
+        {
             alerts.raise_latency(lane, millis(run_ns));
         }
         let _ = (lane, run_ns);

@@ -12,13 +12,14 @@ use super::attempt::{self, Abort, Ended, Run};
 use super::observer::Sample;
 use super::settle::Finished;
 use super::sync::{MutexGuard, Runtime, yield_now};
-use super::taken::{Stage, Taken};
-use super::trace::{ExecuteSpan, SubmitSpan, wants_spans};
-use super::{Engine, State};
-use crate::command::{Command, StopReason};
-use crate::context::{Attempt, CommandContext};
+use super::taken::{Hand, Stage, Taken};
+use super::trace::{ExecuteSpan, wants_spans};
+use super::{Engine, LaneInfo, State};
+use crate::command::StopReason;
+use crate::context::Attempt;
 use crate::error::{LaneError, Result};
 use crate::executor;
+use crate::hint::{likely, unlikely};
 use crate::scheduler::{CommandKey, LaneKey, OVERRUN_GRACE_NS};
 
 /// A runner gives way to other tasks after this many commands that never suspended it.
@@ -94,10 +95,10 @@ impl Engine {
 
     /// Has a command that was taken run where it must. Called without the lock.
     pub(super) fn hand_over(self: &Arc<Self>, mut taken: Taken) {
-        let executor = taken.executor.take();
+        let executor = taken.held.executor.take();
         let runner = Runner {
             engine: Arc::clone(self),
-            stage: Stage::of(&taken),
+            stage: Stage::of(&taken.attempt),
             hosted: executor.is_some(),
         };
         let run = runner.run(First::Taken(Box::new(taken)));
@@ -116,11 +117,18 @@ impl Engine {
         stage: &mut Stage,
         mut state: MutexGuard<'_, State>,
         now: u64,
-        next: &mut Option<Taken>,
+        hand: &mut Hand,
     ) {
         *stage = Stage::Done;
         state.armed -= 1;
-        self.carry_on(stage, state, true, now, next);
+        self.carry_on(stage, state, true, now, hand);
+    }
+
+    /// Tells of a start whoever watches how deep its lane is.
+    #[inline]
+    fn watch_start(&self, lane: &LaneInfo, key: LaneKey) {
+        let depth = || self.lock().counts(key).pending;
+        lane.observer.watch_depth_of(depth, &lane.id);
     }
 
     /// Makes a running attempt reachable. One that was told to stop before that is told again.
@@ -158,110 +166,83 @@ impl Runner {
     async fn run(mut self, first: First) {
         let engine = Arc::clone(&self.engine);
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let mut context = CommandContext::new(Arc::clone(&engine));
-        let mut next = None;
+        let mut hand = Hand::new(Arc::clone(&engine));
         match first {
-            First::Armed => self.first_take(&mut next),
-            First::Taken(taken) => next = Some(*taken),
+            First::Armed => self.first_take(&mut hand),
+            First::Taken(taken) => hand.put(*taken),
             First::Overrun(finished) => {
                 let stage = &mut self.stage;
-                let alone = engine.finish_in_group(stage, *finished, true, &mut next);
+                let alone = engine.finish_in_group(stage, *finished, true, &mut hand);
                 if let Some(alone) = alone {
-                    Box::pin(engine.finish_awaited(stage, alone, true, &mut next)).await;
+                    Box::pin(engine.finish_awaited(stage, alone, true, &mut hand)).await;
                 }
             }
         }
         loop {
             let mut streak = 0;
-            let mut streak_since = next.as_ref().map_or(0, |taken| taken.attempt.started_at);
-            while next.is_some() {
-                let Taken {
-                    attempt,
-                    lane_key,
-                    work,
-                    wait_ns,
-                    submitted,
-                    timer_first,
-                    executor: _,
-                } = next.take().expect("there is one");
-                let attempt = context.begin(attempt);
-                let lane = &attempt.lane;
-                lane.observer
-                    .watch_depth_of(|| engine.lock().counts(lane_key).pending, &lane.id);
-                let is_plain = !timer_first && !self.hosted && !lane.must_await() && !wants_spans();
-                let run = if is_plain {
-                    match attempt::begin(&*work, &context, &waker) {
+            let mut streak_since = hand.started_at();
+            while !hand.is_empty() {
+                let lane = &hand.context.current().lane;
+                let must_await = lane.must_await();
+                engine.watch_start(lane, hand.held().lane_key);
+                let is_plain =
+                    !must_await && !self.hosted && !wants_spans() && !hand.held().timer_first;
+                let run = if likely(is_plain) {
+                    match attempt::begin(&*hand.held().work, &hand.context, &waker) {
                         Ok(result) => Run {
                             ended: Ended::Returned(result),
                             suspended: false,
                         },
-                        Err(body) => attempt::go_on(body, &context, &waker).await,
+                        Err(body) => attempt::go_on(body, &hand.context, &waker).await,
                     }
                 } else {
-                    let note = Note {
-                        lane_key,
-                        wait_ns,
-                        submitted,
-                        timer_first,
-                        hosted: self.hosted,
-                    };
-                    execute(&engine, &context, &*work, note).await
+                    execute(&engine, &mut hand, self.hosted).await
                 };
-                let attempt = context.end().expect("an attempt was begun");
-                let (result, abandoned) = match run.ended {
-                    Ended::Returned(result) => (result, false),
-                    Ended::Aborted(abort) => abort_error(abort, &attempt),
-                };
-                let finished = Finished {
-                    key: attempt.key,
-                    lane_key,
-                    lane: attempt.lane,
-                    run: attempt.run,
-                    attempt: attempt.number,
-                    work: Some(work),
-                    extras: attempt.extras,
-                    started_at: attempt.started_at,
-                    ended_at: engine.now(),
-                    result,
-                    abandoned,
-                };
-                if run.suspended {
+                let now = engine.now();
+                if unlikely(run.suspended) {
                     streak = 0;
-                    streak_since = finished.ended_at;
+                    streak_since = now;
                 }
                 streak += 1;
-                let lasted = finished.ended_at.saturating_sub(streak_since);
+                let lasted = now.saturating_sub(streak_since);
                 let has_budget = self.hosted || has_budget();
                 let give_way = streak >= STREAK || lasted >= STREAK_NS || !has_budget;
-                let stage = &mut self.stage;
-                if finished.lane.must_await() {
-                    let take = !give_way;
-                    let alone = engine.finish_in_group(stage, finished, take, &mut next);
-                    if let Some(alone) = alone {
-                        Box::pin(engine.finish_awaited(stage, alone, take, &mut next)).await;
+                let (stage, take) = (&mut self.stage, !give_way);
+                match run.ended {
+                    Ended::Returned(Ok(value)) if likely(!must_await) => {
+                        engine.finish_completed(stage, value, take, now, &mut hand);
                     }
-                } else {
-                    engine.finish(stage, finished, !give_way, &mut next);
+                    ended if !must_await => {
+                        let finished = ended_attempt(&mut hand, ended, now);
+                        engine.finish(stage, finished, take, &mut hand);
+                    }
+                    ended => {
+                        let finished = ended_attempt(&mut hand, ended, now);
+                        let alone = engine.finish_in_group(stage, finished, take, &mut hand);
+                        if let Some(alone) = alone {
+                            Box::pin(engine.finish_awaited(stage, alone, take, &mut hand)).await;
+                        }
+                    }
                 }
-                if give_way {
+                if unlikely(give_way) {
                     if self.hosted {
                         queue_up().await;
                     } else {
                         yield_now().await;
                     }
-                    self.first_take(&mut next);
+                    self.first_take(&mut hand);
                     streak = 0;
-                    streak_since = next.as_ref().map_or(0, |taken| taken.attempt.started_at);
+                    streak_since = hand.started_at();
                 }
             }
-            if poll_fn(|cx| self.poll_rest(cx, &mut next)).await.is_break() {
+            if poll_fn(|cx| self.poll_rest(cx, &mut hand)).await.is_break() {
                 return;
             }
         }
     }
 
     /// Waits to be armed again, and ends being armed; breaks when this runner must end instead.
-    fn poll_rest(&mut self, cx: &Context<'_>, next: &mut Option<Taken>) -> Poll<ControlFlow<()>> {
+    fn poll_rest(&mut self, cx: &Context<'_>, hand: &mut Hand) -> Poll<ControlFlow<()>> {
         if let Stage::Resting(rest) = self.stage {
             let now = self.engine.now();
             let mut state = self.engine.lock();
@@ -271,7 +252,7 @@ impl Runner {
                     Poll::Pending
                 }
                 _ => {
-                    self.engine.end_armed(&mut self.stage, state, now, next);
+                    self.engine.end_armed(&mut self.stage, state, now, hand);
                     Poll::Ready(ControlFlow::Continue(()))
                 }
             };
@@ -289,55 +270,68 @@ impl Runner {
     }
 
     /// Ends being armed.
-    fn first_take(&mut self, next: &mut Option<Taken>) {
+    fn first_take(&mut self, hand: &mut Hand) {
         let now = self.engine.now();
         self.engine
-            .end_armed(&mut self.stage, self.engine.lock(), now, next);
+            .end_armed(&mut self.stage, self.engine.lock(), now, hand);
     }
-}
-
-/// What is to be noted of a start, where somebody wants to know of it.
-struct Note {
-    lane_key: LaneKey,
-    wait_ns: u64,
-    submitted: SubmitSpan,
-    timer_first: bool,
-    hosted: bool,
 }
 
 /// Runs one attempt that somebody has to be told of before its body begins, or that may begin late.
-async fn execute(
-    engine: &Arc<Engine>,
-    context: &CommandContext,
-    work: &dyn Command,
-    note: Note,
-) -> Run {
-    if note.timer_first {
+async fn execute(engine: &Arc<Engine>, hand: &mut Hand, hosted: bool) -> Run {
+    let submitted = hand.held_mut().map(|held| held.submitted.take());
+    let held = hand.held();
+    if held.timer_first {
         yield_now().await;
     }
-    let attempt = context.current();
+    let attempt = hand.context.current();
     let (lane, extras) = (&attempt.lane, attempt.extras.as_deref());
     let must_await = lane.must_await();
     if must_await {
-        let wait_ns = note.wait_ns;
+        let wait_ns = held.wait_ns;
         let sample = Sample::Started { wait_ns };
-        engine.record_awaited(lane, note.lane_key, sample).await;
+        engine.record_awaited(lane, held.lane_key, sample).await;
         engine
             .note_start(lane, attempt.key, extras, attempt.number)
             .await;
     }
     // Sooner nobody concludes a command without its body.
-    let late = (note.hosted || note.timer_first || must_await)
+    let late = (hosted || held.timer_first || must_await)
         && engine.now().saturating_sub(attempt.started_at) >= OVERRUN_GRACE_NS;
     let name = || engine.name(attempt.key, extras);
-    let span = ExecuteSpan::new(&lane.id, name, work, attempt.number, note.submitted);
-    let run = span.around(|| attempt::run(work, context, late)).await;
+    let work = &*held.work;
+    let span = ExecuteSpan::new(&lane.id, name, work, attempt.number, submitted);
+    let run = span
+        .around(|| attempt::run(work, &hand.context, late))
+        .await;
     span.end(matches!(run.ended, Ended::Returned(Ok(_))));
     run
 }
 
+/// Takes a command out of the hand whose attempt has ended.
+#[inline(never)]
+fn ended_attempt(hand: &mut Hand, ended: Ended, ended_at: u64) -> Finished {
+    let Taken { attempt, held } = hand.pick().expect("a command is in hand");
+    let (result, abandoned) = match ended {
+        Ended::Returned(result) => (result, false),
+        Ended::Aborted(abort) => abort_error(abort, &attempt),
+    };
+    Finished {
+        key: attempt.key,
+        lane_key: held.lane_key,
+        lane: attempt.lane,
+        run: attempt.run,
+        attempt: attempt.number,
+        work: Some(held.work),
+        extras: attempt.extras,
+        started_at: attempt.started_at,
+        ended_at,
+        result,
+        abandoned,
+    }
+}
+
 /// How an attempt ends whose body was dropped, and whether it does because the queue is gone.
-#[cold]
 fn abort_error(abort: Abort, attempt: &Attempt) -> (Result<Value>, bool) {
     match abort {
         Abort::Stop(reason) => {

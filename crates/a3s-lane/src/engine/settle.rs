@@ -12,13 +12,14 @@ use super::observer::Sample;
 use super::record;
 use super::runner::stop_error;
 use super::sync::MutexGuard;
-use super::taken::{Stage, Taken, command_type};
+use super::taken::{Hand, Stage, Taken, command_type};
 use super::trace;
 use super::{Engine, LaneInfo, State};
 use crate::command::StopReason;
 use crate::error::{LaneError, Result};
 use crate::event::What;
 use crate::handle::CommandStatus;
+use crate::hint::{likely, unlikely};
 use crate::scheduler::{CommandKey, Ending, LaneKey, Released, Verdict};
 use crate::shutdown::Leftover;
 use crate::storage::{DeadLetterRecord, FailedAttempt};
@@ -69,11 +70,6 @@ impl Finished {
 
     fn run_ns(&self) -> u64 {
         self.ended_at.saturating_sub(self.started_at)
-    }
-
-    /// Drops an attempt that somebody else has concluded.
-    fn discard(self) {
-        drop_command(self.work, &self.lane.id);
     }
 
     fn sample(&self, verdict: Verdict) -> Sample {
@@ -228,41 +224,43 @@ impl Settled<'_> {
 }
 
 impl Engine {
-    /// Ends an attempt of a lane that has nobody to wait for. With `take` the next command for this runner comes into
-    /// `next`; without it the runner counts as armed again. `stage` says so from the moment when the slot is free.
+    /// Ends the attempt in hand, which has completed, in a lane that has nobody to wait for: what most attempts come to. As
+    /// [`finish`](Self::finish) otherwise.
     #[inline(always)]
-    pub(super) fn finish(
+    pub(super) fn finish_completed(
         self: &Arc<Self>,
         stage: &mut Stage,
-        finished: Finished,
+        value: Value,
         take: bool,
-        next: &mut Option<Taken>,
+        now: u64,
+        hand: &mut Hand,
     ) {
-        if finished.result.is_err() {
-            return self.finish_failed(stage, finished, take, next);
-        }
-        let now = finished.ended_at;
-        let run_ns = finished.run_ns();
-        let mut state = self.lock();
-        let job = state.scheduler.complete(finished.key, finished.run, now);
-        let Some(job) = job else {
-            return self.finish_gone(stage, state, finished, take, next);
+        let Some(Taken { attempt, held }) = hand.pick() else {
+            debug_assert!(false, "a command is in hand");
+            return;
         };
-        self.tell(&finished, Verdict::Settle);
-        let lane = finished.lane;
+        let (key, lane) = (attempt.key, attempt.lane);
+        let run_ns = now.saturating_sub(attempt.started_at);
+        let mut state = self.lock();
+        let Some(job) = state.scheduler.complete(key, attempt.run, now) else {
+            return self.finish_gone(stage, state, (held.work, lane), take, now, hand);
+        };
+        self.emitter.report(|| {
+            let name = self.name(key, attempt.extras.as_deref());
+            What::Completed(Arc::clone(&lane.told), name)
+        });
         let sample = Sample::Completed { run_ns };
-        lane.observer
-            .record(sample, || state.counts(finished.lane_key));
+        lane.observer.record(sample, || state.counts(held.lane_key));
         let reply = job.into_waiter();
-        state.forget(finished.key, reply.extras());
+        state.forget(key, reply.extras());
         let mut guard = Settling::of(self);
-        let answer = Answer::new(reply, finished.result, CommandStatus::Completed);
-        self.carry_on(stage, state, take, now, next);
-        guard.last = next.is_none();
+        let answer = Answer::new(reply, Ok(value), CommandStatus::Completed);
+        self.carry_on(stage, state, take, now, hand);
+        guard.last = hand.is_empty();
         trace::settled(&lane.id, true, run_ns);
         lane.observer.watch_latency(&lane.id, run_ns);
         drop(answer);
-        drop_command(finished.work, &lane.id);
+        drop_command(held.work, &lane.id);
         drop(guard);
     }
 
@@ -272,29 +270,31 @@ impl Engine {
         self: &Arc<Self>,
         stage: &mut Stage,
         state: MutexGuard<'_, State>,
-        finished: Finished,
+        (work, lane): (impl Sized, Arc<LaneInfo>),
         take: bool,
-        next: &mut Option<Taken>,
+        now: u64,
+        hand: &mut Hand,
     ) {
         drop(state);
-        let now = finished.ended_at;
-        finished.discard();
-        self.carry_on(stage, self.lock(), take, now, next);
+        drop_command(work, &lane.id);
+        self.carry_on(stage, self.lock(), take, now, hand);
     }
 
-    /// As [`finish`](Self::finish), of an attempt that has failed.
+    /// Ends an attempt of a lane that has nobody to wait for. With `take` the next command for this runner comes into its hand;
+    /// without it the runner counts as armed again. `stage` says so from the moment when the slot is free.
     #[inline(never)]
-    fn finish_failed(
+    pub(super) fn finish(
         self: &Arc<Self>,
         stage: &mut Stage,
         mut finished: Finished,
         take: bool,
-        next: &mut Option<Taken>,
+        hand: &mut Hand,
     ) {
         let now = finished.ended_at;
         let mut state = self.lock();
         let Some(verdict) = state.conclude(&finished) else {
-            return self.finish_gone(stage, state, finished, take, next);
+            let body = (finished.work, finished.lane);
+            return self.finish_gone(stage, state, body, take, now, hand);
         };
         finished.overrule(verdict);
         let mut letter = None;
@@ -303,16 +303,9 @@ impl Engine {
             letter = self.dead_letter(&finished, verdict);
             state = self.lock();
         }
-        self.release(
-            stage,
-            state,
-            finished,
-            Outcome { verdict, letter },
-            take,
-            now,
-            next,
-        )
-        .resolve();
+        let outcome = Outcome { verdict, letter };
+        self.release(stage, state, finished, outcome, take, now, hand)
+            .resolve();
     }
 
     /// As [`finish`](Self::finish), for a lane that has somebody to wait for. A command that has completed, and has only its
@@ -322,11 +315,12 @@ impl Engine {
         stage: &mut Stage,
         mut finished: Finished,
         take: bool,
-        next: &mut Option<Taken>,
+        hand: &mut Hand,
     ) -> Option<Box<Concluded>> {
         let mut state = self.lock();
         let Some(verdict) = state.conclude(&finished) else {
-            self.finish_gone(stage, state, finished, take, next);
+            let (now, body) = (finished.ended_at, (finished.work, finished.lane));
+            self.finish_gone(stage, state, body, take, now, hand);
             return None;
         };
         let lane = &finished.lane;
@@ -343,7 +337,7 @@ impl Engine {
         let now = finished.ended_at;
         // Made at once: should what follows panic, its drop sees to them.
         let group = self.ends.add(finished).then(|| Group::of(self));
-        self.carry_on(stage, state, take, now, next);
+        self.carry_on(stage, state, take, now, hand);
         if let Some(group) = group {
             self.spawn(group.run());
         }
@@ -357,7 +351,7 @@ impl Engine {
         stage: &mut Stage,
         concluded: Box<Concluded>,
         take: bool,
-        next: &mut Option<Taken>,
+        hand: &mut Hand,
     ) {
         let Concluded { finished, verdict } = *concluded;
         let told = self.note_end(&finished, verdict).await;
@@ -386,7 +380,7 @@ impl Engine {
             Outcome { verdict, letter },
             take,
             self.now(),
-            next,
+            hand,
         );
         self.end_told(removed);
         if matches!(settled.ended, Some(Sample::Cancelled)) {
@@ -460,13 +454,13 @@ impl Engine {
         outcome: Outcome,
         take: bool,
         now: u64,
-        next: &mut Option<Taken>,
+        hand: &mut Hand,
     ) -> Settled<'a> {
         let verdict = outcome.verdict;
         let key = finished.key;
         let mut settled = self.free(&mut state, finished, outcome, now);
-        self.carry_on(stage, state, take, now, next);
-        settled.guard.last = next.is_none();
+        self.carry_on(stage, state, take, now, hand);
+        settled.guard.last = hand.is_empty();
         if !settled.guard.left && settled.guard.last {
             // A queue that ends waits for what runs, and this one does not run any more.
             self.check_quiet();
@@ -611,7 +605,7 @@ impl Engine {
         }
     }
 
-    /// Takes the next command for a runner into `next`, or arms the runner again, and releases the lock.
+    /// Takes the next command into the hand of a runner, or arms the runner again, and releases the lock.
     #[inline(always)]
     pub(super) fn carry_on(
         self: &Arc<Self>,
@@ -619,32 +613,59 @@ impl Engine {
         mut state: MutexGuard<'_, State>,
         take: bool,
         now: u64,
-        next: &mut Option<Taken>,
+        hand: &mut Hand,
     ) {
-        debug_assert!(next.is_none(), "a runner holds one command");
-        let mut elsewhere = Vec::new();
+        debug_assert!(hand.is_empty(), "a runner holds one command");
+        if unlikely(self.handlers.has_executors()) {
+            return self.carry_on_here(stage, state, take, now, hand);
+        }
         if take {
-            self.take_here(&mut state, now, next, &mut elsewhere);
-            if next.is_none() && self.has_posts() {
+            self.take(&mut state, now, hand);
+            if hand.is_empty() && self.has_posts() {
                 self.collect_posts(&mut state);
-                self.take_here(&mut state, now, next, &mut elsewhere);
+                self.take(&mut state, now, hand);
             }
         }
-        *stage = match next {
-            Some(next) => Stage::of(next),
-            None if take => Stage::Done,
-            None => {
-                state.armed += 1;
-                Stage::Armed
-            }
-        };
-        if elsewhere.is_empty() && self.calls_for_nothing(&state) {
+        stage.go_on(&mut state, take, hand);
+        if likely(self.calls_for_nothing(&state)) {
             return;
         }
+        self.carry_on_and_act(state, Vec::new(), hand);
+    }
+
+    /// As [`carry_on`](Self::carry_on), with handlers that run at executors.
+    #[inline(never)]
+    fn carry_on_here(
+        self: &Arc<Self>,
+        stage: &mut Stage,
+        mut state: MutexGuard<'_, State>,
+        take: bool,
+        now: u64,
+        hand: &mut Hand,
+    ) {
+        let mut elsewhere = Vec::new();
+        if take {
+            self.take_here(&mut state, now, hand, &mut elsewhere);
+            if hand.is_empty() && self.has_posts() {
+                self.collect_posts(&mut state);
+                self.take_here(&mut state, now, hand, &mut elsewhere);
+            }
+        }
+        stage.go_on(&mut state, take, hand);
+        self.carry_on_and_act(state, elsewhere, hand);
+    }
+
+    #[inline(never)]
+    fn carry_on_and_act(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        elsewhere: Vec<Taken>,
+        hand: &mut Hand,
+    ) {
         let mut follow_up = self.follow_up(&mut state);
         follow_up.hand_over_first(elsewhere);
-        if let Some(next) = next {
-            next.timer_first = follow_up.concerns_timer();
+        if let Some(held) = hand.held_mut() {
+            held.timer_first = follow_up.concerns_timer();
         }
         drop(state);
         self.act(follow_up);

@@ -7,15 +7,21 @@ use super::job::Work;
 use super::observer::Sample;
 use super::trace::SubmitSpan;
 use super::{Engine, State};
-use crate::context::Attempt;
+use crate::context::{Attempt, CommandContext};
 use crate::event::What;
 use crate::executor::{self, Executor};
 use crate::handle::CommandStatus;
+use crate::hint::unlikely;
 use crate::scheduler::{CommandKey, LaneKey};
 
-/// A command that a runner has taken and must run: it holds a slot.
+/// A command that was taken and must run: it holds a slot.
 pub(super) struct Taken {
     pub(super) attempt: Attempt,
+    pub(super) held: Held,
+}
+
+/// What a runner needs of a command beside its attempt.
+pub(super) struct Held {
     pub(super) lane_key: LaneKey,
     pub(super) work: Work,
     pub(super) wait_ns: u64,
@@ -27,11 +33,66 @@ pub(super) struct Taken {
     pub(super) executor: Option<Arc<dyn Executor>>,
 }
 
+/// What a runner has in hand: the command that it runs. There it stays from when it is taken until it has ended, as to move it
+/// would cost more than to take it.
+pub(super) struct Hand {
+    pub(super) context: CommandContext,
+    held: Option<Held>,
+}
+
+impl Hand {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            context: CommandContext::new(engine),
+            held: None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// What belongs to its attempt. Only a hand that is not empty has it.
+    #[inline]
+    pub(super) fn held(&self) -> &Held {
+        self.held.as_ref().expect("a command is in hand")
+    }
+
+    pub(super) fn held_mut(&mut self) -> Option<&mut Held> {
+        self.held.as_mut()
+    }
+
+    /// When its command was taken; 0 without one.
+    pub(super) fn started_at(&self) -> u64 {
+        match self.is_empty() {
+            true => 0,
+            false => self.context.current().started_at,
+        }
+    }
+
+    #[inline]
+    fn fill(&mut self, attempt: Attempt, held: Held) {
+        self.context.begin(attempt);
+        self.held = Some(held);
+    }
+
+    pub(super) fn put(&mut self, taken: Taken) {
+        self.fill(taken.attempt, taken.held);
+    }
+
+    /// Empties it.
+    #[inline]
+    pub(super) fn pick(&mut self) -> Option<Taken> {
+        let (attempt, held) = (self.context.end()?, self.held.take()?);
+        Some(Taken { attempt, held })
+    }
+}
+
 impl Engine {
-    /// Takes the most urgent command that may start now into `next`, where it stays: to move it costs more than to take
-    /// it.
-    #[inline(always)]
-    pub(super) fn take(&self, state: &mut State, now: u64, next: &mut Option<Taken>) {
+    /// Takes the most urgent command that may start now into an empty hand.
+    #[inline(never)]
+    pub(super) fn take(&self, state: &mut State, now: u64, hand: &mut Hand) {
         while let Some(start) = state.scheduler.next(now)
             && let Some(job) = state.scheduler.job_mut(start.key)
         {
@@ -49,7 +110,10 @@ impl Engine {
                 state.scheduler.abandon(start.key, start.run, now);
                 continue;
             };
-            let executor = self.executor_of(&work);
+            let executor = match unlikely(self.handlers.has_executors()) {
+                true => self.executor_of(&work),
+                false => None,
+            };
             let lane = &state.lanes[start.lane.index()];
             lane.room.freed();
             let wait_ns = start.wait_ns;
@@ -60,34 +124,36 @@ impl Engine {
                 let name = self.name(start.key, extras.as_deref());
                 What::Started(Arc::clone(&lane.told), name, kind)
             });
-            if start.relieved {
+            if unlikely(start.relieved) {
                 self.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
             }
-            *next = Some(Taken {
-                attempt: Attempt {
-                    key: start.key,
-                    run: start.run,
-                    number: start.attempt,
-                    lane: Arc::clone(lane),
-                    started_at: now,
-                    timeout_ns: start.timeout_ns,
-                    progress_ns: start.progress_ns,
-                    extras,
-                    cell: OnceLock::new(),
-                },
+            let attempt = Attempt {
+                key: start.key,
+                run: start.run,
+                number: start.attempt,
+                lane: Arc::clone(lane),
+                started_at: now,
+                timeout_ns: start.timeout_ns,
+                progress_ns: start.progress_ns,
+                extras,
+                cell: OnceLock::new(),
+            };
+            let held = Held {
                 lane_key: start.lane,
                 work,
                 wait_ns,
                 submitted,
                 timer_first: false,
                 executor,
-            });
+            };
+            hand.fill(attempt, held);
             return;
         }
     }
 
+    #[inline(never)]
     fn executor_of(&self, work: &Work) -> Option<Arc<dyn Executor>> {
-        if !self.handlers.has_executors() || !work.needs_handler() {
+        if !work.needs_handler() {
             return None;
         }
         self.handlers.executor(command_type(work))
@@ -98,29 +164,25 @@ impl Engine {
         &self,
         state: &mut State,
         now: u64,
-        next: &mut Option<Taken>,
+        hand: &mut Hand,
         elsewhere: &mut Vec<Taken>,
     ) {
-        self.take(state, now, next);
-        if self.handlers.has_executors() {
-            while let Some(taken) =
-                next.take_if(|taken| !executor::is_current(taken.executor.as_ref()))
-            {
-                elsewhere.push(taken);
-                self.take(state, now, next);
-            }
+        self.take(state, now, hand);
+        while !hand.is_empty() && !executor::is_current(hand.held().executor.as_ref()) {
+            elsewhere.extend(hand.pick());
+            self.take(state, now, hand);
         }
     }
 
     /// With executors: takes everything that can start, to hand it to them once the lock is released.
-    pub(super) fn take_all(&self, state: &mut State) -> Vec<Taken> {
+    pub(super) fn take_all(self: &Arc<Self>, state: &mut State) -> Vec<Taken> {
         let mut all = Vec::new();
         if self.handlers.has_executors() && state.scheduler.startable() > 0 {
             let now = self.now();
+            let mut hand = Hand::new(Arc::clone(self));
             all.extend(std::iter::from_fn(|| {
-                let mut next = None;
-                self.take(state, now, &mut next);
-                next
+                self.take(state, now, &mut hand);
+                hand.pick()
             }));
         }
         all
@@ -140,9 +202,22 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// That of a runner that has this command.
-    pub(super) fn of(taken: &Taken) -> Self {
-        Self::Busy(taken.attempt.key, taken.attempt.run)
+    /// That of a runner that has ended a command: it has taken the next one, if any, or did not try and is armed again.
+    #[inline]
+    pub(super) fn go_on(&mut self, state: &mut State, tried: bool, hand: &Hand) {
+        *self = if !hand.is_empty() {
+            Self::of(hand.context.current())
+        } else if tried {
+            Self::Done
+        } else {
+            state.armed += 1;
+            Self::Armed
+        };
+    }
+
+    /// That of a runner that has this in hand.
+    pub(super) fn of(attempt: &Attempt) -> Self {
+        Self::Busy(attempt.key, attempt.run)
     }
 }
 

@@ -125,7 +125,7 @@ impl FollowUp {
 impl Engine {
     /// Counts the tasks that the present state calls for.
     #[inline(always)]
-    pub(super) fn follow_up(&self, state: &mut State) -> FollowUp {
+    pub(super) fn follow_up(self: &Arc<Self>, state: &mut State) -> FollowUp {
         let mut follow_up = self.count(state);
         if self.review_doors(state) {
             follow_up.add(self.count(state));
@@ -146,7 +146,7 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn count(&self, state: &mut State) -> FollowUp {
+    fn count(self: &Arc<Self>, state: &mut State) -> FollowUp {
         // One that runs at an executor may be stuck behind a body that blocks its thread: with executors nothing is left to
         // those.
         if self.handlers.has_executors() || !state.needs_runners_only() {
@@ -160,7 +160,7 @@ impl Engine {
     }
 
     #[inline(never)]
-    fn count_tasks(&self, state: &mut State) -> FollowUp {
+    fn count_tasks(self: &Arc<Self>, state: &mut State) -> FollowUp {
         let elsewhere = self.take_all(state);
         let preempted = if state.scheduler.may_preempt() && state.scheduler.startable() == 0 {
             state.preempt(self.now())

@@ -7,6 +7,7 @@ mod enabled {
 
     use crate::command::Command;
     use crate::event::CommandName;
+    use crate::hint::unlikely;
     use crate::telemetry;
 
     /// The span of a submit, kept until the command starts so that its execution can be linked to it.
@@ -16,9 +17,14 @@ mod enabled {
     impl SubmitSpan {
         #[inline]
         pub(crate) fn new(lane: &str, command: &dyn Command) -> Self {
-            if !telemetry::wants_spans() {
-                return Self(None);
+            match unlikely(telemetry::wants_spans()) {
+                true => Self::begin(lane, command),
+                false => Self(None),
             }
+        }
+
+        #[inline(never)]
+        fn begin(lane: &str, command: &dyn Command) -> Self {
             let span = telemetry::submit_span(lane, command.command_type());
             Self((!span.is_disabled()).then(|| Box::new(span)))
         }
@@ -40,13 +46,14 @@ mod enabled {
             name: impl FnOnce() -> CommandName,
             command: &dyn Command,
             attempt: u32,
-            submitted: SubmitSpan,
+            submitted: Option<SubmitSpan>,
         ) -> Self {
             if !telemetry::wants_spans() {
                 return Self(Span::none());
             }
             let none = Span::none();
-            let submitted = submitted.0.as_deref().unwrap_or(&none);
+            let submitted = submitted.as_ref().and_then(|span| span.0.as_deref());
+            let submitted = submitted.unwrap_or(&none);
             Self(telemetry::execute_span(
                 lane,
                 name(),
@@ -78,8 +85,17 @@ mod enabled {
 
     #[inline]
     pub(crate) fn submitted(lane: &str) {
-        if telemetry::metrics().is_some() {
+        if unlikely(telemetry::metrics().is_some()) {
             telemetry::record_submit(lane);
+        }
+    }
+
+    #[inline(never)]
+    fn record_settled(lane: &str, completed: bool, run_ns: u64) {
+        if completed {
+            telemetry::record_complete(lane, run_ns as f64 / 1e9);
+        } else {
+            telemetry::record_failure(lane);
         }
     }
 
@@ -90,13 +106,8 @@ mod enabled {
     #[inline]
     pub(crate) fn settled(lane: &str, completed: bool, run_ns: u64) {
         // Asked here, where it is inlined, before anything is computed.
-        if telemetry::metrics().is_none() {
-            return;
-        }
-        if completed {
-            telemetry::record_complete(lane, run_ns as f64 / 1e9);
-        } else {
-            telemetry::record_failure(lane);
+        if unlikely(telemetry::metrics().is_some()) {
+            record_settled(lane, completed, run_ns);
         }
     }
 }
@@ -126,7 +137,7 @@ mod enabled {
             _name: impl FnOnce() -> CommandName,
             _command: &dyn Command,
             _attempt: u32,
-            _submitted: SubmitSpan,
+            _submitted: Option<SubmitSpan>,
         ) -> Self {
             Self
         }

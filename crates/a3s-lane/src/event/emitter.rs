@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 
 use super::record::Record;
 use super::{EventStream, LaneEvent, What};
+use crate::hint::unlikely;
 
 /// The most events that an emitter holds for a slow subscriber, however large the capacity asked for.
 const MAX_CAPACITY: usize = 1 << 20;
@@ -56,7 +57,7 @@ impl EventEmitter {
     /// Sends what `what` makes, if anybody listens. `what` is not called otherwise.
     #[inline]
     pub(crate) fn report(&self, what: impl FnOnce() -> What) {
-        if self.shared.listening.load(Ordering::Relaxed) {
+        if unlikely(self.shared.listening.load(Ordering::Relaxed)) {
             self.send_what(what);
         }
     }

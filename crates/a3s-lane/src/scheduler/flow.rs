@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::arena::Arena;
 use super::decision::CommandKey;
 use super::entry::{After, Entry};
+use crate::hint::likely;
 
 /// No entry: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
@@ -201,7 +202,7 @@ impl Flow {
     pub(super) fn push<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32, end: End) {
         let entry = &entries[place];
         let is_usual = self.is_usual() && entry.terms.is_none() && end == End::Back;
-        if is_usual && (self.length == 0 || self.priority == 0) {
+        if likely(is_usual && (self.length == 0 || self.priority == 0)) {
             self.priority = 0;
             self.length += 1;
             return self.first.push_back(entries, place);
@@ -246,7 +247,7 @@ impl Flow {
     }
 
     pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
-        if self.is_usual() && entries[place].terms.is_none() {
+        if likely(self.is_usual() && entries[place].terms.is_none()) {
             self.length -= 1;
             return self.first.unlink(entries, place);
         }

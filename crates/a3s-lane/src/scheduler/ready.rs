@@ -19,6 +19,7 @@ use super::Scheduler;
 use super::decision::LaneKey;
 use super::heap::IndexedHeap;
 use super::lane::LaneState;
+use crate::hint::unlikely;
 
 /// What a lane could start now, and what is kept for it; also the sum over all lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -106,10 +107,10 @@ impl ReadySet {
         let is_common = !is_reserved && demand.on_common > 0;
         let is_exempt = demand.exempt > 0;
         self.common.assign(lane.0, is_common.then_some(rank));
-        if is_reserved || !self.reserved.is_empty() {
+        if unlikely(is_reserved || !self.reserved.is_empty()) {
             self.reserved.assign(lane.0, is_reserved.then_some(rank));
         }
-        if is_exempt || !self.exempt.is_empty() {
+        if unlikely(is_exempt || !self.exempt.is_empty()) {
             self.exempt.assign(lane.0, is_exempt.then_some(rank));
         }
     }
@@ -198,16 +199,16 @@ impl<T> Scheduler<T> {
     /// lets more awaited children start (an *offer*, which `refresh` takes up by `nest_lend`), that it has a free slot (`vacated`),
     /// that it may lose a command (`givers`), its demand, and its rank.
     pub(super) fn rank_lane(&mut self, lane: LaneKey, now: u64) {
-        if self.lanes[lane.index()].block.is_some() {
+        if unlikely(self.lanes[lane.index()].block.is_some()) {
             self.review_block(lane, now);
         }
         self.nest_note_opening(lane);
         let has_total = self.has_total();
         let state = &mut self.lanes[lane.index()];
-        if state.take_vacated() {
+        if unlikely(state.take_vacated()) {
             self.vacated.push(lane);
         }
-        if self.preemptible_lanes > 0 || !self.givers.is_empty() {
+        if unlikely(self.preemptible_lanes > 0 || !self.givers.is_empty()) {
             self.givers.assign(lane.0, state.as_giver());
         }
         let demand = state.demand_now(has_total);
@@ -218,7 +219,7 @@ impl<T> Scheduler<T> {
         if demand.startable() > 0 {
             let (priority, change) = state.urgency(now);
             let rank = (priority, state.last_served);
-            if change.is_some() || !self.boosts.is_empty() {
+            if unlikely(change.is_some() || !self.boosts.is_empty()) {
                 self.boosts.assign(lane.0, change);
             }
             self.ready.set(lane, rank, demand);

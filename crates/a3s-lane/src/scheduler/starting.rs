@@ -8,6 +8,7 @@ use super::entry::{Entry, State};
 use super::flow::End;
 use super::terms::Terms;
 use crate::config::Overflow;
+use crate::hint::{likely, unlikely};
 
 impl<T> Scheduler<T> {
     /// Puts a command into its lane. A lane that is full gives it back (the caller refuses it, or waits), or gives up its oldest
@@ -55,7 +56,7 @@ impl<T> Scheduler<T> {
         let entry = Entry::new(job, serial, lane, terms, now);
         let place = self.entries.insert(entry);
         self.pending += 1;
-        if is_plain {
+        if likely(is_plain) {
             // Without a key, of priority 0.
             let state = &mut self.lanes[lane.index()];
             state.join(None, 0, |_| false);
@@ -111,11 +112,11 @@ impl<T> Scheduler<T> {
                 debug_assert!(false, "a lane in the ready set can start a command");
                 return None;
             };
-            if self.entries[place].is_expired(now) {
+            if unlikely(self.entries[place].is_expired(now)) {
                 self.shelve(place, now);
                 continue;
             }
-            if state.policy.is_rated() {
+            if unlikely(state.policy.is_rated()) {
                 if let Err(due) = self.check_limits(lane, place, now) {
                     // It is not among the lanes until then: the next best one is asked.
                     self.block(lane, place, due, now);
