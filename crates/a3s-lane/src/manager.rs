@@ -18,6 +18,7 @@ pub use dead_letters::{DeadLetters, Retried};
 
 use crate::QueueStats;
 use crate::command::Command;
+use crate::engine::Target;
 use crate::error::Result;
 use crate::event::{EventStream, LaneEvent};
 use crate::queue::CommandQueue;
@@ -101,7 +102,11 @@ impl QueueManager {
         lane_id: &str,
         command: Box<dyn Command>,
     ) -> Result<oneshot::Receiver<Result<Value>>> {
-        self.queue.submit(lane_id, command).await
+        let target = Target {
+            id: lane_id,
+            key: None,
+        };
+        self.queue.engine().submit(target, command).await
     }
 
     /// How full the lanes are, and how many dead letters are kept: in the storage or, without one, in memory.

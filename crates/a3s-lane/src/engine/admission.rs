@@ -53,10 +53,13 @@ pub(super) enum Placed {
     Full(Box<Incoming>),
 }
 
-/// A command that could not enter at once, as [`Placed`] tells.
-enum Unplaced {
+/// A submission that is not over at once.
+enum Late {
+    /// It has entered, and runs before its submitter goes on.
+    Entered,
     Admitted(Vec<Admitted>),
     Full(Box<Incoming>),
+    Refused(Refusal),
 }
 
 /// A command that was accepted and is on its way into its lane.
@@ -301,18 +304,34 @@ impl Engine {
         target: Target<'_>,
         command: Box<dyn Command>,
     ) -> Result<oneshot::Receiver<Result<Value>>> {
+        match self.submit_at_once(target, command) {
+            (None, receiver) => Ok(receiver),
+            (Some(late), receiver) => Box::pin(self.submit_late(target, late, receiver)).await,
+        }
+    }
+
+    #[inline(never)]
+    fn submit_at_once(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        command: Box<dyn Command>,
+    ) -> (Option<Late>, oneshot::Receiver<Result<Value>>) {
         let (reply, receiver) = oneshot::channel();
-        let accepted = match self.accept_at_once(target, command, Reply::new(reply)) {
-            Ok(None) => Ok(()),
-            Ok(Some(unplaced)) => Box::pin(self.accept_later(target, unplaced)).await,
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(Refusal { error, incoming }) = accepted {
+        (self.accept_at_once(target, command, reply), receiver)
+    }
+
+    async fn submit_late(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        late: Late,
+        receiver: oneshot::Receiver<Result<Value>>,
+    ) -> Result<oneshot::Receiver<Result<Value>>> {
+        if let Err(Refusal { error, incoming }) = self.accept_later(target, late).await {
             incoming.reply.forget();
             return Err(error);
         }
         if self.hooks.inline {
-            Box::pin(self.rest()).await;
+            self.rest().await;
         }
         Ok(receiver)
     }
@@ -324,30 +343,27 @@ impl Engine {
         command: Box<dyn Command>,
         reply: oneshot::Sender<Result<Value>>,
     ) {
-        let accepted = match self.accept_at_once(target, command, Reply::new(reply)) {
-            Ok(None) => return,
-            Ok(Some(unplaced)) => Box::pin(self.accept_later(target, unplaced)).await,
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(refusal) = accepted {
+        if let Some(late) = self.accept_at_once(target, command, reply)
+            && let Err(refusal) = Box::pin(self.accept_later(target, late)).await
+        {
             let reply = refusal.incoming.reply;
             reply.send(Err(refusal.error), CommandStatus::Failed);
         }
     }
 
     /// Lets a command in without waiting, if that can be: most submits never wait.
-    #[inline(always)]
+    #[inline]
     fn accept_at_once(
         self: &Arc<Self>,
         target: Target<'_>,
         command: Box<dyn Command>,
-        reply: Reply,
-    ) -> std::result::Result<Option<Unplaced>, Refusal> {
+        reply: oneshot::Sender<Result<Value>>,
+    ) -> Option<Late> {
         // The user's code is called before the lock is taken, never under it.
         let span = SubmitSpan::new(target.id, &*command);
         let incoming = Incoming {
             command,
-            reply,
+            reply: Reply::new(reply),
             terms: None,
             span,
         };
@@ -356,7 +372,7 @@ impl Engine {
             match self.post(target, incoming, now) {
                 Ok(()) => {
                     trace::submitted(target.id);
-                    return Ok(None);
+                    return None;
                 }
                 Err(incoming) => incoming,
             }
@@ -374,15 +390,16 @@ impl Engine {
             }
             self.release_lock(state);
             trace::submitted(target.id);
-            return Ok(None);
+            return None;
         }
-        match self.try_accept(state, target, incoming, false, now)? {
-            Placed::Entered(entered) => {
+        match self.try_accept(state, target, incoming, false, now) {
+            Ok(Placed::Entered(entered)) => {
                 self.entered(target.id, entered);
-                Ok(None)
+                self.hooks.inline.then_some(Late::Entered)
             }
-            Placed::Admitted(admitted) => Ok(Some(Unplaced::Admitted(admitted))),
-            Placed::Full(incoming) => Ok(Some(Unplaced::Full(incoming))),
+            Ok(Placed::Admitted(admitted)) => Some(Late::Admitted(admitted)),
+            Ok(Placed::Full(incoming)) => Some(Late::Full(incoming)),
+            Err(refusal) => Some(Late::Refused(refusal)),
         }
     }
 
@@ -414,12 +431,14 @@ impl Engine {
     async fn accept_later(
         self: &Arc<Self>,
         target: Target<'_>,
-        unplaced: Unplaced,
+        late: Late,
     ) -> std::result::Result<(), Refusal> {
-        match unplaced {
-            Unplaced::Admitted(admitted) => self.place_admitted(admitted).await,
+        match late {
+            Late::Entered => Ok(()),
+            Late::Refused(refusal) => Err(refusal),
+            Late::Admitted(admitted) => self.place_admitted(admitted).await,
             // Boxed: it is large, and few lanes are full.
-            Unplaced::Full(incoming) => Box::pin(self.accept_in_turn(target, *incoming)).await,
+            Late::Full(incoming) => Box::pin(self.accept_in_turn(target, *incoming)).await,
         }
     }
 

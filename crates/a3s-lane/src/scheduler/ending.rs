@@ -141,7 +141,9 @@ impl<T> Scheduler<T> {
         self.nest_forget(place);
         let entry = self.entries.remove(place).expect("the command is there");
         self.lanes[entry.lane.index()].leave(entry.key_number());
-        self.refresh(entry.lane, now);
+        if !self.is_indifferent_to_room(entry.lane) {
+            self.refresh(entry.lane, now);
+        }
         entry.job
     }
 }

@@ -230,6 +230,27 @@ impl<T> Scheduler<T> {
     }
 }
 
+impl<T> Scheduler<T> {
+    /// Whether `refresh` would find nothing new after a command of this lane has gone.
+    #[inline]
+    pub(super) fn is_indifferent_to_room(&self, lane: LaneKey) -> bool {
+        let state = &self.lanes[lane.index()];
+        // Else a share more is kept for it.
+        !self.has_total()
+            // Else one more could start.
+            && state.ready == 0
+            && state.demand == Demand::default()
+            // Else it may not be refused any more.
+            && state.block.is_none()
+            // Else somebody is to be told of the room.
+            && !state.watched
+            && !state.ahead.is_awaited()
+            && self.nest_offers.is_empty()
+            // Else it may have been one that can lose a command.
+            && self.givers.is_empty()
+    }
+}
+
 impl LaneState {
     /// Whether `refresh` would find nothing new after one more command without terms has joined.
     #[inline]
