@@ -143,19 +143,19 @@ pub(super) fn begin<'a>(
     waker: &Waker,
 ) -> std::result::Result<Result<Value>, Body<'a>> {
     let mut body: Option<Body<'a>> = None;
+    let mut polled = Poll::Pending;
     // Mostly it is over at once: it is made, polled and dropped under one guard.
-    let polled = guarded(|| {
+    let guard = guarded(|| {
         let made = body.insert(command.execute_with(context));
-        let polled = made.as_mut().poll(&mut Context::from_waker(waker));
+        polled = made.as_mut().poll(&mut Context::from_waker(waker));
         if polled.is_ready() {
             drop(body.take());
         }
-        polled
     });
-    match (polled, body) {
-        (Ok(Poll::Ready(result)), _) => Ok(result),
-        (Ok(Poll::Pending), Some(body)) => Err(body),
-        (polled, body) => Ok(Err(begin_failed(polled.err(), body))),
+    match (guard, polled, body) {
+        (Ok(()), Poll::Ready(result), _) => Ok(result),
+        (Ok(()), Poll::Pending, Some(body)) => Err(body),
+        (guard, _, body) => Ok(Err(begin_failed(guard.err(), body))),
     }
 }
 

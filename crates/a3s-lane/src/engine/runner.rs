@@ -165,7 +165,11 @@ impl Runner {
     /// Runs commands until nothing can start.
     async fn run(mut self, first: First) {
         let engine = Arc::clone(&self.engine);
-        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        // The runtime's tasks have one waker all their life. An executor drops a task when its last waker goes.
+        let waker = match self.hosted {
+            true => Waker::noop().clone(),
+            false => poll_fn(|cx| Poll::Ready(cx.waker().clone())).await,
+        };
         let mut hand = Hand::new(Arc::clone(&engine));
         match first {
             First::Armed => self.first_take(&mut hand),
@@ -184,10 +188,10 @@ impl Runner {
             while !hand.is_empty() {
                 let lane = &hand.context.current().lane;
                 let must_await = lane.must_await();
-                engine.watch_start(lane, hand.held().lane_key);
                 let is_plain =
                     !must_await && !self.hosted && !wants_spans() && !hand.held().timer_first;
                 let run = if likely(is_plain) {
+                    engine.watch_start(lane, hand.held().lane_key);
                     match attempt::begin(&*hand.held().work, &hand.context, &waker) {
                         Ok(result) => Run {
                             ended: Ended::Returned(result),
@@ -286,6 +290,7 @@ async fn execute(engine: &Arc<Engine>, hand: &mut Hand, hosted: bool) -> Run {
     }
     let attempt = hand.context.current();
     let (lane, extras) = (&attempt.lane, attempt.extras.as_deref());
+    engine.watch_start(lane, held.lane_key);
     let must_await = lane.must_await();
     if must_await {
         let wait_ns = held.wait_ns;

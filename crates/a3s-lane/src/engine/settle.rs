@@ -182,14 +182,19 @@ struct Settling<'a> {
 }
 
 impl<'a> Settling<'a> {
-    /// Of a command that has left. Called under the lock.
-    fn of(engine: &'a Engine) -> Self {
-        engine.settling.fetch_add(1, Ordering::SeqCst);
+    /// Of a command that is about to leave.
+    fn not_yet(engine: &'a Engine) -> Self {
         Self {
             engine,
-            left: true,
+            left: false,
             last: false,
         }
+    }
+
+    /// It leaves. Called under the lock.
+    fn begin(&mut self) {
+        self.engine.settling.fetch_add(1, Ordering::SeqCst);
+        self.left = true;
     }
 }
 
@@ -241,27 +246,30 @@ impl Engine {
         };
         let (key, lane) = (attempt.key, attempt.lane);
         let run_ns = now.saturating_sub(attempt.started_at);
+        // Should anything panic, these are dropped after the lock: the receiver is the user's, and is told all the same.
+        let mut settling = Settling::not_yet(self);
+        let answer;
         let mut state = self.lock();
         let Some(job) = state.scheduler.complete(key, attempt.run, now) else {
-            return self.finish_gone(stage, state, (held.work, lane), take, now, hand);
+            return self.finish_gone(stage, state, (held.work, lane), take, hand);
         };
+        settling.begin();
+        let reply = job.into_waiter();
+        state.forget(key, reply.extras());
+        answer = Answer::new(reply, Ok(value), CommandStatus::Completed);
         self.emitter.report(|| {
             let name = self.name(key, attempt.extras.as_deref());
             What::Completed(Arc::clone(&lane.told), name)
         });
         let sample = Sample::Completed { run_ns };
         lane.observer.record(sample, || state.counts(held.lane_key));
-        let reply = job.into_waiter();
-        state.forget(key, reply.extras());
-        let mut guard = Settling::of(self);
-        let answer = Answer::new(reply, Ok(value), CommandStatus::Completed);
         self.carry_on(stage, state, take, now, hand);
-        guard.last = hand.is_empty();
+        settling.last = hand.is_empty();
         trace::settled(&lane.id, true, run_ns);
         lane.observer.watch_latency(&lane.id, run_ns);
         drop(answer);
         drop_command(held.work, &lane.id);
-        drop(guard);
+        drop(settling);
     }
 
     /// Ends an attempt that somebody else has concluded.
@@ -272,11 +280,11 @@ impl Engine {
         state: MutexGuard<'_, State>,
         (work, lane): (impl Sized, Arc<LaneInfo>),
         take: bool,
-        now: u64,
         hand: &mut Hand,
     ) {
         drop(state);
         drop_command(work, &lane.id);
+        let now = self.now();
         self.carry_on(stage, self.lock(), take, now, hand);
     }
 
@@ -294,7 +302,7 @@ impl Engine {
         let mut state = self.lock();
         let Some(verdict) = state.conclude(&finished) else {
             let body = (finished.work, finished.lane);
-            return self.finish_gone(stage, state, body, take, now, hand);
+            return self.finish_gone(stage, state, body, take, hand);
         };
         finished.overrule(verdict);
         let mut letter = None;
@@ -319,8 +327,8 @@ impl Engine {
     ) -> Option<Box<Concluded>> {
         let mut state = self.lock();
         let Some(verdict) = state.conclude(&finished) else {
-            let (now, body) = (finished.ended_at, (finished.work, finished.lane));
-            self.finish_gone(stage, state, body, take, now, hand);
+            let body = (finished.work, finished.lane);
+            self.finish_gone(stage, state, body, take, hand);
             return None;
         };
         let lane = &finished.lane;
@@ -584,15 +592,11 @@ impl Engine {
         if buried {
             lane.observer.record(Sample::DeadLettered, || counts);
         }
+        let mut guard = Settling::not_yet(self);
         if let Some(answer) = &answer {
             state.forget(key, answer.reply.as_ref().and_then(Reply::extras));
-            self.settling.fetch_add(1, Ordering::SeqCst);
+            guard.begin();
         }
-        let guard = Settling {
-            engine: self,
-            left: answer.is_some(),
-            last: false,
-        };
         Settled {
             answer,
             lane,
@@ -625,6 +629,12 @@ impl Engine {
                 self.collect_posts(&mut state);
                 self.take(&mut state, now, hand);
             }
+        }
+        // A handler at an executor may have come since.
+        if unlikely(hand.is_foreign()) {
+            let elsewhere = hand.pick().into_iter().collect();
+            stage.go_on(&mut state, take, hand);
+            return self.carry_on_and_act(state, elsewhere, hand);
         }
         stage.go_on(&mut state, take, hand);
         if likely(self.calls_for_nothing(&state)) {

@@ -63,6 +63,13 @@ impl Hand {
         self.held.as_mut()
     }
 
+    /// Whether its command must run elsewhere.
+    #[inline]
+    pub(super) fn is_foreign(&self) -> bool {
+        let held = self.held.as_ref();
+        held.is_some_and(|held| held.executor.is_some())
+    }
+
     /// When its command was taken; 0 without one.
     pub(super) fn started_at(&self) -> u64 {
         match self.is_empty() {

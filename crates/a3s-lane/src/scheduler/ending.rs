@@ -91,6 +91,7 @@ impl<T> Scheduler<T> {
         self.pending += 1;
         let entry = &mut self.entries[place];
         let lane = entry.lane;
+        // 0 for a preempted one. Read here: `make_ready` overwrites it.
         let delay = entry.retry_delay();
         if after == After::Preempted {
             entry.terms.get_or_insert_default().notes.uncounted += 1;

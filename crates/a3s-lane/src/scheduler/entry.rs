@@ -86,7 +86,7 @@ impl<T> Entry<T> {
         };
         // It was started in time; a retry has all the time that it needs.
         terms.expires_at = None;
-        // Set where the lane's limit was changed during the run before.
+        // A run keeps the limit that it began with: the note is of the run before, where the lane's was changed meanwhile.
         terms.notes.timeout_ns = None;
         terms.notes.progress_ns = terms.progress_ns.or(policy.progress_ns);
         terms.notes.beat = now;

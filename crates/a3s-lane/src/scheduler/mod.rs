@@ -31,9 +31,9 @@
 //! | this one | 165 | words, and what the scheduler holds |
 //! | `decision` | 110 | what goes in and out |
 //! | `entry` | 95 | a command and its states |
-//! | `starting` | 175 | how one comes in and starts |
-//! | `ready` | 240 | which lane is next: `Demand`, then the example, then the rest |
-//! | `ending` | 135 | how an attempt ends, and what it held is free again |
+//! | `starting` | 180 | how one comes in and starts |
+//! | `ready` | 270 | which lane is next: `Demand`, then the example, then the rest |
+//! | `ending` | 150 | how an attempt ends, and what it held is free again |
 //! | `stop` | 95 | how one is asked to stop, dropped, or taken out before it starts |
 //! | `timers` | 90 | what is due when |
 //!
@@ -53,7 +53,7 @@
 //! | `front` | the one in it that starts next: a favoured child; else, with a boost, the oldest once it has waited the boost's deadline; else by priority, then by turns of the keys, then first come (`lane`, `flow`, `keys`) |
 //! | `start`, `vacate` | it goes from the queue into a slot, gives the slot back |
 //! | `ready`, `unready` | how many are in the queue; how many wait outside of it, delayed or expired |
-//! | `startable` | how many could start, as far as its slots and keys go |
+//! | `startable`, `exempt` | how many could start, as far as slots (its own, and lent ones) and keys go; how many of these are exempt |
 //! | `urgency` | its effective priority, and when that changes next |
 //! | `slots`, `shares` | how many are in use |
 //! | `running` | who holds a slot, in the order of starts; `start` and `vacate` leave it to the caller |

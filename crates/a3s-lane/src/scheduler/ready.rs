@@ -159,6 +159,7 @@ impl<T> Scheduler<T> {
         let reserved = if free >= kept {
             self.ready.reserved.peek()
         } else {
+            // Of the lanes with kept shares, one that leaves the others all that is kept for them; there may be none.
             self.best_in_shortage()
         };
         let best = [common, reserved, exempt].into_iter().flatten().min();

@@ -24,6 +24,7 @@ impl<T> Scheduler<T> {
     ) -> Result<Submitted<T>, T> {
         let state = &self.lanes[lane.index()];
         let mut evicted = None;
+        // A child goes into a full lane where others wait for room: it might wait for its own parent.
         let is_child = terms.as_ref().is_some_and(|terms| terms.parent.is_some());
         if state.is_full(is_child) {
             let drops = state.policy.overflow == Overflow::DropOldest;

@@ -1,4 +1,4 @@
-//! What is due: delays, expiries, time limits, grace periods.
+//! What is due: delays, expiries, time limits, silence, ends of graces, overruns, and children that a limit refused.
 
 use super::Scheduler;
 use super::decision::{CommandKey, Due, StopReason};
@@ -13,8 +13,8 @@ impl<T> Scheduler<T> {
             let entry = &self.entries[place];
             let key = entry.key(place);
             match entry.state {
-                // `nest_refused` set this timer of a child that a limit had refused: it may be favoured again. Another ready command
-                // has none but that of its expiry.
+                // `nest_refused` set this timer of a child that a limit had refused: it may be favoured again, and its expiry is its
+                // next timer. Another ready command has none but that of its expiry.
                 State::Ready if !entry.is_expired(now) => self.nest_refused_no_more(place, now),
                 State::Delayed if !entry.is_expired(now) => self.wake(place, now),
                 State::Ready | State::Delayed | State::Expired => {
@@ -32,6 +32,7 @@ impl<T> Scheduler<T> {
                     }
                 }
                 State::Asked => {
+                    // Always there: `ask` sets it with the state.
                     let reason = entry.stop.unwrap_or(StopReason::Cancel);
                     self.drop_body(place, reason, now);
                     return Some(Due::Drop(key, reason));
