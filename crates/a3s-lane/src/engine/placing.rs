@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::admission::{Admitted, Entered, Incoming, Refusal};
+use super::admission::{Admitted, Entered, Refusal};
 use super::job::Extras;
-use super::leave::Untold;
+use super::leave::{Telling, Untold};
 use super::observer::Sample;
 use super::reserved::Reservation;
 use super::{Engine, LaneInfo, attempt, record};
@@ -13,6 +13,13 @@ use crate::event::{CommandName, What};
 use crate::handle;
 use crate::scheduler::LaneKey;
 use crate::storage::{CommandRecord, Storage};
+
+/// A submission that a storage was asked to take down.
+pub(super) struct Storing {
+    info: Arc<LaneInfo>,
+    name: CommandName,
+    kind: Arc<str>,
+}
 
 /// Accepted submits to one lane that have not entered it. Dropping it gives up their places.
 struct Admission<'a> {
@@ -45,8 +52,7 @@ impl Drop for Admission<'_> {
             if self.may_be_stored && !admitted.revives() {
                 stored.extend(self.engine.give_up_stored(&mut admitted));
             }
-            self.engine
-                .give_place_back(&admitted.info, &admitted.incoming);
+            self.engine.give_place_back(&admitted);
         }
         if !stored.is_empty() {
             self.engine.tell_soon(stored, Vec::new());
@@ -138,8 +144,11 @@ impl Engine {
         if admission.admitted.is_empty() {
             return (duplicates, Ok(()));
         }
-        admission.may_be_stored = true;
         let records = self.records(admission);
+        if let Err(error) = self.begin_storing(admission, &records) {
+            return (duplicates, Err(error));
+        }
+        admission.may_be_stored = true;
         let stored = if admission.admitted.iter().any(Admitted::revives) {
             // A call retries, or submits.
             storage.revive_dead_letters(records).await
@@ -149,8 +158,44 @@ impl Engine {
         (duplicates, stored)
     }
 
+    /// Notes what the storage is about to take down, so that an end need not wait for those who submit it.
+    fn begin_storing(&self, admission: &Admission<'_>, records: &[CommandRecord]) -> Result<()> {
+        let mut state = self.lock();
+        if state.refuses_late {
+            return Err(LaneError::ShutdownInProgress);
+        }
+        for (admitted, record) in admission.admitted.iter().zip(records) {
+            // A dead letter that is one no more would be lost: its command runs after the next start.
+            if !admitted.revives() {
+                let storing = Storing {
+                    info: Arc::clone(&admitted.info),
+                    name: self.incoming_name(admitted),
+                    kind: admitted.info.kind(&record.command.command_type),
+                };
+                state.storing.insert(admitted.serial, storing);
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses submissions that have not entered, from now on. Their storages are to be told of those that they may have taken down.
+    pub(super) fn refuse_late(self: &Arc<Self>) -> Telling {
+        let storing = {
+            let mut state = self.lock();
+            state.refuses_late = true;
+            std::mem::take(&mut state.storing)
+        };
+        let error = given_up();
+        let untold = storing.into_values().filter_map(|storing| {
+            let Storing { info, name, kind } = storing;
+            let storage = Arc::clone(info.storage.as_ref()?);
+            Some((storage, record::failed(&name, &kind, &info, &error)))
+        });
+        Telling::awaited(self, untold.collect())
+    }
+
     fn refuse(&self, admitted: Admitted, error: LaneError) -> Refusal {
-        self.give_place_back(&admitted.info, &admitted.incoming);
+        self.give_place_back(&admitted);
         Refusal {
             error,
             incoming: admitted.incoming,
@@ -275,6 +320,8 @@ impl Engine {
     /// has forgotten it.
     fn give_up_stored(&self, admitted: &mut Admitted) -> Option<Untold> {
         let storage = admitted.info.storage.as_ref()?;
+        // Else an end has told the storage.
+        self.lock().storing.remove(&admitted.serial)?;
         let name = self.incoming_name(admitted);
         let late = || Extras::of_departed(self, &admitted.info.id, admitted.serial);
         let extras = admitted.incoming.reply.watch(late)?;
@@ -282,21 +329,21 @@ impl Engine {
         let reservation = admitted.reservation.take();
         self.lock().kept.give_up(id, &extras.handle, reservation);
         let kind = attempt::guarded(|| admitted.incoming.command.command_type().to_owned());
-        let error = LaneError::Cancelled("its submission was given up".to_owned());
         let kind = kind.unwrap_or_default();
         Some((
             Arc::clone(storage),
-            record::failed(&name, &kind, &admitted.info, &error),
+            record::failed(&name, &kind, &admitted.info, &given_up()),
         ))
     }
 
-    fn give_place_back(&self, info: &LaneInfo, incoming: &Incoming) {
+    fn give_place_back(&self, admitted: &Admitted) {
         let mut state = self.lock();
         state.admitting -= 1;
-        state.forget_id(incoming.reply.extras());
+        state.storing.remove(&admitted.serial);
+        state.forget_id(admitted.incoming.reply.extras());
         drop(state);
-        info.room.keep_promise();
-        info.room.freed();
+        admitted.info.room.keep_promise();
+        admitted.info.room.freed();
         self.check_quiet();
     }
 
@@ -324,12 +371,14 @@ impl Engine {
                 ..
             } = admitted;
             state.admitting -= 1;
+            state.storing.remove(&serial);
             info.room.keep_promise();
-            let entered = match state.closed {
-                Some(reason) => Err(Refusal {
-                    error: LaneError::QueueError(reason.to_owned()),
-                    incoming,
-                }),
+            let error = match state.closed {
+                Some(reason) => Some(LaneError::QueueError(reason.to_owned())),
+                None => state.refuses_late.then_some(LaneError::ShutdownInProgress),
+            };
+            let entered = match error {
+                Some(error) => Err(Refusal { error, incoming }),
                 None => state.enter(self, key, serial, incoming, now),
             };
             tell(match entered {
@@ -367,10 +416,19 @@ impl Engine {
 
     /// A command that was stored and refused in the end must not run after a restart.
     async fn forget_refused(&self, info: &LaneInfo, name: &CommandName) {
-        if let Some(storage) = &info.storage
-            && let Err(error) = storage.remove_command(&name.to_string()).await
+        let Some(storage) = &info.storage else {
+            return;
+        };
+        let removed = storage.remove_command(&name.to_string()).await;
+        // An end that refuses what comes late has removed it before the storage was closed.
+        if let Err(error) = removed
+            && !self.lock().refuses_late
         {
             tracing::error!(command_id = %name, %error, "failed to remove a refused command from storage");
         }
     }
+}
+
+fn given_up() -> LaneError {
+    LaneError::Cancelled("its submission was given up".to_owned())
 }

@@ -148,3 +148,45 @@ async fn a_manager_that_was_closed_leaves_its_work_to_another_process() {
     let record = record.expect("it is stored");
     assert_eq!((record.command.retry_count, record.crashes), (0, 0));
 }
+
+/// A submission that its caller holds and does not go on with once its storage was asked to take it down.
+#[tokio::test]
+async fn a_close_does_not_wait_for_a_submission_that_nobody_goes_on_with() {
+    for goes_on in [true, false] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = directory.path();
+        let manager = QueueManagerBuilder::new(EventEmitter::new(16))
+            .with_lane("skill", LaneConfig::new(0, 1), 0)
+            .with_handler("mail", hangs)
+            .with_storage(Arc::new(open(directory).await))
+            .build()
+            .await
+            .expect("the settings are right");
+        manager.start().await.expect("it starts");
+        let submit = || {
+            let command = Box::new(JsonCommand::new("mail", json!(null)));
+            Box::pin(manager.submit("skill", command))
+        };
+        // Asked for now, and answered to nobody.
+        let (mut held, mut beside) = (submit(), submit());
+        assert!(futures::poll!(&mut held).is_pending());
+        assert!(futures::poll!(&mut beside).is_pending());
+        let storage = open(directory).await;
+        while storage.load_commands().await.expect("readable").len() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(storage);
+        let closed = tokio::time::timeout(Duration::from_secs(30), manager.close());
+        closed.await.expect("it ends").expect("it closes");
+        if goes_on {
+            for late in [held, beside] {
+                let error = late.await.expect_err("it came too late");
+                assert!(error.to_string().contains("shut down"), "{error}");
+            }
+        } else {
+            drop((held, beside));
+        }
+        let stored = open(directory).await.load_commands().await;
+        assert_eq!(stored.expect("readable").len(), 0, "{goes_on}");
+    }
+}
