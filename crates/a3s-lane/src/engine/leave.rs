@@ -257,7 +257,7 @@ impl Engine {
 pub(super) type Untold = (Arc<dyn Storage>, Settlement);
 
 /// Settlements on their way to their storages. Dropping it keeps for later what was not told, and answers.
-pub(super) struct Telling {
+struct Telling {
     engine: Arc<Engine>,
     /// In it until the storage has answered.
     all: VecDeque<Untold>,
@@ -278,7 +278,7 @@ impl Telling {
     }
 
     /// In the hands of a caller, who may never go on with it: nobody waits for that.
-    pub(super) fn awaited(engine: &Arc<Engine>, all: Vec<Untold>) -> Self {
+    fn awaited(engine: &Arc<Engine>, all: Vec<Untold>) -> Self {
         Self {
             engine: Arc::clone(engine),
             all: all.into(),
@@ -288,7 +288,7 @@ impl Telling {
     }
 
     /// Settles commands in their storages, in one call for each. Whoever waits for them is told whatever a storage says.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         while let Some((storage, _)) = self.all.front() {
             let storage = Arc::clone(storage);
             let is_other = |(other, _): &Untold| other.identity() != storage.identity();

@@ -40,8 +40,11 @@ impl State {
         let Overview {
             pending, active, ..
         } = self.scheduler.overview();
+        // What came late is refused, but until the end the storage is not told.
+        let awaits_late = self.admitting > 0 && self.closed.is_none();
         pending + active == 0
             && !self.awaits_some()
+            && !awaits_late
             && !self.announcing
             && engine.settling.load(Ordering::SeqCst) == 0
     }
@@ -149,9 +152,8 @@ impl Engine {
             // not go on with it is not waited for any longer.
             let idle = self.until(State::is_idle);
             if sync::timeout(LATE_GRACE, idle).await.is_none() {
-                let given_up = self.refuse_late();
+                self.refuse_late();
                 self.until(State::is_idle).await;
-                given_up.run().await;
             }
         }
         self.tell_untold().await;

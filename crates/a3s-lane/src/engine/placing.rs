@@ -1,16 +1,17 @@
 //! How commands enter lanes that have somebody to wait for: a storage, observers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::admission::{Admitted, Entered, Refusal};
 use super::job::Extras;
-use super::leave::{Telling, Untold};
+use super::leave::Untold;
 use super::observer::Sample;
 use super::reserved::Reservation;
 use super::{Engine, LaneInfo, attempt, record};
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
-use crate::handle;
+use crate::handle::{self, CommandStatus};
 use crate::scheduler::LaneKey;
 use crate::storage::{CommandRecord, Storage};
 
@@ -19,6 +20,8 @@ pub(super) struct Storing {
     info: Arc<LaneInfo>,
     name: CommandName,
     kind: Arc<str>,
+    /// Who joins it by its unique key waits for this.
+    handle: Option<Arc<handle::Shared>>,
 }
 
 /// Accepted submits to one lane that have not entered it. Dropping it gives up their places.
@@ -47,6 +50,11 @@ impl<'a> Admission<'a> {
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
+        if self.admitted.is_empty() {
+            return;
+        }
+        // Until the storage is about to be told.
+        self.engine.settling.fetch_add(1, Ordering::SeqCst);
         let mut stored = Vec::new();
         for mut admitted in self.admitted.drain(..) {
             if self.may_be_stored && !admitted.revives() {
@@ -57,6 +65,8 @@ impl Drop for Admission<'_> {
         if !stored.is_empty() {
             self.engine.tell_soon(stored, Vec::new());
         }
+        self.engine.settling.fetch_sub(1, Ordering::SeqCst);
+        self.engine.check_quiet();
     }
 }
 
@@ -167,10 +177,12 @@ impl Engine {
         for (admitted, record) in admission.admitted.iter().zip(records) {
             // A dead letter that is one no more would be lost: its command runs after the next start.
             if !admitted.revives() {
+                let extras = admitted.incoming.reply.extras();
                 let storing = Storing {
                     info: Arc::clone(&admitted.info),
                     name: self.incoming_name(admitted),
                     kind: admitted.info.kind(&record.command.command_type),
+                    handle: extras.map(|extras| Arc::clone(&extras.handle)),
                 };
                 state.storing.insert(admitted.serial, storing);
             }
@@ -178,20 +190,30 @@ impl Engine {
         Ok(())
     }
 
-    /// Refuses submissions that have not entered, from now on. Their storages are to be told of those that they may have taken down.
-    pub(super) fn refuse_late(self: &Arc<Self>) -> Telling {
-        let storing = {
-            let mut state = self.lock();
-            state.refuses_late = true;
-            std::mem::take(&mut state.storing)
-        };
-        let error = given_up();
-        let untold = storing.into_values().filter_map(|storing| {
-            let Storing { info, name, kind } = storing;
-            let storage = Arc::clone(info.storage.as_ref()?);
-            Some((storage, record::failed(&name, &kind, &info, &error)))
-        });
-        Telling::awaited(self, untold.collect())
+    /// Refuses submissions that have not entered, from now on. Their storages are to be told of those that they may have taken down,
+    /// as of what could not be told before.
+    pub(super) fn refuse_late(&self) {
+        let mut handles = Vec::new();
+        let mut state = self.lock();
+        state.refuses_late = true;
+        for storing in std::mem::take(&mut state.storing).into_values() {
+            let Storing {
+                info,
+                name,
+                kind,
+                handle,
+            } = storing;
+            if let Some(storage) = &info.storage {
+                let settlement = record::failed(&name, &kind, &info, &given_up());
+                state.kept.must_tell(Arc::clone(storage), settlement);
+                self.has_untold.store(true, Ordering::Relaxed);
+            }
+            handles.extend(handle);
+        }
+        drop(state);
+        for handle in handles {
+            handle.settle(CommandStatus::Failed, Err(LaneError::ShutdownInProgress));
+        }
     }
 
     fn refuse(&self, admitted: Admitted, error: LaneError) -> Refusal {
@@ -259,7 +281,7 @@ impl Engine {
         self: &Arc<Self>,
         info: &LaneInfo,
         key: LaneKey,
-        placed: std::result::Result<(), (CommandName, Refusal)>,
+        placed: std::result::Result<(), Refused>,
     ) -> std::result::Result<(), Refusal> {
         match placed {
             Ok(()) => {
@@ -268,12 +290,13 @@ impl Engine {
                 }
                 Ok(())
             }
-            Err((name, refusal)) => {
+            Err((name, refusal, reservation)) => {
                 let extras = refusal.incoming.reply.extras();
                 // A dead letter that is one no more would be lost: its command runs after the next start.
                 if extras.is_none_or(|extras| extras.revives.is_none()) {
                     Box::pin(self.forget_refused(info, &name)).await;
                 }
+                drop(reservation);
                 Err(refusal)
             }
         }
@@ -320,8 +343,14 @@ impl Engine {
     /// has forgotten it.
     fn give_up_stored(&self, admitted: &mut Admitted) -> Option<Untold> {
         let storage = admitted.info.storage.as_ref()?;
-        // Else an end has told the storage.
-        self.lock().storing.remove(&admitted.serial)?;
+        {
+            let mut state = self.lock();
+            let is_told = state.storing.remove(&admitted.serial).is_none();
+            // By the end, before the storage was closed.
+            if is_told && state.closed.is_some() {
+                return None;
+            }
+        }
         let name = self.incoming_name(admitted);
         let late = || Extras::of_departed(self, &admitted.info.id, admitted.serial);
         let extras = admitted.incoming.reply.watch(late)?;
@@ -352,7 +381,7 @@ impl Engine {
         self: &Arc<Self>,
         admission: &mut Admission<'_>,
         info: &LaneInfo,
-        mut tell: impl FnMut(std::result::Result<Entered, (CommandName, Refusal)>),
+        mut tell: impl FnMut(std::result::Result<Entered, Refused>),
     ) {
         let now = self.now();
         let mut state = self.lock();
@@ -368,6 +397,7 @@ impl Engine {
                 key,
                 serial,
                 incoming,
+                reservation,
                 ..
             } = admitted;
             state.admitting -= 1;
@@ -396,7 +426,7 @@ impl Engine {
                         Some(id) => CommandName::Given(id),
                         None => CommandName::new(self.id_space, serial),
                     };
-                    Err((name, refusal))
+                    Err((name, refusal, reservation))
                 }
             });
         }
@@ -428,6 +458,9 @@ impl Engine {
         }
     }
 }
+
+/// A command that was stored and refused in the end. Nobody else has its id before the storage has forgotten it.
+type Refused = (CommandName, Refusal, Option<Reservation>);
 
 fn given_up() -> LaneError {
     LaneError::Cancelled("its submission was given up".to_owned())

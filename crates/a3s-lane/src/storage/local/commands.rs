@@ -99,29 +99,22 @@ impl Store {
         query.query_row([number], |record| record.get(0)).optional()
     }
 
-    /// Removes commands, and says of each whether it was there. Rows in a row go with one statement: what comes together often
-    /// goes together.
+    /// Removes commands. Rows in a row go with one statement: what comes together often goes together.
     pub(super) fn remove_commands<'a>(
         &mut self,
         ids: impl Iterator<Item = &'a str>,
-    ) -> rusqlite::Result<Vec<bool>> {
+    ) -> rusqlite::Result<()> {
         let mut numbers = Vec::with_capacity(ids.size_hint().0);
-        let mut were_there = Vec::with_capacity(ids.size_hint().0);
         {
             let mut rows = self.running.rows();
-            for id in ids {
-                let row = rows.remove(id);
-                were_there.push(row.is_some());
-                let Some((key, number)) = row else {
-                    continue;
-                };
+            for (key, number) in ids.filter_map(|id| rows.remove(id)) {
                 self.undo.push(Undo::Removed(Table::Commands, key, number));
                 self.ended.push((number, u32::MAX));
                 numbers.push(number);
             }
         }
         if numbers.is_empty() {
-            return Ok(were_there);
+            return Ok(());
         }
         numbers.sort_unstable();
         let query = "DELETE FROM commands WHERE number BETWEEN ? AND ?";
@@ -129,7 +122,7 @@ impl Store {
         for run in numbers.chunk_by(|number, next| number + 1 == *next) {
             delete.execute([run[0], run[run.len() - 1]])?;
         }
-        Ok(were_there)
+        Ok(())
     }
 
     pub(super) fn clear_commands(&mut self) -> rusqlite::Result<()> {
@@ -193,12 +186,8 @@ impl Store {
         settlements: &[Settlement],
         settings: Settings,
     ) -> rusqlite::Result<()> {
-        let were_there = self.remove_commands(settlements.iter().map(|it| it.id.as_str()))?;
-        for (settlement, was_there) in settlements.iter().zip(were_there) {
-            // It has settled before: whoever did not wait for the answer tells it again.
-            if !was_there {
-                continue;
-            }
+        self.remove_commands(settlements.iter().map(|it| it.id.as_str()))?;
+        for settlement in settlements {
             if let Some(letter) = &settlement.letter {
                 self.save_dead_letter(letter, settings.max_dead_letters)?;
             }

@@ -213,39 +213,6 @@ async fn what_lies_between_removed_commands_stays() {
     assert!(!storage.has_command("4").await.expect("readable"));
 }
 
-/// Whoever did not wait for the answer tells it again, and may do so after somebody has taken up the letter.
-#[tokio::test]
-async fn what_has_settled_does_not_settle_again() {
-    let directory = directory();
-    let storage = open(&directory).await;
-    let storage = storage
-        .with_results(Retention::new())
-        .with_history(Retention::new());
-    storage.save_command(command(1)).await.expect("saved");
-    let outcome = crate::storage::StoredOutcome::Failed {
-        code: "TIMEOUT".into(),
-        error: "too late".into(),
-    };
-    let mut settled = Settlement::new("1", "mail", "skill", outcome);
-    settled.letter = Some(Box::new(letter(1).into()));
-    let twice = vec![settled.clone(), settled.clone()];
-    storage.settle_commands(twice).await.expect("settled");
-    let events = async || {
-        let filter = HistoryFilter::default();
-        let history = storage.load_history(&filter).await.expect("readable");
-        history.len()
-    };
-    let before = events().await;
-    assert_eq!(letter_ids(&storage).await, ["1"]);
-    storage.clear_dead_letters().await.expect("taken up");
-    storage
-        .settle_commands(vec![settled])
-        .await
-        .expect("ignored");
-    assert_eq!(letter_ids(&storage).await, [""; 0]);
-    assert_eq!(events().await, before);
-}
-
 #[tokio::test]
 async fn ids_whose_hashes_collide_are_told_apart() {
     let directory = directory();
