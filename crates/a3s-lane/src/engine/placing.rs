@@ -290,7 +290,8 @@ impl Engine {
                 }
                 Ok(())
             }
-            Err((name, refusal, reservation)) => {
+            Err(refused) => {
+                let (name, refusal, reservation) = *refused;
                 let extras = refusal.incoming.reply.extras();
                 // A dead letter that is one no more would be lost: its command runs after the next start.
                 if extras.is_none_or(|extras| extras.revives.is_none()) {
@@ -426,7 +427,7 @@ impl Engine {
                         Some(id) => CommandName::Given(id),
                         None => CommandName::new(self.id_space, serial),
                     };
-                    Err((name, refusal, reservation))
+                    Err(Box::new((name, refusal, reservation)))
                 }
             });
         }
@@ -460,7 +461,7 @@ impl Engine {
 }
 
 /// A command that was stored and refused in the end. Nobody else has its id before the storage has forgotten it.
-type Refused = (CommandName, Refusal, Option<Reservation>);
+type Refused = Box<(CommandName, Refusal, Option<Reservation>)>;
 
 fn given_up() -> LaneError {
     LaneError::Cancelled("its submission was given up".to_owned())

@@ -445,7 +445,7 @@ impl Family {
         let member = &self.members[&serial];
         if let Phase::Running(run) = member.phase
             && ending == Ending::Completed
-            && serial % 2 == 0
+            && serial.is_multiple_of(2)
         {
             let job = self.scheduler.complete(member.key, run, self.now);
             prop_assert_eq!(job, Some(serial));

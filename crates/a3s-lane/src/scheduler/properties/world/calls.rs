@@ -131,7 +131,7 @@ impl World {
         ending: Ending,
         random: u64,
     ) -> Checked {
-        if ending != Ending::Completed || random % 4 == 0 {
+        if ending != Ending::Completed || random.is_multiple_of(4) {
             self.conclude(serial, run, ending, random)?;
             return self.release(serial);
         }
