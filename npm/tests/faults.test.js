@@ -158,17 +158,32 @@ test('the log of a killed process that is torn', { skip: process.platform === 'w
   }
 });
 
+/** How often a process that does this syncs its log. */
+async function syncs(LD_PRELOAD, task, argument) {
+  const place = temporary();
+  const SYNC_LOG = path.join(place, 'syncs');
+  const { signal } = await run(task, path.join(place, 'queue'), argument, { LD_PRELOAD, SYNC_LOG });
+  assert.equal(signal, 'SIGKILL');
+  const lines = fs.readFileSync(SYNC_LOG, 'utf8').split('\n');
+  return lines.filter((line) => line.endsWith('lanes.db-wal')).length;
+}
+
 test('commands that are submitted together are stored together', async (t) => {
-  const { skip, library: LD_PRELOAD } = library();
+  const { skip, library: preload } = library();
   if (skip !== undefined) return t.skip(skip);
-  const syncs = [];
-  for (const count of ['1', '500']) {
-    const place = temporary();
-    const SYNC_LOG = path.join(place, 'syncs');
-    const { signal } = await run('batch', path.join(place, 'queue'), count, { LD_PRELOAD, SYNC_LOG });
-    assert.equal(signal, 'SIGKILL');
-    const lines = fs.readFileSync(SYNC_LOG, 'utf8').split('\n');
-    syncs.push(lines.filter((line) => line.endsWith('lanes.db-wal')).length);
-  }
-  assert.equal(syncs[0], syncs[1], 'a batch is one transaction');
+  const [one, many] = [await syncs(preload, 'batch', '1'), await syncs(preload, 'batch', '500')];
+  assert.equal(one, many, 'a batch is one transaction');
+});
+
+test('durability says whether a submission waits for the disk', async (t) => {
+  const { skip, library: preload } = library();
+  if (skip !== undefined) return t.skip(skip);
+  const [relaxed, full, usual] = [
+    await syncs(preload, 'durability', 'relaxed'),
+    await syncs(preload, 'durability', 'full'),
+    await syncs(preload, 'durability', ''),
+  ];
+  // The same but for one sync of each of the 20 submissions.
+  assert.ok(full >= relaxed + 20, `${full} syncs, and ${relaxed} with relaxed`);
+  assert.equal(usual, full);
 });

@@ -206,6 +206,14 @@ const tasks = {
     process.kill(process.pid, 'SIGKILL');
   },
 
+  /** Submits 20 commands one after the other, with a durability. */
+  async durability() {
+    const options = argument === '' ? {} : { durability: argument };
+    const lane = Lane.withLanes([{ laneId: 'one', priority: 0 }], { storage: directory, ...options });
+    for (let number = 0; number < 20; number += 1) await lane.enqueue('one', 'unhandled', number).accepted();
+    process.kill(process.pid, 'SIGKILL');
+  },
+
   /** Submits so many commands at once, with and without handlers. */
   async batch() {
     const lane = queue(() => {});

@@ -51,7 +51,7 @@ Object.assign(used, {
 const OF_NODE = {
   metrics: ['observing.test.js', 'l27_metrics_count_and_measure_what_happens'],
   storage: ['storage.test.js', 'what is stored runs after a restart'],
-  durability: ['storage.test.js', 'durability is one of two words'],
+  durability: ['faults.test.js', 'durability says whether a submission waits for the disk'],
   maxCrashes: ['killed.test.js', 'maxCrashes is how often the process may end while a command runs'],
   results: ['storage.test.js', 'results are kept by count and age'],
   history: ['storage.test.js', 'a history is kept by count and age'],

@@ -125,11 +125,6 @@ impl Kept {
         has_room
     }
 
-    /// As [`tell_later`](Self::tell_later), for what is bounded by other means.
-    pub(super) fn must_tell(&mut self, storage: Arc<dyn Storage>, settlement: Settlement) {
-        self.untold.push((storage, settlement));
-    }
-
     pub(super) fn take_untold(&mut self) -> Vec<(Arc<dyn Storage>, Settlement)> {
         std::mem::take(&mut self.untold)
     }

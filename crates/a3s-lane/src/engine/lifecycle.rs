@@ -24,15 +24,10 @@ impl State {
         running.map(|command| command.key).collect()
     }
 
-    /// Whether commands are on their way into their lanes.
-    fn awaits_some(&self) -> bool {
-        self.claims > 0 || (self.admitting > 0 && !self.refuses_late)
-    }
-
     /// Nothing runs, and nobody waits for a result, or for a submission, that is on its way.
     fn is_idle(&self, engine: &Engine) -> bool {
         self.scheduler.overview().active == 0
-            && !self.awaits_some()
+            && self.admitting == 0
             && engine.settling.load(Ordering::SeqCst) == 0
     }
 
@@ -40,18 +35,12 @@ impl State {
         let Overview {
             pending, active, ..
         } = self.scheduler.overview();
-        // What came late is refused, but until the end the storage is not told.
-        let awaits_late = self.admitting > 0 && self.closed.is_none();
         pending + active == 0
-            && !self.awaits_some()
-            && !awaits_late
+            && self.admitting == 0
             && !self.announcing
             && engine.settling.load(Ordering::SeqCst) == 0
     }
 }
-
-/// How long an end waits for submissions that are on their way, after its limit.
-const LATE_GRACE: Duration = Duration::from_secs(1);
 
 /// Makes those that may have emptied the queue look whether they did. Made before the own look: either that look sees
 /// what they have done, or they see this.
@@ -148,13 +137,8 @@ impl Engine {
         let idle = self.until(State::is_idle);
         if sync::timeout(limit, idle).await.is_none() {
             self.stop_running();
-            // Also for submissions: one that was refused after its storage was closed would stay stored. Whoever holds one and does
-            // not go on with it is not waited for any longer.
-            let idle = self.until(State::is_idle);
-            if sync::timeout(LATE_GRACE, idle).await.is_none() {
-                self.refuse_late();
-                self.until(State::is_idle).await;
-            }
+            // Also for submissions: one that was refused after its storage was closed would stay stored.
+            self.until(State::is_idle).await;
         }
         self.tell_untold().await;
         let report = {

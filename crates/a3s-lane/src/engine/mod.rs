@@ -78,7 +78,6 @@ use kept::Kept;
 pub(crate) use limiters::unknown as unknown_limiter;
 use observer::LaneObserver;
 pub(crate) use observer::Observers;
-use placing::Storing;
 use restore::Restore;
 pub(crate) use restored::Factory;
 use room::Room;
@@ -202,12 +201,6 @@ struct State {
     rests: u64,
     /// Submits that were accepted and have not entered their lane yet.
     admitting: usize,
-    /// Those of them that a storage was asked to take down, by serial.
-    storing: FastMap<u64, Storing, foldhash::fast::RandomState>,
-    /// Submits that have not entered yet are refused, and nobody waits for them: their submitters may never go on.
-    refuses_late: bool,
-    /// Looks for stored commands that can enter now.
-    claims: usize,
     timer: TimerState,
     shutting_down: bool,
     /// Why the queue takes no more work at all, once it does not.
@@ -280,9 +273,6 @@ impl Engine {
                 resting: None,
                 rests: 0,
                 admitting: 0,
-                storing: FastMap::default(),
-                refuses_late: false,
-                claims: 0,
                 timer: TimerState::default(),
                 shutting_down: false,
                 closed: None,

@@ -1,9 +1,8 @@
 //! How commands enter lanes that have somebody to wait for: a storage, observers.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::admission::{Admitted, Entered, Refusal};
+use super::admission::{Admitted, Entered, Incoming, Refusal};
 use super::job::Extras;
 use super::leave::Untold;
 use super::observer::Sample;
@@ -11,18 +10,9 @@ use super::reserved::Reservation;
 use super::{Engine, LaneInfo, attempt, record};
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
-use crate::handle::{self, CommandStatus};
+use crate::handle;
 use crate::scheduler::LaneKey;
 use crate::storage::{CommandRecord, Storage};
-
-/// A submission that a storage was asked to take down.
-pub(super) struct Storing {
-    info: Arc<LaneInfo>,
-    name: CommandName,
-    kind: Arc<str>,
-    /// Who joins it by its unique key waits for this.
-    handle: Option<Arc<handle::Shared>>,
-}
 
 /// Accepted submits to one lane that have not entered it. Dropping it gives up their places.
 struct Admission<'a> {
@@ -50,23 +40,17 @@ impl<'a> Admission<'a> {
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        if self.admitted.is_empty() {
-            return;
-        }
-        // Until the storage is about to be told.
-        self.engine.settling.fetch_add(1, Ordering::SeqCst);
         let mut stored = Vec::new();
         for mut admitted in self.admitted.drain(..) {
             if self.may_be_stored && !admitted.revives() {
                 stored.extend(self.engine.give_up_stored(&mut admitted));
             }
-            self.engine.give_place_back(&admitted);
+            self.engine
+                .give_place_back(&admitted.info, &admitted.incoming);
         }
         if !stored.is_empty() {
             self.engine.tell_soon(stored, Vec::new());
         }
-        self.engine.settling.fetch_sub(1, Ordering::SeqCst);
-        self.engine.check_quiet();
     }
 }
 
@@ -154,11 +138,8 @@ impl Engine {
         if admission.admitted.is_empty() {
             return (duplicates, Ok(()));
         }
-        let records = self.records(admission);
-        if let Err(error) = self.begin_storing(admission, &records) {
-            return (duplicates, Err(error));
-        }
         admission.may_be_stored = true;
+        let records = self.records(admission);
         let stored = if admission.admitted.iter().any(Admitted::revives) {
             // A call retries, or submits.
             storage.revive_dead_letters(records).await
@@ -168,56 +149,8 @@ impl Engine {
         (duplicates, stored)
     }
 
-    /// Notes what the storage is about to take down, so that an end need not wait for those who submit it.
-    fn begin_storing(&self, admission: &Admission<'_>, records: &[CommandRecord]) -> Result<()> {
-        let mut state = self.lock();
-        if state.refuses_late {
-            return Err(LaneError::ShutdownInProgress);
-        }
-        for (admitted, record) in admission.admitted.iter().zip(records) {
-            // A dead letter that is one no more would be lost: its command runs after the next start.
-            if !admitted.revives() {
-                let extras = admitted.incoming.reply.extras();
-                let storing = Storing {
-                    info: Arc::clone(&admitted.info),
-                    name: self.incoming_name(admitted),
-                    kind: admitted.info.kind(&record.command.command_type),
-                    handle: extras.map(|extras| Arc::clone(&extras.handle)),
-                };
-                state.storing.insert(admitted.serial, storing);
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses submissions that have not entered, from now on. Their storages are to be told of those that they may have taken down,
-    /// as of what could not be told before.
-    pub(super) fn refuse_late(&self) {
-        let mut handles = Vec::new();
-        let mut state = self.lock();
-        state.refuses_late = true;
-        for storing in std::mem::take(&mut state.storing).into_values() {
-            let Storing {
-                info,
-                name,
-                kind,
-                handle,
-            } = storing;
-            if let Some(storage) = &info.storage {
-                let settlement = record::failed(&name, &kind, &info, &given_up());
-                state.kept.must_tell(Arc::clone(storage), settlement);
-                self.has_untold.store(true, Ordering::Relaxed);
-            }
-            handles.extend(handle);
-        }
-        drop(state);
-        for handle in handles {
-            handle.settle(CommandStatus::Failed, Err(LaneError::ShutdownInProgress));
-        }
-    }
-
     fn refuse(&self, admitted: Admitted, error: LaneError) -> Refusal {
-        self.give_place_back(&admitted);
+        self.give_place_back(&admitted.info, &admitted.incoming);
         Refusal {
             error,
             incoming: admitted.incoming,
@@ -281,7 +214,7 @@ impl Engine {
         self: &Arc<Self>,
         info: &LaneInfo,
         key: LaneKey,
-        placed: std::result::Result<(), Refused>,
+        placed: std::result::Result<(), (CommandName, Refusal)>,
     ) -> std::result::Result<(), Refusal> {
         match placed {
             Ok(()) => {
@@ -290,14 +223,12 @@ impl Engine {
                 }
                 Ok(())
             }
-            Err(refused) => {
-                let (name, refusal, reservation) = *refused;
+            Err((name, refusal)) => {
                 let extras = refusal.incoming.reply.extras();
                 // A dead letter that is one no more would be lost: its command runs after the next start.
                 if extras.is_none_or(|extras| extras.revives.is_none()) {
                     Box::pin(self.forget_refused(info, &name)).await;
                 }
-                drop(reservation);
                 Err(refusal)
             }
         }
@@ -344,14 +275,6 @@ impl Engine {
     /// has forgotten it.
     fn give_up_stored(&self, admitted: &mut Admitted) -> Option<Untold> {
         let storage = admitted.info.storage.as_ref()?;
-        {
-            let mut state = self.lock();
-            let is_told = state.storing.remove(&admitted.serial).is_none();
-            // By the end, before the storage was closed.
-            if is_told && state.closed.is_some() {
-                return None;
-            }
-        }
         let name = self.incoming_name(admitted);
         let late = || Extras::of_departed(self, &admitted.info.id, admitted.serial);
         let extras = admitted.incoming.reply.watch(late)?;
@@ -359,21 +282,21 @@ impl Engine {
         let reservation = admitted.reservation.take();
         self.lock().kept.give_up(id, &extras.handle, reservation);
         let kind = attempt::guarded(|| admitted.incoming.command.command_type().to_owned());
+        let error = LaneError::Cancelled("its submission was given up".to_owned());
         let kind = kind.unwrap_or_default();
         Some((
             Arc::clone(storage),
-            record::failed(&name, &kind, &admitted.info, &given_up()),
+            record::failed(&name, &kind, &admitted.info, &error),
         ))
     }
 
-    fn give_place_back(&self, admitted: &Admitted) {
+    fn give_place_back(&self, info: &LaneInfo, incoming: &Incoming) {
         let mut state = self.lock();
         state.admitting -= 1;
-        state.storing.remove(&admitted.serial);
-        state.forget_id(admitted.incoming.reply.extras());
+        state.forget_id(incoming.reply.extras());
         drop(state);
-        admitted.info.room.keep_promise();
-        admitted.info.room.freed();
+        info.room.keep_promise();
+        info.room.freed();
         self.check_quiet();
     }
 
@@ -382,7 +305,7 @@ impl Engine {
         self: &Arc<Self>,
         admission: &mut Admission<'_>,
         info: &LaneInfo,
-        mut tell: impl FnMut(std::result::Result<Entered, Refused>),
+        mut tell: impl FnMut(std::result::Result<Entered, (CommandName, Refusal)>),
     ) {
         let now = self.now();
         let mut state = self.lock();
@@ -398,18 +321,15 @@ impl Engine {
                 key,
                 serial,
                 incoming,
-                reservation,
                 ..
             } = admitted;
             state.admitting -= 1;
-            state.storing.remove(&serial);
             info.room.keep_promise();
-            let error = match state.closed {
-                Some(reason) => Some(LaneError::QueueError(reason.to_owned())),
-                None => state.refuses_late.then_some(LaneError::ShutdownInProgress),
-            };
-            let entered = match error {
-                Some(error) => Err(Refusal { error, incoming }),
+            let entered = match state.closed {
+                Some(reason) => Err(Refusal {
+                    error: LaneError::QueueError(reason.to_owned()),
+                    incoming,
+                }),
                 None => state.enter(self, key, serial, incoming, now),
             };
             tell(match entered {
@@ -427,7 +347,7 @@ impl Engine {
                         Some(id) => CommandName::Given(id),
                         None => CommandName::new(self.id_space, serial),
                     };
-                    Err(Box::new((name, refusal, reservation)))
+                    Err((name, refusal))
                 }
             });
         }
@@ -447,22 +367,10 @@ impl Engine {
 
     /// A command that was stored and refused in the end must not run after a restart.
     async fn forget_refused(&self, info: &LaneInfo, name: &CommandName) {
-        let Some(storage) = &info.storage else {
-            return;
-        };
-        let removed = storage.remove_command(&name.to_string()).await;
-        // An end that refuses what comes late has removed it before the storage was closed.
-        if let Err(error) = removed
-            && !self.lock().refuses_late
+        if let Some(storage) = &info.storage
+            && let Err(error) = storage.remove_command(&name.to_string()).await
         {
             tracing::error!(command_id = %name, %error, "failed to remove a refused command from storage");
         }
     }
-}
-
-/// A command that was stored and refused in the end. Nobody else has its id before the storage has forgotten it.
-type Refused = Box<(CommandName, Refusal, Option<Reservation>)>;
-
-fn given_up() -> LaneError {
-    LaneError::Cancelled("its submission was given up".to_owned())
 }

@@ -80,7 +80,7 @@ struct Claim(Arc<Engine>);
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.lock().claims -= 1;
+        self.0.lock().admitting -= 1;
         self.0.check_quiet();
     }
 }
@@ -276,7 +276,7 @@ impl Engine {
             if !state.kept.restored || state.shutting_down || state.closed.is_some() {
                 return;
             }
-            state.claims += 1;
+            state.admitting += 1;
         }
         let claim = Claim(Arc::clone(self));
         let name: Box<str> = name.into();

@@ -261,8 +261,7 @@ impl QueueManager {
     /// then it is asked to stop and, after its lane's grace period, dropped. Returns what was left.
     ///
     /// What was left settles with an error; in a lane with a storage it stays stored, without a counted attempt for what was
-    /// stopped, and runs after the next start. A submission that its storage is still taking down has one second more than `limit`;
-    /// then it is refused, and not kept.
+    /// stopped, and runs after the next start.
     ///
     /// # Cancel safety
     ///

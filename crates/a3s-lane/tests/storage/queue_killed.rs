@@ -282,7 +282,7 @@ fn i8_durable_ack() {
     );
 }
 
-/// What the process of [`a_command_that_kills_its_process_becomes_a_dead_letter`] does: its second command kills it.
+/// What the process of [`l12_a_command_that_kills_its_process_becomes_a_dead_letter`] does: its second command kills it.
 pub(crate) async fn poison(directory: &Path) {
     let first = !directory.join("lanes.db").exists();
     let storage = Arc::new(open(directory).await);
@@ -315,9 +315,10 @@ pub(crate) async fn poison(directory: &Path) {
     drained.expect("everything ends");
 }
 
-/// It runs three times, and then not once more: no crash loop, and nothing else is lost.
+/// It runs three times, and then not once more: no crash loop, nothing else is lost, and nothing stays "running" (river#1258,
+/// procrastinate#1518, solid_queue#735).
 #[test]
-fn a_command_that_kills_its_process_becomes_a_dead_letter() {
+fn l12_a_command_that_kills_its_process_becomes_a_dead_letter() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut runs = BTreeMap::new();
     let mut ended_well = false;
