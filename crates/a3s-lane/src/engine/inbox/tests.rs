@@ -79,11 +79,20 @@ impl House {
     /// One that runs, one that waits, and the door opened if it may be: as a submitter does that had to wait for the lock.
     fn fill(&self) -> Vec<Answer> {
         let answers = vec![self.submit(), self.submit()];
-        while self.counts() != (1, 1) {
+        while !self.is_settled_down() {
             std::thread::yield_now();
         }
         self.knock();
         answers
+    }
+
+    /// Whether one command waits for its gate and one for its slot, and no runner is about to take the lock: the body that waits
+    /// is known to the engine.
+    fn is_settled_down(&self) -> bool {
+        let state = self.engine().lock();
+        let mut commands = state.scheduler.commands();
+        let runs = commands.any(|command| command.holds_slot && command.job.cell.is_some());
+        runs && state.armed == 0 && state.scheduler.overview().pending == 1
     }
 
     fn knock(&self) {
