@@ -210,7 +210,7 @@ const tasks = {
   async durability() {
     const options = argument === '' ? {} : { durability: argument };
     const lane = Lane.withLanes([{ laneId: 'one', priority: 0 }], { storage: directory, ...options });
-    for (let number = 0; number < 20; number += 1) await lane.enqueue('one', 'unhandled', number).accepted();
+    for (let number = 0; number < 20; number += 1) await lane.enqueue('one', 'unhandled', '"x"').accepted();
     process.kill(process.pid, 'SIGKILL');
   },
 
