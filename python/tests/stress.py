@@ -9,6 +9,7 @@ submitted by 8 threads.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import json
 import os
@@ -144,9 +145,21 @@ class Round:
         return outcomes
 
 
-def resident_mib() -> float:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+class Allocations(ctypes.Structure):
+    """What `mallinfo2(3)` tells."""
+
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+
+def allocated_mib() -> float | None:
+    """What the C library has given out and not got back, in all arenas; `None` where it does not tell."""
+    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo is None:
+        return None
+    mallinfo.restype = Allocations
+    told = mallinfo()
+    return float(told.uordblks + told.hblkhd) / 2**20
 
 
 def held() -> dict[str, Any]:
@@ -161,7 +174,7 @@ def held() -> dict[str, Any]:
         "tasks": sum(isinstance(one, asyncio.Task) for one in objects),
         "objects": len(objects),
         "files": len(os.listdir("/proc/self/fd")),
-        "mib": round(resident_mib(), 1),
+        "mib": allocated_mib(),
     }
 
 
