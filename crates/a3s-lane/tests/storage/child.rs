@@ -43,7 +43,8 @@ fn the_other_process() {
     runtime.block_on(async {
         match task.as_str() {
             "work" => crate::killed::work(directory).await,
-            "queue" => crate::queue_killed::work(directory).await,
+            "queue" => crate::queue_killed::process::work(directory).await,
+            "faulty queue" => crate::queue_killed::process::work_on_a_bad_disk(directory).await,
             "poison" => crate::queue_killed::poison(directory).await,
             "write" => crate::faults::write(directory).await,
             "look" => crate::closing::look(directory).await,

@@ -1,6 +1,6 @@
 //! A full disk, calls of the operating system that fail, and files that are torn.
 
-mod disk;
+pub(crate) mod disk;
 mod torn;
 
 use std::collections::BTreeMap;

@@ -1,13 +1,13 @@
 //! Files of every format that was released are read.
 //!
 //! `fixtures/format-1.db` was made by the code of format 1. When the format changes, run `write_the_fixture` first, with the code of the
-//! format before.
+//! format before. `0.4-*.json` were written by the published crate a3s-lane 0.4.0, its `LocalStorage` called from outside.
 
 use std::path::{Path, PathBuf};
 
 use a3s_lane::storage::{
     DeadLetterFilter, DeadLetterRecord, FailedAttempt, HistoryFilter, LocalStorage, Retention,
-    RetryNote, Settlement, Storage, StoredDeadLetter, StoredOutcome,
+    RetryNote, Settlement, Storage, StoredCommand, StoredDeadLetter, StoredOutcome,
 };
 use chrono::Duration;
 use serde_json::json;
@@ -93,6 +93,44 @@ async fn format_1() {
         .await
         .expect("saved");
     assert!(pending(&storage).await.ends_with("command-5 new"));
+}
+
+/// The two JSON files of a3s-lane 0.4 are imported once, and kept aside.
+#[tokio::test]
+async fn format_of_0_4() {
+    let files = [
+        ("0.4-commands.json", "commands.json"),
+        ("0.4-dead_letters.json", "dead_letters.json"),
+    ];
+    let directory = directory(&files);
+    for _ in 0..2 {
+        let storage = open(directory.path()).await;
+        assert_eq!(pending(&storage).await, "command-1 command-2 command-3");
+        for number in 1..=3 {
+            let found = storage.load_command(&format!("command-{number}")).await;
+            let found = found.expect("readable").expect("it is there");
+            let full = json!({"n": number, "to": "you \u{1F980}"});
+            let expected = StoredCommand {
+                payload: if number == 1 { json!({}) } else { full },
+                retry_count: u32::try_from(number - 1).expect("small"),
+                created_at: time() + Duration::seconds(number),
+                last_attempt_at: (number > 1).then(|| time() + Duration::minutes(number)),
+                ..super::command(format!("command-{number}"))
+            };
+            assert_eq!(json!(found.command), json!(expected));
+            assert_eq!((found.crashes, found.due_at), (0, None));
+            assert_eq!(found.options, record("").options);
+        }
+        let letters = storage.find_dead_letters(&DeadLetterFilter::all()).await;
+        assert_eq!(letters.expect("readable"), [letter(1), letter(2)]);
+        close(storage, directory.path());
+    }
+    for (name, as_name) in files {
+        let aside = directory.path().join(format!("{as_name}.imported"));
+        let aside = std::fs::read(aside).expect("kept aside");
+        assert_eq!(aside, std::fs::read(fixture(name)).expect("readable"));
+        assert!(!directory.path().join(as_name).exists());
+    }
 }
 
 fn failure() -> FailedAttempt {

@@ -5,19 +5,20 @@ use std::process::Command;
 
 use super::*;
 
-/// A file system of a megabyte in memory.
-struct Disk {
-    path: PathBuf,
+/// A small file system in memory.
+pub(crate) struct Disk {
+    pub(crate) path: PathBuf,
     _place: tempfile::TempDir,
 }
 
 impl Disk {
-    fn mount() -> Option<Self> {
+    /// `size` as `mount` takes it. `None` where nothing can be mounted: it takes root.
+    pub(crate) fn mount(size: &str) -> Option<Self> {
         let place = tempfile::tempdir().expect("a temporary directory");
         let path = place.path().join("disk");
         std::fs::create_dir(&path).expect("made");
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
             .arg(&path)
             .output();
         match mounted {
@@ -32,14 +33,23 @@ impl Disk {
         }
     }
 
-    /// Takes all the space that is left.
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.path.join("filler")).expect("created");
-        while file.write(&[1; 512]).is_ok_and(|written| written > 0) {}
+    fn filler(&self) -> PathBuf {
+        self.path.join("filler")
     }
 
-    fn free(&self) {
-        std::fs::remove_file(self.path.join("filler")).expect("removed");
+    /// Takes all the space but so many bytes.
+    pub(crate) fn fill_but(&self, bytes: u64) {
+        let mut file = std::fs::File::create(self.filler()).expect("created");
+        let mut taken = 0;
+        while let Ok(written @ 1..) = file.write(&[1; 4096]) {
+            taken += written as u64;
+        }
+        let taken = taken.saturating_sub(bytes);
+        file.set_len(taken).expect("it gets smaller");
+    }
+
+    pub(crate) fn free(&self) {
+        std::fs::remove_file(self.filler()).expect("removed");
     }
 }
 
@@ -51,7 +61,7 @@ impl Drop for Disk {
 
 #[tokio::test]
 async fn a_full_disk_is_an_error_and_nothing_acknowledged_is_lost() {
-    let Some(disk) = Disk::mount() else {
+    let Some(disk) = Disk::mount("1m") else {
         return;
     };
     let directory = disk.path.join("store");
@@ -65,7 +75,7 @@ async fn a_full_disk_is_an_error_and_nothing_acknowledged_is_lost() {
         kept.push(id.to_owned());
     }
     storage.start_command("started", 1).await.expect("noted");
-    disk.fill();
+    disk.fill_but(0);
     let mut failed = 0;
     for number in 0..200 {
         let mut record = record(number);
