@@ -5,6 +5,7 @@ mod child;
 mod closing;
 mod conformance;
 mod faults;
+mod finished;
 mod formats;
 mod inspection;
 mod killed;

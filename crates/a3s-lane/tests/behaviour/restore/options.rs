@@ -121,8 +121,9 @@ async fn ttl() {
     assert!(vault.records().is_empty());
 }
 
+/// L14: no time limit for a job (bullmq#136, bullmq#1289). A restart keeps it.
 #[tokio::test(start_paused = true)]
-async fn timeout() {
+async fn l14_timeout() {
     let vault = left_with(SubmitOptions::new().with_timeout(Duration::from_millis(10))).await;
     let manager = started_on(&vault, plain(), hangs).await;
     let error = result_of(&manager, "a")
