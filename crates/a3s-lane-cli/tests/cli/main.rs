@@ -10,6 +10,8 @@ mod usage;
 #[cfg(unix)]
 mod config_effects;
 #[cfg(unix)]
+mod durability;
+#[cfg(unix)]
 mod exec;
 #[cfg(unix)]
 mod interrupt;
