@@ -81,6 +81,8 @@ async fn every_method_of_a_manager() {
     let mut stream: EventStream = manager.subscribe();
     let mut filtered: EventStream =
         manager.subscribe_filtered(|event| event.key.contains("started"));
+    assert!(!manager.is_started() && !manager.is_shutting_down());
+    assert!(!manager.queue().is_shutting_down());
     // All futures can be spawned.
     let own = Arc::clone(&manager);
     let worked = tokio::spawn(async move {
@@ -97,7 +99,8 @@ async fn every_method_of_a_manager() {
     let (value, stats) = worked.await.expect("no panic").expect("no error");
     assert_eq!(value, 1);
     assert_eq!((stats.lanes.len(), stats.dead_letter_count), (6, 0));
-    assert!(manager.is_shutting_down());
+    assert!(manager.is_started() && manager.is_shutting_down());
+    assert!(manager.queue().is_shutting_down());
     let first = within(stream.recv()).await.expect("an event");
     assert_eq!(first.key, "queue.command.submitted");
     let first = within(filtered.recv()).await.expect("an event");

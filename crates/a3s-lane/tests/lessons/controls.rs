@@ -113,6 +113,66 @@ const CONTROLS: &[Covered] = &[
         ],
     ),
     (
+        "dlq.rs",
+        &[
+            (
+                "push",
+                "api_compat/dlq.rs/a_bounded_queue_with_shared_handles",
+            ),
+            (
+                "pop",
+                "api_compat/dlq.rs/a_bounded_queue_with_shared_handles",
+            ),
+            (
+                "list",
+                "api_compat/dlq.rs/a_bounded_queue_with_shared_handles",
+            ),
+            (
+                "clear",
+                "api_compat/dlq.rs/a_bounded_queue_with_shared_handles",
+            ),
+            (
+                "len",
+                "api_compat/dlq.rs/a_bounded_queue_with_shared_handles",
+            ),
+            (
+                "is_empty",
+                "api_compat/dlq.rs/a_bounded_queue_with_shared_handles",
+            ),
+        ],
+    ),
+    (
+        "monitor.rs",
+        &[
+            ("start", "behaviour/monitor.rs/it_looks_at_every_interval"),
+            ("stats", "api_compat/monitor.rs/config_and_stats"),
+        ],
+    ),
+    (
+        "alerts.rs",
+        &[
+            (
+                "set_queue_depth_config",
+                "api_compat/alerts.rs/configs_can_change_and_clones_are_blank",
+            ),
+            (
+                "set_latency_config",
+                "api_compat/alerts.rs/configs_can_change_and_clones_are_blank",
+            ),
+            ("add_callback", "api_compat/alerts.rs/depth"),
+            ("check_queue_depth", "api_compat/alerts.rs/depth"),
+            ("check_latency", "api_compat/alerts.rs/latency"),
+            (
+                "queue_depth_config",
+                "api_compat/alerts.rs/configs_can_change_and_clones_are_blank",
+            ),
+            (
+                "latency_config",
+                "api_compat/alerts.rs/configs_can_change_and_clones_are_blank",
+            ),
+        ],
+    ),
+    (
         "queue/command_queue.rs",
         &[
             ("shutdown", "errors/a_shutdown_queue_refuses_work"),
@@ -131,6 +191,112 @@ const CONTROLS: &[Covered] = &[
                 "events/a_filter_lets_only_its_keys_through",
             ),
             ("status", "limits/pending_commands_are_counted"),
+        ],
+    ),
+];
+
+/// The same of what a user holds, where each method counts, whether it does something or tells something.
+const HELD: &[Covered] = &[
+    (
+        "manager.rs",
+        &[
+            ("start", "lifecycle/work_waits_for_the_start"),
+            ("submit", "order/a_lane_is_first_in_first_out"),
+            ("stats", "limits/pending_commands_are_counted"),
+            ("queue", "api_compat/manager.rs/every_method_of_a_manager"),
+            ("subscribe", "events/the_life_of_a_command"),
+            (
+                "subscribe_filtered",
+                "events/a_filter_lets_only_its_keys_through",
+            ),
+            ("shutdown", "errors/a_shutdown_queue_refuses_work"),
+            (
+                "drain",
+                "lessons/drain.rs/l05_drain_ends_when_the_last_command_does",
+            ),
+            (
+                "close",
+                "storage/closing.rs/a_manager_that_was_closed_leaves_its_work_to_another_process",
+            ),
+            (
+                "is_shutting_down",
+                "api_compat/manager.rs/every_method_of_a_manager",
+            ),
+            (
+                "is_started",
+                "api_compat/manager.rs/every_method_of_a_manager",
+            ),
+            ("metrics", "api_compat/manager.rs/observers_of_the_builder"),
+            ("alerts", "api_compat/manager.rs/observers_of_the_builder"),
+        ],
+    ),
+    (
+        "handle.rs",
+        &[
+            ("id", "options/id"),
+            (
+                "lane_id",
+                "behaviour/context.rs/it_names_the_command_the_lane_and_the_attempt",
+            ),
+            ("status", "handles/status"),
+            ("result", "handles/the_result_can_be_asked_for_again"),
+            ("cancel", "cancel/a_running_command_is_stopped"),
+            ("explain", "explain/lane_full"),
+            ("progress", "handles/progress"),
+            ("chunks", "handles/chunks"),
+        ],
+    ),
+    (
+        "context.rs",
+        &[
+            (
+                "id",
+                "behaviour/context.rs/it_names_the_command_the_lane_and_the_attempt",
+            ),
+            (
+                "lane_id",
+                "behaviour/context.rs/it_names_the_command_the_lane_and_the_attempt",
+            ),
+            (
+                "attempt",
+                "behaviour/context.rs/it_names_the_command_the_lane_and_the_attempt",
+            ),
+            (
+                "time_left",
+                "behaviour/context.rs/it_knows_how_much_time_is_left",
+            ),
+            (
+                "deadline",
+                "behaviour/context.rs/it_knows_how_much_time_is_left",
+            ),
+            ("metadata", "options/metadata"),
+            (
+                "cancellation",
+                "behaviour/context.rs/it_says_that_it_was_cancelled",
+            ),
+            (
+                "is_cancelled",
+                "behaviour/context.rs/a_body_that_never_waits_can_look",
+            ),
+            (
+                "stop_reason",
+                "behaviour/context.rs/it_says_that_it_makes_room",
+            ),
+            ("heartbeat", "timeouts/a_heartbeat_is_a_sign_of_life"),
+            ("progress", "handles/progress"),
+            ("emit", "handles/chunks"),
+            ("settle_cost", "limiters/settle_cost_down"),
+            ("submit_child", "nested/a_lane_of_one_waits_for_itself"),
+        ],
+    ),
+    (
+        "event/stream.rs",
+        &[
+            ("recv", "events/the_life_of_a_command"),
+            (
+                "missed",
+                "lessons/streams.rs/l35_a_subscriber_that_lags_learns_how_many_it_missed",
+            ),
         ],
     ),
 ];
@@ -197,21 +363,35 @@ const VALUES: &[(&str, Covered)] = &[
 
 /// The public methods of a live object that are asynchronous or take a parameter: the others only tell something.
 fn controls(source: &str) -> BTreeSet<String> {
+    let mut found = methods(source);
+    found.retain(|(_, is_async, parameters)| *is_async || parameters.starts_with("&self, "));
+    found.into_iter().map(|(name, ..)| name).collect()
+}
+
+/// The public methods: their names, whether they are asynchronous, and what follows the opening parenthesis.
+fn methods(source: &str) -> Vec<(String, bool, String)> {
     let source = source
         .replace("(\n        ", "(")
         .replace("\n        ", " ");
-    source
-        .lines()
-        .filter_map(|line| {
-            let line = line.trim_start().strip_prefix("pub ")?;
-            let is_async = line.starts_with("async ");
-            let line = line.strip_prefix("async ").unwrap_or(line);
-            let (name, rest) = line.strip_prefix("fn ")?.split_once(['(', '<'])?;
-            let is_method = rest.starts_with("&self") || rest.starts_with("self:");
-            let does = is_async || rest.starts_with("&self, ");
-            (is_method && does).then(|| name.to_owned())
-        })
-        .collect()
+    let methods = source.lines().filter_map(|line| {
+        let line = line.trim_start().strip_prefix("pub ")?;
+        let is_async = line.starts_with("async ");
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        let line = line.strip_prefix("fn ")?;
+        let (name, rest) = line.split_once(['(', '<'])?;
+        // What is between the brackets of a generic method does not count.
+        let generic = line[name.len()..].starts_with('<');
+        let rest = if generic {
+            rest.split_once(">(")?.1
+        } else {
+            rest
+        };
+        let is_method = ["&self", "&mut self", "self:"].map(|it| rest.starts_with(it));
+        is_method
+            .contains(&true)
+            .then(|| (name.to_owned(), is_async, rest.to_owned()))
+    });
+    methods.collect()
 }
 
 fn variants(source: &str, name: &str) -> BTreeSet<String> {
@@ -234,6 +414,18 @@ fn l21_every_control_has_a_test() {
     for (file, covered) in CONTROLS {
         let found = controls(&text(&format!("src/{file}")));
         assert_eq!(found, names(covered), "the controls of {file}");
+        for (name, test) in *covered {
+            exists(name, test);
+        }
+    }
+}
+
+#[test]
+fn l21_every_method_of_what_a_user_holds_has_a_test() {
+    for (file, covered) in HELD {
+        let found = methods(&text(&format!("src/{file}")));
+        let found: BTreeSet<_> = found.into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(found, names(covered), "the methods of {file}");
         for (name, test) in *covered {
             exists(name, test);
         }
