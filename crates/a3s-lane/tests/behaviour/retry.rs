@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use a3s_lane::{LaneConfig, LaneError, RetryPolicy};
+use a3s_lane::{Jitter, LaneConfig, LaneError, LaneOptions, QueueManager, RetryPolicy};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -14,6 +14,10 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 /// When each attempt of an always failing command began, in milliseconds.
 async fn attempts_under(policy: RetryPolicy) -> Vec<u64> {
     let manager = started(LaneConfig::new(1, 1).with_retry_policy(policy)).await;
+    attempts_of(&manager).await
+}
+
+async fn attempts_of(manager: &QueueManager) -> Vec<u64> {
     let epoch = Instant::now();
     let times = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&times);
@@ -22,7 +26,7 @@ async fn attempts_under(policy: RetryPolicy) -> Vec<u64> {
         sink.lock().expect("not poisoned").push(at);
         async { Err(LaneError::CommandError("no".to_owned())) }
     });
-    let receiver = submit(&manager, "only", body).await;
+    let receiver = submit(manager, "only", body).await;
     outcome(receiver).await.expect_err("it always fails");
     let times = times.lock().expect("not poisoned");
     times.clone()
@@ -166,4 +170,37 @@ async fn the_time_limit_is_per_attempt() {
         (MS(23_000)..=MS(23_010)).contains(&elapsed),
         "three attempts of 1 s and two back-offs of 10 s: {elapsed:?}"
     );
+}
+
+/// The waits between the attempts of a command whose delays are 100 ms, in milliseconds.
+async fn waits_with(jitter: Jitter) -> Vec<u64> {
+    let retries = 60;
+    let config = LaneConfig::new(1, 1).with_retry_policy(RetryPolicy::fixed(retries, MS(100)));
+    let options = LaneOptions::new().with_retry_jitter(jitter);
+    let manager = builder_with(&[("only", config, 0)])
+        .with_lane_options("only", options)
+        .build()
+        .await
+        .expect("the settings are right");
+    manager.start().await.expect("it starts");
+    let times = attempts_of(&manager).await;
+    assert_eq!(times.len() as u32, retries + 1);
+    times.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_jitter_shortens_its_part_of_the_delay() {
+    // tokio's timer counts in whole milliseconds, and rounds up.
+    let whole = 99..=102;
+    let waits = waits_with(Jitter::None).await;
+    assert!(waits.iter().all(|wait| whole.contains(wait)), "{waits:?}");
+    let waits = waits_with(Jitter::Equal).await;
+    let half = 49..=102;
+    assert!(waits.iter().all(|wait| half.contains(wait)), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait < 75), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait > 75), "{waits:?}");
+    let waits = waits_with(Jitter::Full).await;
+    assert!(waits.iter().all(|wait| *wait <= 102), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait < 49), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait > 75), "{waits:?}");
 }

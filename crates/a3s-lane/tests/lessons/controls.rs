@@ -334,7 +334,7 @@ const VALUES: &[(&str, Covered)] = &[
                 ("Full", "options/jitter"),
                 (
                     "Equal",
-                    "src/retry.rs/equal_jitter_keeps_at_least_half_the_delay",
+                    "behaviour/retry.rs/each_jitter_shortens_its_part_of_the_delay",
                 ),
             ],
         ),
