@@ -85,6 +85,11 @@ pub enum LaneError {
 }
 
 impl LaneError {
+    /// Whether a time limit has passed, of whatever kind.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_) | Self::Stalled(_))
+    }
+
     /// A stable machine-readable name of the error's kind, such as `LANE_NOT_FOUND`.
     ///
     /// The same string is the `code` of the errors in the Python and Node packages.

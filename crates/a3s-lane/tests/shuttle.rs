@@ -18,6 +18,8 @@ mod command;
 mod end;
 #[path = "shuttle/ends.rs"]
 mod ends;
+#[path = "shuttle/held.rs"]
+mod held;
 #[path = "shuttle/hosted.rs"]
 mod hosted;
 #[path = "shuttle/inbox.rs"]

@@ -298,7 +298,8 @@ fn full(lane: &str, max: usize) -> LaneError {
 impl Engine {
     /// Puts a command into a lane, after the lane's storage has it.
     ///
-    /// With a storage: when this future is dropped before it ends, the command does not run, but may stay stored.
+    /// With a storage: when this future is dropped before it ends, the command does not run, but may stay stored, unless a drain or
+    /// an end has gone on with it.
     pub(crate) async fn submit(
         self: &Arc<Self>,
         target: Target<'_>,

@@ -232,6 +232,13 @@ fn poll_body(polled: Result<Poll<Result<Value>>>) -> Poll<Ended> {
     }
 }
 
+/// Drops a command, or whatever holds one. Its destructor is the user's code: a panic there is logged.
+pub(super) fn drop_command<T>(command: T, lane: &str) {
+    if let Err(panic) = guarded(|| drop(command)) {
+        tracing::error!(lane_id = lane, %panic, "a command's destructor panicked");
+    }
+}
+
 /// Turns a panic of the user's code into an error.
 #[inline]
 pub(super) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T> {

@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use chrono::Utc;
 
 use super::Engine;
-use super::settle::{Finished, Outcome, Settled, drop_command};
+use super::attempt::drop_command;
+use super::settle::{Finished, Outcome, Settled};
 use super::sync::{Mutex, lock, yield_now};
 use crate::error::LaneError;
 use crate::scheduler::Verdict;

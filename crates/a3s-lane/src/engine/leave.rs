@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::attempt::drop_command;
 use super::job::{Extras, Job};
 use super::observer::Sample;
 use super::record;
-use super::settle::drop_command;
 use super::sync::Runtime;
 use super::{Engine, LaneInfo, State};
 use crate::error::LaneError;

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::attempt::Abort;
+use super::attempt::drop_command;
 use super::observer::Sample;
-use super::settle::drop_command;
 use super::sync::{self, Runtime};
 use super::{Engine, State};
 use crate::command::StopReason;
@@ -134,10 +134,11 @@ impl Engine {
             state.scheduler.set_open(false);
             state.withdrawn.get_or_insert_default();
         }
+        self.drive_held(true);
         let idle = self.until(State::is_idle);
         if sync::timeout(limit, idle).await.is_none() {
             self.stop_running();
-            // Also for submissions: one that was refused after its storage was closed would stay stored.
+            // Also for submissions: each is on its way, whether or not somebody goes on with it.
             self.until(State::is_idle).await;
         }
         self.tell_untold().await;
@@ -222,6 +223,7 @@ impl Engine {
     ///
     /// Cancel safe.
     pub(crate) async fn drain(&self, timeout: Duration) -> Result<()> {
+        self.drive_held(false);
         sync::timeout(timeout, self.until(State::is_quiet))
             .await
             .ok_or(LaneError::Timeout(timeout))

@@ -16,8 +16,10 @@
 mod admission;
 mod attempt;
 mod calendar;
+mod carry;
 mod control;
 mod crash;
+mod driven;
 mod ends;
 mod explain;
 mod inbox;
@@ -69,6 +71,7 @@ use crate::testing::Hooks;
 pub(crate) use admission::Target;
 pub(crate) use attempt::AttemptCell;
 pub(crate) use control::check_total;
+use driven::Held;
 use ends::Ends;
 use inbox::{Doorkeeper, Inbox, Posting};
 pub(crate) use job::Extras;
@@ -162,6 +165,7 @@ pub(crate) struct Engine {
     timer_moved: Notify,
     handlers: HandlerMap,
     restore: Restore,
+    held: Mutex<Held>,
     /// Wakes whoever waits for the id of a submission that was given up.
     let_go: Notify,
     /// Storages have to be told of settled commands: see [`Kept`].
@@ -295,6 +299,7 @@ impl Engine {
             timer_moved: Notify::new(),
             handlers: HandlerMap::default(),
             restore: Restore::default(),
+            held: Mutex::default(),
             let_go: Notify::new(),
             has_untold: AtomicBool::new(false),
             ends: Ends::default(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::admission::{Admitted, Entered, Incoming, Refusal};
+use super::driven::Driven;
 use super::job::Extras;
 use super::leave::Untold;
 use super::observer::Sample;
@@ -60,6 +61,24 @@ impl Engine {
         self: &Arc<Self>,
         admitted: Vec<Admitted>,
     ) -> std::result::Result<(), Refusal> {
+        let engine = Arc::clone(self);
+        Driven::new(self, async move { engine.place_one(admitted).await }).await
+    }
+
+    /// As [`place_admitted`](Self::place_admitted), for commands of one lane in their order: its storage takes down all of
+    /// them at once, or none. One whose id it has already is refused.
+    pub(super) async fn place_all(
+        self: &Arc<Self>,
+        admitted: Vec<Admitted>,
+    ) -> Vec<std::result::Result<(), Refusal>> {
+        let engine = Arc::clone(self);
+        Driven::new(self, async move { engine.place_each(admitted).await }).await
+    }
+
+    async fn place_one(
+        self: &Arc<Self>,
+        admitted: Vec<Admitted>,
+    ) -> std::result::Result<(), Refusal> {
         debug_assert_eq!(admitted.len(), 1, "it is alone");
         let mut admission = Admission::new(self, admitted);
         let (duplicates, stored) = self.store_admitted(&mut admission).await;
@@ -80,9 +99,7 @@ impl Engine {
         Err(answer.expect("one answer for one admission"))
     }
 
-    /// As [`place_admitted`](Self::place_admitted), for commands of one lane in their order: its storage takes down all of
-    /// them at once, or none. One whose id it has already is refused.
-    pub(super) async fn place_all(
+    async fn place_each(
         self: &Arc<Self>,
         admitted: Vec<Admitted>,
     ) -> Vec<std::result::Result<(), Refusal>> {

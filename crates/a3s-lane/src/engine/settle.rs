@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 
-use super::attempt;
+use super::attempt::drop_command;
 use super::ends::Group;
 use super::job::{Extras, Reply, Work};
 use super::observer::Sample;
@@ -19,7 +19,6 @@ use crate::command::StopReason;
 use crate::error::{LaneError, Result};
 use crate::event::What;
 use crate::handle::CommandStatus;
-use crate::hint::{likely, unlikely};
 use crate::scheduler::{CommandKey, Ending, LaneKey, Released, Verdict};
 use crate::shutdown::Leftover;
 use crate::storage::{DeadLetterRecord, FailedAttempt};
@@ -79,7 +78,7 @@ impl Finished {
             (Verdict::Preempted, _) => Sample::Preempted,
             (Verdict::Cancelled, _) => Sample::Cancelled,
             (Verdict::Settle, Ok(_)) => Sample::Completed { run_ns },
-            (Verdict::Settle, Err(error)) if is_timeout(error) => Sample::TimedOut { run_ns },
+            (Verdict::Settle, Err(error)) if error.is_timeout() => Sample::TimedOut { run_ns },
             (Verdict::Settle | Verdict::Withdrawn, _) => Sample::Failed { run_ns },
         }
     }
@@ -89,7 +88,7 @@ impl Finished {
         match (verdict, &self.result) {
             (Verdict::Cancelled, _) => CommandStatus::Cancelled,
             (Verdict::Settle, Ok(_)) => CommandStatus::Completed,
-            (Verdict::Settle, Err(error)) if is_timeout(error) => CommandStatus::TimedOut,
+            (Verdict::Settle, Err(error)) if error.is_timeout() => CommandStatus::TimedOut,
             _ => CommandStatus::Failed,
         }
     }
@@ -112,10 +111,6 @@ impl Finished {
     }
 }
 
-fn is_timeout(error: &LaneError) -> bool {
-    matches!(error, LaneError::Timeout(_) | LaneError::Stalled(_))
-}
-
 /// An attempt that has ended, and what follows.
 pub(super) struct Concluded {
     finished: Finished,
@@ -126,13 +121,6 @@ pub(super) struct Concluded {
 pub(super) struct Outcome {
     pub(super) verdict: Verdict,
     pub(super) letter: Option<Box<DeadLetterRecord>>,
-}
-
-/// Drops a command, or whatever holds one. Its destructor is the user's code: a panic there is logged.
-pub(super) fn drop_command<T>(command: T, lane: &str) {
-    if let Err(panic) = attempt::guarded(|| drop(command)) {
-        tracing::error!(lane_id = lane, %panic, "a command's destructor panicked");
-    }
 }
 
 /// A result on its way to its receiver. Dropping it sends it.
@@ -413,7 +401,7 @@ impl Engine {
             (Verdict::Preempted, _) => What::Preempted(lane(), name()),
             (Verdict::Cancelled, _) => What::Cancelled(lane(), name(), "while it ran".into()),
             (_, Ok(_)) => What::Completed(lane(), name()),
-            (_, Err(error)) if is_timeout(error) => {
+            (_, Err(error)) if error.is_timeout() => {
                 What::Timeout(lane(), name(), error.to_string().into())
             }
             (_, Err(error)) => What::Failed(lane(), name(), error.to_string().into()),
@@ -607,77 +595,5 @@ impl Engine {
             work,
             guard,
         }
-    }
-
-    /// Takes the next command into the hand of a runner, or arms the runner again, and releases the lock.
-    #[inline(always)]
-    pub(super) fn carry_on(
-        self: &Arc<Self>,
-        stage: &mut Stage,
-        mut state: MutexGuard<'_, State>,
-        take: bool,
-        now: u64,
-        hand: &mut Hand,
-    ) {
-        debug_assert!(hand.is_empty(), "a runner holds one command");
-        if unlikely(self.handlers.has_executors()) {
-            return self.carry_on_here(stage, state, take, now, hand);
-        }
-        if take {
-            self.take(&mut state, now, hand);
-            if hand.is_empty() && self.has_posts() {
-                self.collect_posts(&mut state);
-                self.take(&mut state, now, hand);
-            }
-        }
-        // A handler at an executor may have come since.
-        if unlikely(hand.is_foreign()) {
-            let elsewhere = hand.pick().into_iter().collect();
-            stage.go_on(&mut state, take, hand);
-            return self.carry_on_and_act(state, elsewhere, hand);
-        }
-        stage.go_on(&mut state, take, hand);
-        if likely(self.calls_for_nothing(&state)) {
-            return;
-        }
-        self.carry_on_and_act(state, Vec::new(), hand);
-    }
-
-    /// As [`carry_on`](Self::carry_on), with handlers that run at executors.
-    #[inline(never)]
-    fn carry_on_here(
-        self: &Arc<Self>,
-        stage: &mut Stage,
-        mut state: MutexGuard<'_, State>,
-        take: bool,
-        now: u64,
-        hand: &mut Hand,
-    ) {
-        let mut elsewhere = Vec::new();
-        if take {
-            self.take_here(&mut state, now, hand, &mut elsewhere);
-            if hand.is_empty() && self.has_posts() {
-                self.collect_posts(&mut state);
-                self.take_here(&mut state, now, hand, &mut elsewhere);
-            }
-        }
-        stage.go_on(&mut state, take, hand);
-        self.carry_on_and_act(state, elsewhere, hand);
-    }
-
-    #[inline(never)]
-    fn carry_on_and_act(
-        self: &Arc<Self>,
-        mut state: MutexGuard<'_, State>,
-        elsewhere: Vec<Taken>,
-        hand: &mut Hand,
-    ) {
-        let mut follow_up = self.follow_up(&mut state);
-        follow_up.hand_over_first(elsewhere);
-        if let Some(held) = hand.held_mut() {
-            held.timer_first = follow_up.concerns_timer();
-        }
-        drop(state);
-        self.act(follow_up);
     }
 }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 use chrono::Utc;
 
 use super::admission::{Admitted, Crowded, Entered, Incoming, Placed, Refusal, Target};
+use super::attempt::drop_command;
 use super::job::{Extras, Reply};
 use super::leave::{Departure, Leaving};
-use super::settle::drop_command;
 use super::timer::Asked;
 use super::trace::SubmitSpan;
 use super::{Engine, State};

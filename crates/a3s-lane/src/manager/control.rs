@@ -37,7 +37,8 @@ impl QueueManager {
     ///
     /// # Cancel safety
     ///
-    /// A call that is dropped while it waits has submitted nothing. With a storage the command may stay stored.
+    /// A call that is dropped while it waits has submitted nothing. With a storage the command may stay stored, and runs if a drain
+    /// or an end has gone on with it meanwhile.
     ///
     /// # Examples
     ///

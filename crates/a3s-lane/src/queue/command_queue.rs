@@ -180,7 +180,8 @@ impl CommandQueue {
     ///
     /// # Cancel safety
     ///
-    /// With a storage: when the future is dropped, the command does not run, but may stay stored. Cancel safe without.
+    /// With a storage: when the future is dropped, the command does not run, but may stay stored, unless a drain or an end
+    /// has gone on with it. Cancel safe without.
     pub async fn submit(
         &self,
         lane_id: &str,

@@ -101,7 +101,8 @@ impl Lane {
     ///
     /// # Cancel safety
     ///
-    /// With a storage: when the future is dropped, the command does not run, but may stay stored.
+    /// With a storage: when the future is dropped, the command does not run, but may stay stored, unless a drain or an end
+    /// has gone on with it.
     pub async fn enqueue(&self, command: Box<dyn Command>) -> oneshot::Receiver<Result<Value>> {
         let (reply, receiver) = oneshot::channel();
         if let Some((engine, key, Waiting { command, reply })) =

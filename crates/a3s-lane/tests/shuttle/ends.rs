@@ -28,7 +28,7 @@ struct Told {
 
 /// A storage that takes its time, and keeps only ids.
 #[derive(Default)]
-struct Ledger {
+pub(crate) struct Ledger {
     told: Mutex<BTreeMap<u64, Told>>,
     stored: Mutex<Vec<String>>,
     /// So many of the next settlements are refused.
@@ -128,7 +128,7 @@ impl Storage for Ledger {
 }
 
 /// A started queue with one lane that is stored there.
-async fn queue(slots: usize, ledger: &Arc<Ledger>) -> Arc<CommandQueue> {
+pub(crate) async fn queue(slots: usize, ledger: &Arc<Ledger>) -> Arc<CommandQueue> {
     let queue = Arc::new(CommandQueue::new(EventEmitter::new(64)));
     let storage: Arc<dyn Storage> = ledger.clone();
     let lane = Lane::with_storage(LANE, LaneConfig::new(1, slots), 1, storage);

@@ -11,7 +11,7 @@ use a3s_lane::{
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
-use super::{child, open, record};
+use super::{child, close, open, record};
 
 /// What the other process does: it says what it finds.
 pub(crate) async fn look(directory: &Path) {
@@ -147,4 +147,74 @@ async fn a_manager_that_was_closed_leaves_its_work_to_another_process() {
     let record = storage.load_command("runs").await.expect("readable");
     let record = record.expect("it is stored");
     assert_eq!((record.command.retry_count, record.crashes), (0, 0));
+}
+
+/// Submissions that their caller holds, and does not go on with once their storage was asked to take them down.
+async fn held_at_an_end(goes_on: bool) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let directory = directory.path();
+    let manager = QueueManagerBuilder::new(EventEmitter::new(16))
+        .with_lane("skill", LaneConfig::new(0, 1), 0)
+        .with_handler("mail", hangs)
+        .with_storage(Arc::new(open(directory).await))
+        .build()
+        .await
+        .expect("the settings are right");
+    manager.start().await.expect("it starts");
+    let command = || Box::new(JsonCommand::new("mail", json!(null)));
+    let mut plain = Box::pin(manager.submit("skill", command()));
+    let options = SubmitOptions::new().with_id("named");
+    let mut named = Box::pin(manager.submit_with("skill", command(), options));
+    let many = vec![(command() as _, SubmitOptions::new())];
+    let mut many = Box::pin(manager.submit_many("skill", many));
+    // Asked for now, and answered to nobody.
+    assert!(futures::poll!(&mut plain).is_pending());
+    assert!(futures::poll!(&mut named).is_pending());
+    assert!(futures::poll!(&mut many).is_pending());
+    let closed = tokio::time::timeout(Duration::from_secs(30), manager.close());
+    closed.await.expect("it ends").expect("it closes");
+    if goes_on {
+        // They were accepted, and stay stored.
+        let ended = plain.await.expect("accepted").await.expect("it is told");
+        assert!(ended.is_err_and(|error| error.to_string().contains("shut down")));
+        let ended = named.await.expect("accepted").result().await;
+        assert!(ended.is_err_and(|error| error.to_string().contains("shut down")));
+        for handle in many.await {
+            assert!(handle.expect("accepted").result().await.is_err());
+        }
+    } else {
+        drop((plain, named, many));
+    }
+    drop(manager);
+    let storage = open(directory).await;
+    let stored = storage.load_commands().await.expect("readable");
+    assert_eq!(stored.len(), 3);
+    close(storage, directory);
+}
+
+#[tokio::test]
+async fn a_close_goes_on_with_submissions_that_nobody_goes_on_with() {
+    held_at_an_end(true).await;
+    held_at_an_end(false).await;
+}
+
+#[tokio::test]
+async fn a_drain_goes_on_with_submissions_that_nobody_goes_on_with() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let echo = |payload: Value, _: CommandContext| async move { Ok(payload) };
+    let manager = QueueManagerBuilder::new(EventEmitter::new(16))
+        .with_lane("skill", LaneConfig::new(0, 1), 0)
+        .with_handler("mail", echo)
+        .with_storage(Arc::new(open(directory.path()).await))
+        .build()
+        .await
+        .expect("the settings are right");
+    manager.start().await.expect("it starts");
+    let command = Box::new(JsonCommand::new("mail", json!(7)));
+    let mut held = Box::pin(manager.submit("skill", command));
+    assert!(futures::poll!(&mut held).is_pending());
+    let drained = manager.drain(Duration::from_secs(30)).await;
+    drained.expect("everything ends");
+    let result = held.await.expect("accepted").await.expect("it is told");
+    assert_eq!(result.expect("it completes"), 7);
 }
