@@ -29,7 +29,7 @@ function sleep(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** A queue whose commands are in the directory. `tell` is called when an attempt begins. */
+/** A queue whose commands are in the directory, with the durability of the argument. `tell` is called when an attempt begins. */
 function queue(where, tell) {
   const lanes = [
     { laneId: 'even', priority: 1 },
@@ -38,8 +38,14 @@ function queue(where, tell) {
   const retryPolicy = { maxRetries: 1, initialDelayMs: 1, multiplier: 1 };
   const lane = Lane.withLanes(
     lanes.map((each) => ({ ...each, minConcurrency: 0, maxConcurrency: 4, retryPolicy })),
-    // A killed process needs no fsync; some commands are running at every kill.
-    { storage: where, durability: 'relaxed', results: {}, maxCrashes: 4294967295 },
+    {
+      storage: where,
+      durability: argument || 'relaxed',
+      results: {},
+      history: {},
+      // Some are running at every kill.
+      maxCrashes: 4294967295,
+    },
   );
   lane.handle('work', async (number, ctx) => {
     tell('run', ctx.id);
@@ -90,9 +96,13 @@ const tasks = {
     }
     const letters = (await lane.deadLetters.list()).map(({ commandId }) => commandId);
     await lane.deadLetters.discard();
+    const ends = {};
+    for (const { event, commandId } of await lane.history()) {
+      if (event === 'completed' || event === 'failed') ends[commandId] = (ends[commandId] || 0) + 1;
+    }
     const { pending } = await lane.shutdownWithin(0);
     const unclaimed = await lane.unclaimed();
-    fs.writeFileSync(`${directory}.found`, JSON.stringify({ runs, settled, results, letters, pending, unclaimed }));
+    fs.writeFileSync(`${directory}.found`, JSON.stringify({ runs, settled, results, letters, ends, pending, unclaimed }));
   },
 
   /** One of its commands kills it. */

@@ -1,15 +1,23 @@
-"""The queue of test_storage_killed.py, and the process that works with it until it is killed."""
+"""The processes of test_storage_killed.py: one works with a queue until it is killed, another restarts it and compares.
+
+    python killed_child.py work DIRECTORY DURABILITY
+    python killed_child.py restart DIRECTORY DURABILITY < what was said
+
+They import little: many of them begin.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
+from typing import Literal
 
 from a3s_lane import CommandContext, Lane, LaneConfig, LaneError, Retention, RetryPolicy
 
@@ -25,17 +33,18 @@ def kind_of(number: int) -> str:
 
 
 Tell = Callable[[str, str], None]
+Durability = Literal["full", "relaxed"]
 
 
-def queue(directory: Path, tell: Tell) -> Lane:
+def queue(directory: str, durability: Durability, tell: Tell) -> Lane:
     """A queue whose commands are in the directory. ``tell`` is called when an attempt begins."""
     policy = RetryPolicy.fixed(1, 0.001)
     lane = Lane.with_lanes(
         [LaneConfig("even", 1, 0, 4, retry_policy=policy), LaneConfig("odd", 0, 0, 4, retry_policy=policy)],
         storage=directory,
-        # A killed process needs no fsync.
-        durability="relaxed",
+        durability=durability,
         results=Retention(),
+        history=Retention(),
         # Some are running at every kill.
         max_crashes=2**32 - 1,
     )
@@ -110,12 +119,55 @@ async def submit_in_task(lane: Lane, name: str) -> None:
             say("settled", id)
 
 
-async def work(directory: Path) -> None:
-    async with queue(directory, say) as lane:
+async def work(directory: str, durability: Durability) -> None:
+    async with queue(directory, durability, say) as lane:
         for number in range(THREADS):
             threading.Thread(target=submit_in_thread, args=(lane, f"thread{number}"), daemon=True).start()
         await asyncio.gather(*(submit_in_task(lane, f"task{number}") for number in range(TASKS)))
 
 
+def outcome(lane: Lane, id: str) -> object:
+    """The result of a command, or the code and the text of its error."""
+    handle = lane.find(id)
+    assert handle is not None, f"{id} is lost"
+    try:
+        return handle.result()
+    except LaneError as error:
+        return error.code, str(error)
+
+
+def restart(directory: str, durability: Durability, acknowledged: set[str], said_settled: set[str]) -> None:
+    """Restarts the queue, lets it run empty, and compares with what was said."""
+    runs: list[str] = []
+    lane = queue(directory, durability, lambda _, id: runs.append(id))
+    # Not started: what is found now has settled before.
+    settled = {id for id in acknowledged if lane.find(id) is not None}
+    assert said_settled <= settled, f"settled and forgotten: {said_settled - settled}"
+    with lane:
+        lane.drain(60)
+        assert lane.unclaimed() == []
+        letters = Counter(letter.command_id for letter in lane.dead_letters.list())
+        for id in acknowledged:
+            number = int(id.rsplit("-", 1)[1])
+            fails = kind_of(number) == "fails"
+            found, expected = outcome(lane, id), ("COMMAND_ERROR", "ValueError: fails") if fails else number
+            assert found == expected, f"{id} came to {found!r}"
+            assert letters[id] == (1 if fails else 0), f"letters of {id}: {letters[id]}"
+        again = settled.intersection(runs)
+        assert not again, f"they run after they have settled: {again}"
+        ends = Counter(entry.command_id for entry in lane.load_history() if entry.event in ("completed", "failed"))
+        more = [id for id, count in ends.items() if count != 1]
+        assert not more, f"settled more than once: {more}"
+        without = acknowledged - ends.keys()
+        assert not without, f"never settled: {without}"
+        lane.dead_letters.discard()
+
+
 if __name__ == "__main__":
-    asyncio.run(work(Path(sys.argv[1])))
+    task, where = sys.argv[1:3]
+    how: Durability = "full" if sys.argv[3] == "full" else "relaxed"
+    if task == "work":
+        asyncio.run(work(where, how))
+    else:
+        heard = json.load(sys.stdin)
+        restart(where, how, set(heard["acknowledged"]), set(heard["settled"]))

@@ -281,6 +281,7 @@ def test_on_an_event_loop(tmp_path: Path) -> None:
             with pytest.raises(LaneError, match="bad"):
                 await (await letters.retry_async("b"))
             again = await letters.retry_all_async(ids=["c"])
+            assert [id for id, _ in again] == ["c"]
             assert isinstance(again[0][1], CommandHandle)
             with pytest.raises(LaneError, match="bad"):
                 await again[0][1]
