@@ -115,3 +115,9 @@ parentPort.on('message', (message) => {
   if (message.stop === undefined) run(message);
   else if (controller !== undefined) abort(controller, new LaneError(message.stop.message, message.stop.code));
 });
+
+parentPort.on('messageerror', (error) => {
+  // What asks a call to stop is plain text, so it was another call, which nobody but this thread can end.
+  if (controller !== undefined) return;
+  parentPort.postMessage({ error: { thrown: new Error(`the payload cannot be read in the worker thread: ${messageOf(error)}`) } });
+});

@@ -3,6 +3,7 @@
 // Handlers in worker threads.
 
 const assert = require('node:assert/strict');
+const { BlockList } = require('net');
 const path = require('path');
 const test = require('node:test');
 const { pathToFileURL } = require('url');
@@ -168,6 +169,16 @@ test('a message of a thread that cannot be read is an error of its handler', asy
     })();
   `);
   assert.equal(status, 0, stderr);
+});
+
+test('a payload that a thread cannot read is an error of its command', async () => {
+  const lane = started(['reads']);
+  assert.equal(await lane.submitAsync('work', 'reads', 'first'), 'first');
+  // Copied here, and nothing there knows any more how to make it.
+  const thrown = await errorOf(lane.submitAsync('work', 'reads', new BlockList()));
+  assert.equal(thrown.code, 'COMMAND_ERROR');
+  assert.match(thrown.message, /the payload cannot be read in the worker thread: .*BlockList/);
+  assert.equal(await lane.submitAsync('work', 'reads', 'next'), 'next');
 });
 
 test('a signal has a reason where signals have none of their own', async () => {
