@@ -112,7 +112,9 @@ test('a thread reports as any handler does', async () => {
   const chunks = [];
   for await (const chunk of handle) chunks.push(chunk);
   assert.deepEqual(chunks, ['a', 'b']);
-  for await (const value of handle.progress()) assert.deepEqual(value, { done: 1 });
+  const progress = [];
+  for await (const value of handle.progress()) progress.push(value);
+  assert.deepEqual(progress, [{ done: 1 }]);
   assert.equal(await handle, 'end');
   // The cost was settled to 1, else it would wait for more than an hour.
   assert.equal(await lane.submitAsync('work', 'reports', null, { cost: 9 }), 'end');
