@@ -12,6 +12,7 @@ mod log;
 mod results;
 mod running;
 mod schema;
+mod settled;
 mod store;
 
 use std::fmt;

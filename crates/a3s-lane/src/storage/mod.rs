@@ -236,6 +236,9 @@ pub trait Storage: Send + Sync {
     /// Takes settled commands out of the pending ones, keeps their dead letters and, if the storage is told to keep results,
     /// their outcomes: all of it or, after an error, nothing.
     ///
+    /// A settlement whose call was dropped before it returned is told again, the same with its `settled_at`: one that was taken
+    /// should leave no second letter.
+    ///
     /// Default: [`save_dead_letter`](Self::save_dead_letter), then [`remove_command`](Self::remove_command); not atomic.
     ///
     /// # Errors

@@ -188,6 +188,12 @@ impl Store {
     ) -> rusqlite::Result<()> {
         self.remove_commands(settlements.iter().map(|it| it.id.as_str()))?;
         for settlement in settlements {
+            let leaves_something = settlement.letter.is_some()
+                || settings.results.is_some()
+                || settings.history.is_some();
+            if !leaves_something || !self.settled.is_new(settlement) {
+                continue;
+            }
             if let Some(letter) = &settlement.letter {
                 self.save_dead_letter(letter, settings.max_dead_letters)?;
             }

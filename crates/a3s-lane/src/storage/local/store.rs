@@ -14,6 +14,7 @@ use super::legacy::Legacy;
 use super::log;
 use super::running::Running;
 use super::schema::{self, FILE, FORMAT};
+use super::settled::Settled;
 use super::{DEFAULT_MAX_DEAD_LETTERS, Durability};
 use crate::storage::{CommandRecord, DeadLetterRecord};
 
@@ -32,6 +33,7 @@ pub(super) struct Store {
     durability: Durability,
     /// What the present transaction has noted in memory, to be taken back should it fail.
     pub(super) undo: Vec<Undo>,
+    pub(super) settled: Settled,
     /// The rows whose attempts end with the present transaction: up to which attempt.
     pub(super) ended: Vec<(i64, u32)>,
     /// How many transactions were committed.
@@ -109,6 +111,7 @@ impl Store {
             },
             durability: Durability::Full,
             undo: Vec::new(),
+            settled: Settled::default(),
             ended: Vec::new(),
             #[cfg(test)]
             commits: 0,
@@ -289,6 +292,7 @@ impl Store {
             self.ended.clear();
         }
         self.undo.clear();
+        self.settled.end(ended.is_ok());
         self.running.end(self.ended.drain(..));
         ended
     }
