@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::admission::{Admitted, Entered, Incoming, Refusal};
+use super::attempt::{self, drop_command};
 use super::driven::Driven;
 use super::job::Extras;
 use super::leave::Untold;
 use super::observer::Sample;
 use super::reserved::Reservation;
-use super::{Engine, LaneInfo, attempt, record};
+use super::{Engine, LaneInfo, record};
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
 use crate::handle;
@@ -48,6 +49,8 @@ impl Drop for Admission<'_> {
             }
             self.engine
                 .give_place_back(&admitted.info, &admitted.incoming);
+            let lane = Arc::clone(&admitted.info);
+            drop_command(admitted, &lane.id);
         }
         if !stored.is_empty() {
             self.engine.tell_soon(stored, Vec::new());

@@ -6,7 +6,8 @@ use a3s_lane::{
     Command, CommandHandle, CommandQueue, EventEmitter, JsonCommand, Lane, LaneConfig, LaneError,
     LaneOptions, OnConflict, Overflow, QueueManager, Refused, SubmitOptions, Unique,
 };
-use serde_json::json;
+use async_trait::async_trait;
+use serde_json::{Value, json};
 
 use super::{builder_on, drained, job, running, waiting_on, writes};
 use crate::support::shelf::Shelf;
@@ -312,6 +313,42 @@ async fn a_batch_that_is_dropped_while_it_waits_leaves_nothing_undone() {
     drop(first);
     let error = settled(&old).await.expect_err("it was dropped");
     assert_eq!(error.code(), "LANE_FULL");
+    gate.open();
+    manager.start().await.expect("starts");
+    drained(&manager).await;
+}
+
+/// A command whose destructor panics.
+struct Bomb;
+
+#[async_trait]
+impl Command for Bomb {
+    async fn execute(&self) -> a3s_lane::Result<Value> {
+        Ok(Value::Null)
+    }
+
+    fn command_type(&self) -> &str {
+        "bomb"
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("as the test wants it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn destructors_that_panic_in_a_dropped_batch_leave_no_place_taken() {
+    let gate = Gate::new();
+    let manager = builder_on(Shelf::with_saves_behind(&gate))
+        .build()
+        .await
+        .expect("the settings are right");
+    let bomb = || -> (Box<dyn Command>, _) { (Box::new(Bomb), SubmitOptions::new()) };
+    let mut bombs = Box::pin(manager.submit_many("only", vec![bomb(), bomb(), bomb()]));
+    assert!(futures::poll!(&mut bombs).is_pending());
+    drop(bombs);
     gate.open();
     manager.start().await.expect("starts");
     drained(&manager).await;
