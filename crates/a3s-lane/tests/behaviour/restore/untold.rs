@@ -248,3 +248,26 @@ async fn an_end_that_is_given_up_forgets_nothing_that_a_storage_was_not_told() {
     within(manager.shutdown_within(Duration::ZERO)).await;
     assert!(vault.records().is_empty());
 }
+
+/// As `one_that_makes_the_storage_panic_is_the_only_one_that_fails`, of commands that leave unrun.
+#[tokio::test]
+async fn one_that_makes_the_storage_panic_is_the_only_one_that_stays() {
+    let vault = Vault::new();
+    vault.fail_to_settle("bad", true);
+    let manager = waiting_on(vault.clone()).await;
+    let bad = || Box::new(a3s_lane::JsonCommand::new("bad", serde_json::json!(null)));
+    for (id, command) in [("a", job(1)), ("b", bad() as _), ("c", job(2))] {
+        let options = SubmitOptions::new().with_id(id);
+        submit_with(&manager, "only", command, options).await;
+    }
+    manager.pause_lane("only").expect("it is there");
+    manager.start().await.expect("starts");
+    let job = |id: &str| vault.records().iter().any(|it| it.command.id == id);
+    assert!(job("a") && job("b") && job("c"));
+    assert_eq!(manager.cancel_lane("only").expect("it is there"), 3);
+    drained(&manager).await;
+    eventually("the others left", async || !job("a") && !job("c")).await;
+    assert!(job("b"));
+    // It keeps nobody from ending.
+    within(manager.shutdown_within(Duration::ZERO)).await;
+}
