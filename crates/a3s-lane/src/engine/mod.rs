@@ -33,6 +33,7 @@ mod limiters;
 mod observer;
 mod placing;
 mod record;
+mod remote;
 mod reserved;
 mod restore;
 mod restored;

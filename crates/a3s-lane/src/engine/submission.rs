@@ -14,8 +14,7 @@ use super::{Engine, State};
 use crate::command::{Command, StopReason};
 use crate::error::{LaneError, Result};
 use crate::event::CommandName;
-use crate::explain::Explanation;
-use crate::handle::{CommandHandle, CommandStatus, Entry, Lender, Loan, Remote, Shared};
+use crate::handle::{CommandHandle, CommandStatus, Entry, Loan, Shared};
 use crate::scheduler::{CommandKey, LaneKey, Stopped, Terms, nanos};
 use crate::submission::{OnConflict, Refused, SubmitOptions};
 
@@ -551,49 +550,5 @@ impl Engine {
         if replaced.left.is_some() {
             self.dismiss(replaced.left);
         }
-    }
-}
-
-impl Lender for Engine {
-    fn lend(self: Arc<Self>, parent: CommandKey, run: u32, child: u64) {
-        let now = self.now();
-        let mut state = self.lock();
-        *state
-            .loans
-            .entry((parent.serial(), run, child))
-            .or_default() += 1;
-        if let Some(&child) = state.tracked.get(&child) {
-            state.scheduler.await_child(parent, run, child, now);
-        }
-        self.release_lock(state);
-    }
-
-    fn end(self: Arc<Self>, parent: CommandKey, run: u32, child: u64) {
-        let now = self.now();
-        let mut state = self.lock();
-        let loan = (parent.serial(), run, child);
-        let others = state.loans.get_mut(&loan).map_or(0, |count| {
-            *count -= 1;
-            *count
-        });
-        if others == 0 {
-            state.loans.remove(&loan);
-            if let Some(&child) = state.tracked.get(&child) {
-                state.scheduler.leave_child(parent, run, child, now);
-            }
-        }
-        self.release_lock(state);
-    }
-}
-
-impl Remote for Engine {
-    fn cancel(self: Arc<Self>, serial: u64) -> bool {
-        let key = self.lock().tracked.get(&serial).copied();
-        key.is_some_and(|key| self.cancel_commands([key]) > 0)
-    }
-
-    fn explain(&self, serial: u64) -> Option<Explanation> {
-        let key = self.lock().tracked.get(&serial).copied()?;
-        self.explain_command(key)
     }
 }

@@ -20,6 +20,8 @@ pub(crate) trait Remote: Send + Sync {
     fn cancel(self: Arc<Self>, serial: u64) -> bool;
     /// Why the command waits; `None` once it has settled.
     fn explain(&self, serial: u64) -> Option<Explanation>;
+    /// Whether the command waits for its time.
+    fn is_delayed(&self, serial: u64) -> bool;
 }
 
 /// One command, between the queue that runs it and the handles that watch it.
@@ -174,7 +176,19 @@ impl Shared {
     }
 
     pub(super) fn status(&self) -> CommandStatus {
-        self.lock().status
+        let status = self.lock().status;
+        if status != CommandStatus::Delayed {
+            return status;
+        }
+        // Nobody says when the time has come, as long as nobody asks.
+        let remote = self.remote.upgrade();
+        if remote.is_some_and(|remote| remote.is_delayed(self.serial)) {
+            return CommandStatus::Delayed;
+        }
+        match self.lock().status {
+            CommandStatus::Delayed => CommandStatus::Pending,
+            since => since,
+        }
     }
 
     pub(super) fn cancel(&self) -> bool {
@@ -323,7 +337,7 @@ impl fmt::Debug for Shared {
             .field("id", &self.id)
             .field("lane_id", &self.lane_id)
             .field("serial", &self.serial)
-            .field("status", &self.status())
+            .field("status", &self.lock().status)
             .finish_non_exhaustive()
     }
 }

@@ -51,6 +51,10 @@ impl Remote for Canceller {
     fn explain(&self, _serial: u64) -> Option<Explanation> {
         None
     }
+
+    fn is_delayed(&self, _: u64) -> bool {
+        false
+    }
 }
 
 fn command_of(remote: Weak<dyn Remote>) -> (Arc<Shared>, CommandHandle) {

@@ -247,3 +247,17 @@ async fn a_command_that_is_too_old_is_about_to_leave() {
     assert_eq!(error.code(), "EXPIRED");
     assert!(manager.explain("old").is_none());
 }
+
+/// Where the command is at this moment, also when nobody was told of a change.
+#[tokio::test(start_paused = true)]
+async fn a_command_whose_delay_is_over_is_pending() {
+    let manager = started(LaneConfig::new(0, 1)).await;
+    manager.pause_lane("only").expect("it is there");
+    let options = SubmitOptions::new().with_delay(Duration::from_millis(1));
+    let handle = submit_with(&manager, "only", nothing("t"), options).await;
+    assert_eq!(handle.status(), CommandStatus::Delayed);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let explained = handle.explain().expect("it has not settled");
+    assert_eq!(explained.status, CommandStatus::Pending);
+    assert_eq!(handle.status(), CommandStatus::Pending);
+}
