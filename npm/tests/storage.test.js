@@ -318,11 +318,13 @@ test('one of many that is cancelled before the storage has answered ends once, a
     const handles = lane.submitMany('one', commands);
     const result = handles[5].result().catch(({ code }) => code);
     handles[5].cancel();
+    const { status } = handles[5];
     // Takes a place that is free.
     await new Promise(setImmediate);
     const other = lane.submitAsync('one', 'other', round);
     // It may run already, and end within its grace.
     assert.ok([5, 'CANCELLED'].includes(await result));
+    assert.equal(status, 'pending', 'what has settled never changes again');
     await other;
     assert.deepEqual(seen, [round]);
     seen.length = 0;

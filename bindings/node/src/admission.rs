@@ -247,11 +247,11 @@ impl Waiting {
         Poll::Ready(())
     }
 
+    /// Whoever is cancelled among others has not ended yet: it may run already, and complete in its grace.
     fn now(&self) -> Result<CommandHandle, Option<Fault>> {
         match &*lock(&self.state) {
             State::In(handle) => Ok(handle.clone()),
             State::Refused(fault) => Err(Some(fault.clone())),
-            State::WaitsWithOthers { cancelled: true } => Err(Some(self.cancelled())),
             State::Waits(..) | State::WaitsWithOthers { .. } => Err(None),
         }
     }
