@@ -70,7 +70,7 @@ fn drained_means_empty(played: &Played) -> Result<(), TestCaseError> {
 }
 
 properties! {
-    cases: 300, least: 7_000;
+    cases: 3_700, least: 100_000;
 
     #[test]
     fn i1_settles_once(plan in plan(Threads::One)) {

@@ -11,7 +11,7 @@ use super::world::{Mode, Tally, run};
 use crate::seeds::properties;
 
 properties! {
-    cases: 250, least: LEAST;
+    cases: 850, least: LEAST;
 
     /// Every decision, count and wake-up, after every operation and until all the work is done.
     #[test]

@@ -49,7 +49,7 @@ fn bounded(world: &World) -> Checked {
 }
 
 properties! {
-    cases: 220, least: LEAST;
+    cases: 980, least: LEAST;
 
     /// Buffers and heaps are bounded by the live commands, their keys and the lanes, whatever has come and gone.
     #[test]

@@ -70,7 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 properties! {
-    cases: 120, least: LEAST;
+    cases: 120, least: LEAST / 5;
 
     /// With work of every key always ready, no key is more than one turn ahead of another: starts divided by weight differ
     /// by less than one start of the key that is ahead.

@@ -20,7 +20,7 @@ pub(super) fn opened(ops: &[Op]) -> Vec<Op> {
 }
 
 properties! {
-    cases: 220, least: LEAST;
+    cases: 950, least: LEAST;
 
     /// Every accepted command leaves exactly once: by its outcome, by being given up, evicted, expired, cancelled or taken
     /// out; and nothing keeps it from leaving.

@@ -31,7 +31,7 @@ fn run(setup: &Setup, ops: &[Op], forward: bool) -> Result<Family, TestCaseError
 }
 
 properties! {
-    cases: 600, least: LEAST;
+    cases: 2_900, least: LEAST;
 
     /// A lane and the whole have no more slots than they may, no more bodies move than there are slots, and what was
     /// promised to start is what starts.

@@ -11,7 +11,7 @@ use super::world::{Checked, Mode, World, run};
 use crate::seeds::properties;
 
 properties! {
-    cases: 220, least: LEAST;
+    cases: 950, least: LEAST;
 
     /// A start never takes a lane, a key or the whole above its limit, and the counts that the scheduler gives are the
     /// true ones.

@@ -8,9 +8,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use a3s_lane::{Command, CommandContext, LaneError, Result};
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::plan::{Act, CommandPlan, LANES, ms};
-use super::record::{Book, Holding, Origin, Record};
+use super::commands::{Act, CommandPlan};
+use super::plan::{LANES, ms};
+use super::record::{Book, Holding, Origin, Record, Run, lock};
 
 pub(crate) struct Body {
     record: Arc<Record>,
@@ -54,7 +56,7 @@ impl Body {
         let record = self.book.enter(lane, plan, origin);
         let child = Self::new(&self.book, &record, false);
         let id = lane.to_string();
-        let submitted = context.submit_child(&id, child, plan.options()).await;
+        let submitted = context.submit_child(&id, child, record.options()).await;
         let handle = match submitted {
             Ok(handle) => handle,
             Err(refused) => return self.book.refuse(&record, refused.error()),
@@ -62,6 +64,13 @@ impl Body {
         self.book.accept(&record, handle.clone());
         if waits {
             let _ = handle.await;
+        }
+    }
+
+    /// It has shown that it gets on.
+    fn sign(&self) {
+        if let Some(run) = lock(&self.record.runs).last_mut() {
+            run.signs.push(Instant::now());
         }
     }
 
@@ -73,8 +82,12 @@ impl Body {
             match act {
                 Act::Yield => tokio::task::yield_now().await,
                 Act::SleepMs(time) => tokio::time::sleep(ms(*time)).await,
-                Act::Beat => context.heartbeat(),
+                Act::Beat => {
+                    context.heartbeat();
+                    self.sign();
+                }
                 Act::Report => {
+                    self.sign();
                     context.progress(json!(context.attempt()));
                     context.emit("part");
                 }
@@ -136,6 +149,7 @@ impl<'a> Attempt<'a> {
         if seen.running.swap(true, SeqCst) {
             seen.doubled.store(true, SeqCst);
         }
+        lock(&record.runs).push(Run::new(number));
         Self(record)
     }
 }
@@ -143,6 +157,9 @@ impl<'a> Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.0.seen.running.store(false, SeqCst);
+        if let Some(run) = lock(&self.0.runs).last_mut() {
+            run.ended = Some(Instant::now());
+        }
     }
 }
 

@@ -1,58 +1,93 @@
 //! The widest limits that ever held, and what must hold in between.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use a3s_lane::{CommandStatus, Overflow, Snapshot};
 use proptest::prelude::*;
 
-use super::plan::{CommandPlan, KEYS, LANES, LanePlan, Plan};
+use super::commands::CommandPlan;
+use super::lanes::LanePlan;
+#[cfg(feature = "distributed")]
+use super::lanes::LimiterPlan;
+use super::plan::{KEYS, LANES, Plan, ms};
 use super::play::Checked;
-use super::record::{Book, Origin};
+use super::record::{Book, Record};
+use super::times::least_of;
 
 /// `None` is no limit.
 #[derive(Debug)]
 pub(crate) struct Limits {
     total: Option<usize>,
-    lanes: Vec<OfLane>,
+    pub(crate) lanes: Vec<OfLane>,
     /// A lane was taken out.
     pub(crate) removes: bool,
+    /// What each limiter was like.
+    #[cfg(feature = "distributed")]
+    pub(crate) limiters: Vec<Vec<LimiterPlan>>,
 }
 
+/// What a lane was like, and was to be like: a change may have been refused.
 #[derive(Debug)]
-struct OfLane {
-    max: usize,
-    key_max: Option<usize>,
-    max_pending: Option<usize>,
-    retries: u32,
-    bounded: bool,
-    drops_oldest: bool,
-    timed: bool,
+pub(crate) struct OfLane {
+    pub(crate) was: Vec<LanePlan>,
+    /// What it is like now.
+    pub(crate) is: LanePlan,
+    /// It was taken out, for a time at least.
+    pub(crate) removed: bool,
+}
+
+/// A limit of time, as far as it is certain: none applied that was shorter, or longer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) least: Option<Duration>,
+    pub(crate) most: Option<Duration>,
+}
+
+impl Span {
+    /// Of a limit that was each of these.
+    fn of(limits: impl Iterator<Item = Option<u64>> + Clone) -> Self {
+        let all = limits
+            .clone()
+            .try_fold(0, |most, limit| Some(limit?.max(most)));
+        Self {
+            least: limits.flatten().min().map(ms),
+            most: all.map(ms),
+        }
+    }
 }
 
 impl OfLane {
     fn new(lane: &LanePlan) -> Self {
         Self {
-            max: lane.max,
-            key_max: lane.key_max,
-            max_pending: lane.pending.map(|(max, _)| max),
-            retries: lane.retries,
-            bounded: lane.pending.is_some(),
-            drops_oldest: lane
-                .pending
-                .is_some_and(|(_, overflow)| overflow == Overflow::DropOldest),
-            timed: lane.config().default_timeout.is_some(),
+            was: vec![lane.clone()],
+            is: lane.clone(),
+            removed: false,
         }
     }
 
-    fn widen(&mut self, other: Self) {
-        self.max = self.max.max(other.max);
-        self.key_max = wider(self.key_max, other.key_max);
-        self.max_pending = wider(self.max_pending, other.max_pending);
-        self.retries = self.retries.max(other.retries);
-        self.bounded |= other.bounded;
-        self.drops_oldest |= other.drops_oldest;
-        self.timed |= other.timed;
+    pub(crate) fn ever(&self, what: impl Fn(&LanePlan) -> bool) -> bool {
+        self.was.iter().any(what)
+    }
+
+    /// The widest of a limit that may be absent.
+    fn widest(&self, limit: impl Fn(&LanePlan) -> Option<usize>) -> Option<usize> {
+        let limits = self.was.iter().map(limit);
+        limits.fold(Some(0), wider)
+    }
+
+    fn max(&self) -> usize {
+        self.was
+            .iter()
+            .map(|lane| lane.max)
+            .max()
+            .unwrap_or_default()
+    }
+
+    fn drops_oldest(&self) -> bool {
+        self.ever(|lane| matches!(lane.pending, Some((_, Overflow::DropOldest))))
     }
 }
 
@@ -66,6 +101,8 @@ impl Limits {
             total: plan.total,
             lanes: plan.lanes.iter().map(OfLane::new).collect(),
             removes: false,
+            #[cfg(feature = "distributed")]
+            limiters: plan.limiters.iter().map(|one| vec![one.clone()]).collect(),
         }
     }
 
@@ -80,29 +117,62 @@ impl Limits {
         total
     }
 
+    /// Before it is set: from then on everything may happen.
     pub(crate) fn set_lane(&mut self, lane: usize, plan: &LanePlan) {
-        self.lanes[lane].widen(OfLane::new(plan));
+        self.lanes[lane].was.push(plan.clone());
+    }
+
+    pub(crate) fn removed_lane(&mut self, lane: usize) {
+        self.removes = true;
+        self.lanes[lane].removed = true;
     }
 
     /// The most attempts that count.
     pub(crate) fn attempts(&self, lane: usize, plan: &CommandPlan) -> u32 {
-        let retries = plan
-            .retry
-            .map_or(self.lanes[lane].retries, |(retries, _)| retries);
-        retries + 1
+        let of_lane = self.lanes[lane].was.iter().map(|lane| lane.retries).max();
+        let retries = plan.retry.map(|(retries, _)| retries);
+        retries.or(of_lane).unwrap_or_default() + 1
     }
 
     /// Whether a full lane may have refused, or dropped, a command.
     pub(crate) fn may_refuse(&self, lane: usize) -> bool {
-        self.lanes[lane].bounded
+        self.lanes[lane].ever(|lane| lane.pending.is_some())
     }
 
     pub(crate) fn may_drop(&self, lane: usize) -> bool {
-        self.lanes[lane].drops_oldest
+        self.lanes[lane].drops_oldest()
     }
 
-    pub(crate) fn may_time_out(&self, lane: usize, plan: &CommandPlan) -> bool {
-        plan.timeout_ms.is_some() || self.lanes[lane].timed
+    pub(crate) fn timeout(&self, lane: usize, plan: &CommandPlan) -> Span {
+        match plan.timeout_ms {
+            Some(own) => Span::of([own].into_iter()),
+            None => Span::of(self.lanes[lane].was.iter().map(|lane| lane.timeout_ms)),
+        }
+    }
+
+    pub(crate) fn progress_timeout(&self, lane: usize, plan: &CommandPlan) -> Span {
+        match plan.progress_ms {
+            Some(own) => Span::of([Some(own)].into_iter()),
+            None => Span::of(self.lanes[lane].was.iter().map(|lane| lane.progress_ms)),
+        }
+    }
+
+    pub(crate) fn most_grace(&self, lane: usize) -> Duration {
+        let graces = self.lanes[lane].was.iter().map(|lane| lane.grace_ms);
+        ms(graces.max().unwrap_or_default())
+    }
+
+    pub(crate) fn may_be_preempted(&self, lane: usize, plan: &CommandPlan) -> bool {
+        plan.preemptible && self.lanes[lane].ever(|lane| lane.preemptible)
+    }
+
+    /// The least time between an attempt that failed and the next.
+    pub(crate) fn least_retry_delay(&self, lane: usize, plan: &CommandPlan) -> Duration {
+        let delays = self.lanes[lane].was.iter().map(|lane| {
+            let delay_ms = plan.retry.map_or(lane.delay_ms, |(_, delay_ms)| delay_ms);
+            least_of(delay_ms, plan.jitter.unwrap_or(lane.jitter))
+        });
+        delays.min().unwrap_or_default()
     }
 
     /// No lane, no key and not the whole ran more bodies at once than it may.
@@ -115,10 +185,11 @@ impl Limits {
         );
         for (number, lane) in self.lanes.iter().enumerate() {
             let most = book.lanes[number].most.load(SeqCst);
-            prop_assert!(most <= lane.max, "{} in lane {}", most, number);
+            prop_assert!(most <= lane.max(), "{} in lane {}", most, number);
             for key in 0..usize::from(KEYS) {
                 let most = book.keys[number][key].most.load(SeqCst);
-                let kept = lane.key_max.is_none_or(|max| most <= max);
+                let kept = lane.widest(|lane| lane.key_max);
+                let kept = kept.is_none_or(|max| most <= max);
                 prop_assert!(kept, "{} of key {} in lane {}", most, key, number);
             }
         }
@@ -131,24 +202,22 @@ impl Limits {
         for lane in &snapshot.lanes {
             let number: usize = lane.id.parse().unwrap();
             // A lane that got a lower maximum goes on with what runs.
-            prop_assert!(lane.active <= self.lanes[number].max, "{:?}", lane);
+            prop_assert!(lane.active <= self.lanes[number].max(), "{:?}", lane);
+            #[cfg(feature = "distributed")]
+            {
+                let of_lane = records.iter().filter(|record| record.lane == number);
+                let of_lane = of_lane.map(|record| &**record);
+                super::urgency::look(&self.lanes[number].is, lane, of_lane)?;
+            }
         }
         for lane in 0..LANES {
-            let fresh = records.iter().filter(|record| {
-                let waits = record.handle().is_some_and(|handle| {
-                    matches!(
-                        handle.status(),
-                        CommandStatus::Pending | CommandStatus::Delayed
-                    )
-                });
-                let began = record.seen.bodies.load(SeqCst) > 0;
-                record.lane == lane && record.origin == Origin::Player && waits && !began
-            });
+            let fresh = waiting_since_submission(&records, lane);
             // What comes back finds room in a full lane; then the oldest that is dropped for a new one may be that.
-            let (fresh, of_lane) = (fresh.count(), &self.lanes[lane]);
-            let kept = of_lane.max_pending.is_none_or(|max| fresh <= max);
+            let of_lane = &self.lanes[lane];
+            let most = of_lane.widest(|lane| lane.pending.map(|(max, _)| max));
+            let kept = most.is_none_or(|max| fresh <= max);
             prop_assert!(
-                kept || of_lane.drops_oldest,
+                kept || of_lane.drops_oldest(),
                 "{} wait in lane {}",
                 fresh,
                 lane
@@ -178,4 +247,19 @@ impl Limits {
         prop_assert!(known.len() >= snapshot.pending + snapshot.active);
         Ok(())
     }
+}
+
+/// How many commands of the lane wait for their first start. Children may go into a full lane.
+pub(crate) fn waiting_since_submission(records: &[Arc<Record>], lane: usize) -> usize {
+    let fresh = records.iter().filter(|record| {
+        let waits = record.handle().is_some_and(|handle| {
+            matches!(
+                handle.status(),
+                CommandStatus::Pending | CommandStatus::Delayed
+            )
+        });
+        let began = record.seen.bodies.load(SeqCst) > 0;
+        record.lane == lane && record.is_by_player() && waits && !began
+    });
+    fresh.count()
 }

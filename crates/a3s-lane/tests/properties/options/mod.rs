@@ -4,10 +4,19 @@
 //! the plan or what its bodies did explains.
 
 mod body;
+mod commands;
+mod lanes;
 mod limits;
 mod plan;
 mod play;
+mod pressure;
+#[cfg(feature = "distributed")]
+mod rates;
 mod record;
+mod times;
+mod unique;
+#[cfg(feature = "distributed")]
+mod urgency;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -22,21 +31,26 @@ use crate::plan::Threads;
 use crate::seeds::properties;
 
 properties! {
-    cases: 600, least: 20_000;
+    cases: 2_700, least: 100_000;
 
     /// Every accepted command settles once, with a reason, says so in one event, and is in the books of the metrics and of
-    /// the end exactly once. Whoever is refused is told why, and gets an answer though others are cancelled.
+    /// the end exactly once. Whoever is refused is told why, and gets an answer though others are cancelled. Ids and unique
+    /// keys have one holder, and delays and time limits are kept.
     #[test]
     fn i1_settles_once_with_options(plan in plan(Threads::One)) {
-        settles_once(&plan, &play(&plan)?)?;
+        let played = play(&plan)?;
+        settles_once(&plan, &played)?;
+        times::were_kept(&played)?;
     }
 
     /// No lane, no key and not the whole was seen to run more commands than its largest maximum, and no command two bodies,
-    /// whoever is preempted, lends slots or is cancelled.
+    /// whoever is preempted, lends slots or is cancelled. None starts more in a time than its rate and limiters allow.
     #[test]
     fn i2_slots_bounded_with_options(plan in plan(Threads::One)) {
         let played = play(&plan)?;
         played.limits.were_kept(&played.book)?;
+        #[cfg(feature = "distributed")]
+        rates::were_kept(&played.limits, &played.book)?;
     }
 
     /// Whenever `drain` returns Ok, nothing is pending, delayed or running and every submitter has its answer; and it does
@@ -57,6 +71,7 @@ properties! {
         let played = play(&plan)?;
         settles_once(&plan, &played)?;
         played.limits.were_kept(&played.book)?;
+        times::began_in_time(&played)?;
     }
 }
 
@@ -73,10 +88,14 @@ fn settles_once(plan: &Plan, played: &Played) -> Checked {
                 prop_assert!(explained, "refused with {}: {:#?}", code, record);
             }
             Answer::Accepted(handle) => *accepted.entry(handle.id().to_owned()).or_insert(0) += 1,
-            Answer::None | Answer::Joined(_) | Answer::Plain(_) => {}
+            Answer::None | Answer::Joined(..) | Answer::Plain(_) => {}
         }
         if let Some(result) = played.results.get(&record.number) {
             let explained = match result {
+                // It may have come to its end, if it ran.
+                Err(code) if record.seen.replaced.load(SeqCst) => {
+                    *code == "CANCELLED" || *code == "QUEUE_ERROR" && plan.end != End::Drain
+                }
                 Ok(value) => record.seen.returned.load(SeqCst) && *value == json!(record.number),
                 Err(code) => failure(plan, played, &record, code),
             };
@@ -109,16 +128,19 @@ fn refusal(plan: &Plan, played: &Played, record: &Record, code: &str) -> bool {
 
 /// Why a command may fail.
 fn failure(plan: &Plan, played: &Played, record: &Record, code: &str) -> bool {
-    let seen = &record.seen;
+    let (seen, limits) = (&record.seen, &played.limits);
     match code {
         "COMMAND_ERROR" => seen.failed.load(SeqCst),
         "UNRECOVERABLE" => seen.gave_up.load(SeqCst),
         "PANICKED" => seen.panicked.load(SeqCst),
-        "TIMEOUT" => played.limits.may_time_out(record.lane, &record.plan),
-        "STALLED" => record.plan.progress_ms.is_some(),
+        "TIMEOUT" => limits.timeout(record.lane, &record.plan).least.is_some(),
+        "STALLED" => limits
+            .progress_timeout(record.lane, &record.plan)
+            .least
+            .is_some(),
         "CANCELLED" => seen.cancelled.load(SeqCst),
         "EXPIRED" => record.plan.ttl_ms.is_some() && seen.bodies.load(SeqCst) == 0,
-        "LANE_FULL" => played.limits.may_drop(record.lane),
+        "LANE_FULL" => limits.may_drop(record.lane),
         "QUEUE_ERROR" => plan.end != End::Drain,
         _ => false,
     }

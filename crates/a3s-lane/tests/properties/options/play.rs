@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::task::Poll;
 use std::time::Duration;
 
 use a3s_lane::event::{EventPayload, events};
 use a3s_lane::{
     Command, CommandHandle, EventEmitter, EventStream, LaneError, QueueManager,
-    QueueManagerBuilder, Refused, Result, ShutdownReport,
+    QueueManagerBuilder, Refused, Result, ShutdownReport, Snapshot,
 };
 use proptest::test_runner::TestCaseError;
 use serde_json::Value;
@@ -16,11 +17,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::body::Body;
-use super::limits::Limits;
+use super::commands::CommandPlan;
 #[cfg(feature = "distributed")]
-use super::plan::limiter_name;
-use super::plan::{CommandPlan, End, KEYS, LANES, Plan, Step, key_name, ms};
+use super::lanes::limiter_name;
+use super::limits::Limits;
+use super::plan::{End, KEYS, LANES, Plan, Step, key_name, ms};
+use super::pressure::Pressure;
 use super::record::{Answer, Book, Origin, Record, lock};
+use super::unique::submit_named;
 use crate::plan::Threads;
 use crate::seeds::count_operation;
 
@@ -64,7 +68,9 @@ struct Player<'a> {
     book: Arc<Book>,
     limits: Limits,
     /// Submissions that wait for room.
-    waiting: Vec<JoinHandle<()>>,
+    waiting: Vec<JoinHandle<Checked>>,
+    /// On one thread.
+    pressure: Option<Pressure>,
     drains: usize,
 }
 
@@ -75,6 +81,7 @@ impl<'a> Player<'a> {
             book: Arc::default(),
             limits: Limits::new(plan),
             waiting: Vec::new(),
+            pressure: None,
             drains: 0,
         }
     }
@@ -103,6 +110,9 @@ impl<'a> Player<'a> {
     async fn play(mut self) -> Checked<Played> {
         let manager = Arc::new(self.build().await);
         let mut stream = manager.subscribe();
+        if self.plan.threads == Threads::One {
+            self.pressure = Some(Pressure::new(manager.subscribe()));
+        }
         for step in self.plan.steps.clone() {
             count_operation();
             self.step(&manager, step).await?;
@@ -122,9 +132,8 @@ impl<'a> Player<'a> {
                 counted = counters(&manager).await;
             }
             End::DropManager => {
-                for submitter in self.waiting.drain(..) {
-                    submitter.abort();
-                    let _ = submitter.await;
+                while let Some(submitter) = self.waiting.pop() {
+                    give_up(submitter).await?;
                 }
             }
         }
@@ -171,7 +180,7 @@ impl<'a> Player<'a> {
         for submitter in self.waiting.drain(..) {
             let answer = timeout(LONG, submitter).await;
             let answer = answer.map_err(|_| fail("whoever waits for room gets an answer"))?;
-            answer.map_err(|_| fail("a submitter panicked"))?;
+            answer.map_err(|_| fail("a submitter panicked"))??;
         }
         Ok(())
     }
@@ -179,14 +188,12 @@ impl<'a> Player<'a> {
     async fn step(&mut self, manager: &Arc<QueueManager>, step: Step) -> Checked {
         match step {
             Step::Start => manager.start().await.unwrap(),
-            Step::Submit(lane, plan) => self.submit(manager, lane, plan).await,
-            Step::SubmitPlain(lane, plan) => self.submit_plain(manager, lane, plan).await,
-            Step::SubmitMany(lane, plans) => self.submit_many(manager, lane, &plans).await,
+            Step::Submit(lane, plan) => self.submit(manager, lane, plan).await?,
+            Step::SubmitPlain(lane, plan) => self.submit_plain(manager, lane, plan).await?,
+            Step::SubmitMany(lane, plans) => self.submit_many(manager, lane, &plans).await?,
             Step::GiveUp(pick) if !self.waiting.is_empty() => {
                 let pick = pick % self.waiting.len();
-                let submitter = self.waiting.swap_remove(pick);
-                submitter.abort();
-                let _ = submitter.await;
+                give_up(self.waiting.swap_remove(pick)).await?;
             }
             Step::Cancel(pick) => {
                 if let Some((record, handle)) = self.pick(pick) {
@@ -232,15 +239,21 @@ impl<'a> Player<'a> {
                 self.limits.set_lane(lane, &plan);
                 let id = lane.to_string();
                 let set = manager.set_lane(&id, plan.config(), plan.options(), plan.priority);
+                if set.is_ok() {
+                    self.limits.lanes[lane].is = plan;
+                }
                 self.expect(set, &["CONFIG_ERROR"])?;
             }
             Step::RemoveLane(lane) => {
                 let removed = manager.remove_lane(&lane.to_string());
-                self.limits.removes |= removed.is_ok();
+                if removed.is_ok() {
+                    self.limits.removed_lane(lane);
+                }
                 self.expect(removed, &["LANE_NOT_FOUND", "QUEUE_ERROR"])?;
             }
             #[cfg(feature = "distributed")]
             Step::SetLimiter(number, plan) => {
+                self.limits.limiters[usize::from(number)].push(plan.clone());
                 let set = manager.set_limiter(&limiter_name(number), plan.config());
                 self.expect(set, &[])?;
             }
@@ -251,10 +264,8 @@ impl<'a> Player<'a> {
                     self.look_drained(manager)?;
                 }
             }
-            Step::Look if self.plan.threads == Threads::One => {
-                self.limits.look(&self.book, &manager.snapshot())?;
-            }
-            Step::GiveUp(_) | Step::Look => {}
+            Step::Look => self.look(&manager.snapshot())?,
+            Step::GiveUp(_) => {}
         }
         Ok(())
     }
@@ -281,26 +292,37 @@ impl<'a> Player<'a> {
     }
 
     /// Lets a submission go as far as it gets at once; what has to wait is left to a task.
-    async fn go(&mut self, submission: impl Future<Output = ()> + Send + 'static) {
+    async fn go(&mut self, submission: impl Future<Output = Checked> + Send + 'static) -> Checked {
         let mut submission = Box::pin(submission);
-        if futures::poll!(submission.as_mut()).is_pending() {
-            self.waiting.push(tokio::spawn(submission));
+        match futures::poll!(submission.as_mut()) {
+            Poll::Ready(done) => done,
+            Poll::Pending => {
+                self.waiting.push(tokio::spawn(submission));
+                Ok(())
+            }
         }
     }
 
-    async fn submit(&mut self, manager: &Arc<QueueManager>, lane: usize, plan: CommandPlan) {
+    async fn submit(
+        &mut self,
+        manager: &Arc<QueueManager>,
+        lane: usize,
+        plan: CommandPlan,
+    ) -> Checked {
+        let threads = self.plan.threads;
         let record = self.book.enter(lane, &plan, Origin::Player);
         let (book, manager) = (Arc::clone(&self.book), Arc::clone(manager));
         let submission = async move {
             let body = Body::new(&book, &record, false);
             let id = lane.to_string();
-            note(
-                &book,
-                &record,
-                manager.submit_with(&id, body, plan.options()).await,
-            );
+            let submission = manager.submit_with(&id, body, record.options());
+            match threads {
+                Threads::One => return submit_named(&book, &record, submission).await,
+                Threads::Three => note(&book, &record, submission.await),
+            }
+            Ok(())
         };
-        self.go(submission).await;
+        self.go(submission).await
     }
 
     async fn submit_many(
@@ -308,11 +330,11 @@ impl<'a> Player<'a> {
         manager: &Arc<QueueManager>,
         lane: usize,
         plans: &[CommandPlan],
-    ) {
+    ) -> Checked {
         let book = Arc::clone(&self.book);
         let records: Vec<_> = plans
             .iter()
-            .map(|plan| book.enter(lane, plan, Origin::Player))
+            .map(|plan| book.enter(lane, plan, Origin::Group))
             .collect();
         let manager = Arc::clone(manager);
         let submission = async move {
@@ -320,7 +342,7 @@ impl<'a> Player<'a> {
                 .iter()
                 .map(|record| {
                     let body: Box<dyn Command> = Body::new(&book, record, false);
-                    (body, record.plan.options())
+                    (body, record.options())
                 })
                 .collect();
             let answers = manager.submit_many(&lane.to_string(), commands).await;
@@ -328,11 +350,17 @@ impl<'a> Player<'a> {
             for (record, answer) in records.iter().zip(answers) {
                 note(&book, record, answer);
             }
+            Ok(())
         };
-        self.go(submission).await;
+        self.go(submission).await
     }
 
-    async fn submit_plain(&mut self, manager: &Arc<QueueManager>, lane: usize, plan: CommandPlan) {
+    async fn submit_plain(
+        &mut self,
+        manager: &Arc<QueueManager>,
+        lane: usize,
+        plan: CommandPlan,
+    ) -> Checked {
         let record = self.book.enter(lane, &plan.plain(), Origin::Player);
         let (book, manager) = (Arc::clone(&self.book), Arc::clone(manager));
         let submission = async move {
@@ -341,8 +369,22 @@ impl<'a> Player<'a> {
                 Ok(receiver) => *lock(&record.answer) = Answer::Plain(Some(receiver)),
                 Err(error) => book.refuse(&record, &error),
             }
+            Ok(())
         };
-        self.go(submission).await;
+        self.go(submission).await
+    }
+
+    /// What the queue says of itself at a moment at which nothing else happens: on one thread.
+    fn look(&mut self, snapshot: &Snapshot) -> Checked {
+        let Some(pressure) = &mut self.pressure else {
+            return Ok(());
+        };
+        let mut pending = [0; LANES];
+        for lane in &snapshot.lanes {
+            pending[lane.id.parse::<usize>().unwrap()] = lane.pending;
+        }
+        pressure.look(&self.limits, &self.book, pending)?;
+        self.limits.look(&self.book, snapshot)
     }
 
     /// Looks at everything at once, without giving the queue another turn.
@@ -358,9 +400,10 @@ impl<'a> Player<'a> {
             snapshot.commands.is_empty(),
             "a drained queue has no commands",
         )?;
+        self.look(&snapshot)?;
         for record in self.book.records() {
             let is_answered = match &mut *lock(&record.answer) {
-                Answer::Accepted(handle) | Answer::Joined(handle) => {
+                Answer::Accepted(handle) | Answer::Joined(handle, _) => {
                     let result = handle.result();
                     let mut result = std::pin::pin!(result);
                     let answered = futures::FutureExt::now_or_never(&mut result).is_some();
@@ -376,6 +419,7 @@ impl<'a> Player<'a> {
 
     async fn results(&self) -> Checked<HashMap<usize, Code>> {
         let mut results = HashMap::new();
+        let mut joined = Vec::new();
         for record in self.book.records() {
             let answer = std::mem::replace(&mut *lock(&record.answer), Answer::None);
             let result = match answer {
@@ -384,9 +428,9 @@ impl<'a> Player<'a> {
                     *lock(&record.answer) = Answer::Accepted(handle);
                     result
                 }
-                Answer::Joined(handle) => {
-                    let _of_the_other = answer_of(&handle).await?;
-                    *lock(&record.answer) = Answer::Joined(handle);
+                Answer::Joined(handle, whose) => {
+                    joined.push((whose, answer_of(&handle).await?));
+                    *lock(&record.answer) = Answer::Joined(handle, whose);
                     continue;
                 }
                 Answer::Plain(Some(receiver)) => {
@@ -401,13 +445,23 @@ impl<'a> Player<'a> {
             };
             results.insert(record.number, result);
         }
+        for (whose, result) in joined {
+            let same = results.get(&whose) == Some(&result);
+            check(same, "who joins a command gets its result")?;
+        }
         Ok(results)
     }
 }
 
+/// A submitter that waits no more, unless it has its answer.
+async fn give_up(submitter: JoinHandle<Checked>) -> Checked {
+    submitter.abort();
+    submitter.await.unwrap_or(Ok(()))
+}
+
 fn note(book: &Book, record: &Record, answer: std::result::Result<CommandHandle, Refused>) {
     match answer {
-        Ok(handle) => book.accept(record, handle),
+        Ok(handle) => book.accept_for_any(record, handle),
         Err(refused) => book.refuse(record, refused.error()),
     }
 }

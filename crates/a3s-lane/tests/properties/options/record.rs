@@ -2,12 +2,17 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use a3s_lane::{CommandHandle, LaneError, OnConflict, Result};
+use a3s_lane::{CommandHandle, LaneError, OnConflict, Result, SubmitOptions};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::oneshot::Receiver;
+use tokio::time::Instant;
 
-use super::plan::{CommandPlan, KEYS, LANES};
+use super::commands::CommandPlan;
+use super::plan::{KEYS, LANES};
+use super::unique::Names;
 
 /// What became of a submission.
 #[derive(Debug)]
@@ -15,8 +20,8 @@ pub(crate) enum Answer {
     /// Not known: the submitter waits, or gave up.
     None,
     Refused(&'static str),
-    /// Another command holds the unique key.
-    Joined(CommandHandle),
+    /// The command of this number holds the unique key.
+    Joined(CommandHandle, usize),
     Accepted(CommandHandle),
     Plain(Option<Receiver<Result<Value>>>),
 }
@@ -25,6 +30,8 @@ pub(crate) enum Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     Player,
+    /// The player, with others.
+    Group,
     Parent,
     /// Its parent waits for it, and lends it its slots.
     WaitingParent,
@@ -39,6 +46,51 @@ pub(crate) struct Record {
     pub(crate) origin: Origin,
     pub(crate) seen: Seen,
     pub(crate) answer: Mutex<Answer>,
+    /// No later than the moment at which it was let in; on one thread that moment, unless it is one of a group.
+    pub(crate) asked: Mutex<Instant>,
+    pub(crate) entered: Instant,
+    /// When it was known that it was let in.
+    pub(crate) accepted: Mutex<Instant>,
+    /// When its options were made.
+    wall: Mutex<Option<DateTime<Utc>>>,
+    /// It may not begin before, when it was let in.
+    pub(crate) due: Mutex<Option<Instant>>,
+    pub(crate) runs: Mutex<Vec<Run>>,
+}
+
+/// One body.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) attempt: u32,
+    pub(crate) began: Instant,
+    pub(crate) ended: Option<Instant>,
+    /// When it showed that it got on.
+    pub(crate) signs: Vec<Instant>,
+}
+
+impl Run {
+    pub(crate) fn new(attempt: u32) -> Self {
+        Self {
+            attempt,
+            began: Instant::now(),
+            ended: None,
+            signs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn last_sign(&self) -> Instant {
+        self.signs.last().copied().unwrap_or(self.began)
+    }
+
+    pub(crate) fn longest_silence(&self, ended: Instant) -> Duration {
+        let mut from = self.began;
+        let mut longest = Duration::ZERO;
+        for sign in self.signs.iter().copied().chain([ended]) {
+            longest = longest.max(sign - from);
+            from = sign;
+        }
+        longest
+    }
 }
 
 /// What bodies and the player have seen of it.
@@ -57,6 +109,8 @@ pub(crate) struct Seen {
     pub(crate) panicked: AtomicBool,
     /// Somebody may have cancelled it.
     pub(crate) cancelled: AtomicBool,
+    /// Another command took its unique key over before it had settled.
+    pub(crate) replaced: AtomicBool,
 }
 
 impl Record {
@@ -65,6 +119,36 @@ impl Record {
             Answer::Accepted(handle) => Some(handle.clone()),
             _ => None,
         }
+    }
+
+    /// What it asks for, from now on.
+    pub(crate) fn options(&self) -> SubmitOptions {
+        let now = Utc::now();
+        *lock(&self.wall) = Some(now);
+        self.plan.options(now)
+    }
+
+    pub(crate) fn is_by_player(&self) -> bool {
+        matches!(self.origin, Origin::Player | Origin::Group)
+    }
+
+    /// It may be let in now.
+    pub(crate) fn ask(&self) {
+        *lock(&self.asked) = Instant::now();
+    }
+
+    pub(crate) fn replace(&self) {
+        self.seen.cancelled.store(true, Ordering::SeqCst);
+        self.seen.replaced.store(true, Ordering::SeqCst);
+    }
+
+    /// It was let in: the time that was left is known.
+    fn set_due(&self) {
+        let wall = *lock(&self.wall);
+        let passed = wall.map(|wall| Utc::now() - wall).unwrap_or_default();
+        let due = *lock(&self.asked) + self.plan.least_delay(passed);
+        *lock(&self.due) = Some(due);
+        *lock(&self.accepted) = Instant::now();
     }
 
     /// Whether it was accepted, has not settled and was not cancelled.
@@ -102,6 +186,7 @@ pub(crate) struct Book {
     pub(crate) keys: [[Gauge; KEYS as usize]; LANES],
     /// How many commands exist.
     pub(crate) alive: AtomicUsize,
+    pub(crate) names: Mutex<Names>,
 }
 
 impl Book {
@@ -119,6 +204,12 @@ impl Book {
             origin,
             seen: Seen::default(),
             answer: Mutex::new(Answer::None),
+            asked: Mutex::new(Instant::now()),
+            entered: Instant::now(),
+            accepted: Mutex::new(Instant::now()),
+            wall: Mutex::default(),
+            due: Mutex::default(),
+            runs: Mutex::default(),
         });
         records.push(Arc::clone(&record));
         record
@@ -132,22 +223,23 @@ impl Book {
     }
 
     pub(crate) fn accept(&self, record: &Record, handle: CommandHandle) {
-        let before = self.records().into_iter().find(|other| {
-            let other = other.handle();
-            other.is_some_and(|other| other.id() == handle.id())
-        });
-        let joined = record.plan.unique.is_some() && before.is_some();
+        record.set_due();
+        *lock(&record.answer) = Answer::Accepted(handle);
+    }
+
+    /// As [`accept`](Self::accept), where it is not known which command was replaced.
+    pub(crate) fn accept_for_any(&self, record: &Record, handle: CommandHandle) {
         if let Some((key, _, OnConflict::Replace)) = record.plan.unique {
             self.cancelled(|other| {
                 let same = other.plan.unique.is_some_and(|(other, _, _)| other == key);
                 same && other.number != record.number
             });
         }
-        *lock(&record.answer) = if joined {
-            Answer::Joined(handle)
-        } else {
-            Answer::Accepted(handle)
-        };
+        self.accept(record, handle);
+    }
+
+    pub(crate) fn join(&self, record: &Record, handle: CommandHandle, whose: usize) {
+        *lock(&record.answer) = Answer::Joined(handle, whose);
     }
 
     pub(crate) fn refuse(&self, record: &Record, error: &LaneError) {
