@@ -5,6 +5,7 @@
 
 mod body;
 mod commands;
+mod found;
 mod lanes;
 mod limits;
 mod plan;

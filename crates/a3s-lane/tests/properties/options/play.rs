@@ -196,8 +196,8 @@ impl<'a> Player<'a> {
                 give_up(self.waiting.swap_remove(pick)).await?;
             }
             Step::Cancel(pick) => {
-                if let Some((record, handle)) = self.pick(pick) {
-                    self.book.cancelled(|other| other.number == record.number);
+                if let Some((number, handle)) = self.pick(pick) {
+                    self.book.cancelled(|record| record.number == number);
                     let settled = handle.status().is_settled();
                     let cancelled = handle.cancel();
                     check(!(settled && cancelled), "what has settled is not cancelled")?;
@@ -279,16 +279,18 @@ impl<'a> Player<'a> {
         }
     }
 
-    fn pick(&self, pick: usize) -> Option<(Arc<Record>, CommandHandle)> {
+    /// Some handle, and the number of its command.
+    fn pick(&self, pick: usize) -> Option<(usize, CommandHandle)> {
         let records = self.book.records().into_iter();
-        let accepted: Vec<_> = records
-            .filter_map(|record| {
-                let handle = record.handle()?;
-                Some((record, handle))
+        let handles: Vec<_> = records
+            .filter_map(|record| match &*lock(&record.answer) {
+                Answer::Accepted(handle) => Some((record.number, handle.clone())),
+                Answer::Joined(handle, whose) => Some((*whose, handle.clone())),
+                _ => None,
             })
             .collect();
-        let pick = pick.checked_rem(accepted.len())?;
-        accepted.into_iter().nth(pick)
+        let pick = pick.checked_rem(handles.len())?;
+        handles.into_iter().nth(pick)
     }
 
     /// Lets a submission go as far as it gets at once; what has to wait is left to a task.

@@ -48,6 +48,7 @@ pub(crate) struct Record {
     pub(crate) answer: Mutex<Answer>,
     /// No later than the moment at which it was let in; on one thread that moment, unless it is one of a group.
     pub(crate) asked: Mutex<Instant>,
+    #[cfg_attr(not(feature = "distributed"), expect(dead_code, reason = "no boosts"))]
     pub(crate) entered: Instant,
     /// When it was known that it was let in.
     pub(crate) accepted: Mutex<Instant>,
