@@ -58,14 +58,22 @@ fn print(what: &str) {
     let _ = writeln!(std::io::stdout(), "{name}: {what}");
 }
 
-/// Properties as `proptest!` takes them, each of which must play its number of operations.
+/// Properties as `proptest!` takes them, each of which must play its number of operations. That macro would take the number
+/// of cases from the environment as it stands there.
 macro_rules! properties {
-    (cases: $cases:expr, least: $least:expr; $($(#[$attribute:meta])* fn $name:ident($($input:tt)*) $body:block)*) => {
+    (cases: $cases:expr, least: $least:expr; $($(#[$attribute:meta])* fn $name:ident($($input:pat_param in $strategy:expr),+ $(,)?) $body:block)*) => {
         $(
             $(#[$attribute])*
             fn $name() {
                 $crate::seeds::plays($crate::seeds::cases($cases), $least, |cases| {
-                    ::proptest::proptest!(cases, |($($input)*)| $body);
+                    let mut runner = ::proptest::test_runner::TestRunner::new(cases);
+                    let played = runner.run(&($($strategy,)+), |($($input,)+)| {
+                        $body
+                        Ok(())
+                    });
+                    if let Err(failure) = played {
+                        panic!("{failure}\n{runner}");
+                    }
                 });
             }
         )*

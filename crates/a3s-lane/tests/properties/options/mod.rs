@@ -93,7 +93,7 @@ fn settles_once(plan: &Plan, played: &Played) -> Checked {
         }
         if let Some(result) = played.results.get(&record.number) {
             let explained = match result {
-                // It may have come to its end, if it ran.
+                // Whose unique key was taken over is cancelled, unless it came to its end first.
                 Err(code) if record.seen.replaced.load(SeqCst) => {
                     *code == "CANCELLED" || *code == "QUEUE_ERROR" && plan.end != End::Drain
                 }
