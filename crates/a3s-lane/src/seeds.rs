@@ -14,11 +14,14 @@ pub(crate) fn count_operation() {
     OPERATIONS.set(OPERATIONS.get() + 1);
 }
 
+/// Without the default features fewer are played: one run of the tests has those with them too.
+const SHARE: u32 = if cfg!(feature = "distributed") { 1 } else { 5 };
+
 /// How many cases to run, and from which seed; both are printed. `PROPTEST_CASES` asks for more cases,
 /// `PROPTEST_RNG_SEED` for the cases of an earlier run.
 pub(crate) fn cases(cases: u32) -> Config {
     let asked = Config::default();
-    let cases = cases.saturating_mul(asked.cases.max(256) / 256);
+    let cases = cases.saturating_mul(asked.cases.max(256) / 256) / SHARE;
     let seed = match asked.rng_seed {
         RngSeed::Fixed(seed) => seed,
         RngSeed::Random => rand_seed(),
@@ -38,6 +41,7 @@ pub(crate) fn plays(cases: Config, least: usize, play: impl FnOnce(Config)) {
     OPERATIONS.set(0);
     play(cases);
     let operations = OPERATIONS.get();
+    let least = least / SHARE as usize;
     print(&format!("{operations} random operations"));
     assert!(
         operations >= least,

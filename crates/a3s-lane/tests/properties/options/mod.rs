@@ -5,7 +5,6 @@
 
 mod body;
 mod commands;
-mod found;
 mod lanes;
 mod limits;
 mod plan;
