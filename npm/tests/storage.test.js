@@ -323,8 +323,9 @@ test('one of many that is cancelled before the storage has answered ends once, a
     await new Promise(setImmediate);
     const other = lane.submitAsync('one', 'other', round);
     // It may run already, and end within its grace.
-    assert.ok([5, 'CANCELLED'].includes(await result));
-    assert.equal(status, 'pending', 'what has settled never changes again');
+    const outcome = await result;
+    assert.ok([5, 'CANCELLED'].includes(outcome));
+    assert.ok(status !== 'cancelled' || outcome === 'CANCELLED', 'what has settled never changes again');
     await other;
     assert.deepEqual(seen, [round]);
     seen.length = 0;
