@@ -12,6 +12,7 @@
 //! | `preempt` | who must make room |
 //! | `stop` | how commands are asked to stop and what follows their end |
 //! | `timers` | what is due, and when to wake up |
+//! | `nest` | what commands that wait for their children lend them |
 //!
 //! The transitions (`submit`, `start`, `conclude`, ...) are separate from the decisions ([`Model::choose`],
 //! [`Model::preempt`]), so that a test can also let the model follow the real scheduler and state one rule about what it
@@ -25,6 +26,7 @@
 mod keys;
 mod limits;
 mod meter;
+mod nest;
 mod order;
 mod preempt;
 mod stop;
@@ -39,6 +41,7 @@ use crate::config::Overflow;
 use keys::Keys;
 pub(super) use limits::NamedLimiter;
 pub(super) use meter::Meter;
+pub(super) use nest::{Nesting, Ties};
 pub(super) use stop::{ModelReleased, ModelStopped};
 pub(super) use timers::ModelDue;
 
@@ -94,6 +97,7 @@ pub(super) struct Command {
     pub(super) after: After,
     /// It was cancelled when its outcome was not decided, but its run was over.
     pub(super) cancelled: bool,
+    pub(super) ties: Ties,
 }
 
 impl Command {
@@ -154,6 +158,7 @@ pub(super) struct Model {
     pub(super) total: Option<usize>,
     pub(super) paused_keys: BTreeSet<u8>,
     pub(super) open: bool,
+    pub(super) nesting: Nesting,
     joins: i64,
     served: u64,
 }
@@ -215,15 +220,18 @@ impl Model {
         serial: u64,
         lane: usize,
         rules: CommandRules,
+        parent: Option<u64>,
         now: u64,
     ) -> Admitted {
         let policy = &self.lane(lane).rules;
+        // A child does not wait for room: that might take its parent's end.
+        let may_be_full = parent.is_some() && policy.overflow == Overflow::Wait;
         let full = policy
             .max_pending
-            .is_some_and(|max| self.pending(lane) >= max);
+            .is_some_and(|max| self.pending(lane) >= max && !may_be_full);
         let mut evicted = None;
         if full {
-            let ready = self.ready(lane);
+            let ready = self.in_turn(lane);
             let oldest = ready.min_by_key(|command| (command.waits_since(), command.serial));
             evicted = oldest
                 .filter(|_| policy.overflow == Overflow::DropOldest)
@@ -233,7 +241,7 @@ impl Model {
                 None => return Err(()),
             }
         }
-        self.enter(serial, lane, rules, now);
+        self.enter(serial, lane, rules, parent, now);
         let pending = self.pending(lane);
         let lane = self.lane_mut(lane);
         let reached = lane
@@ -245,7 +253,14 @@ impl Model {
         Ok(ModelSubmitted { pressure, evicted })
     }
 
-    fn enter(&mut self, serial: u64, lane: usize, rules: CommandRules, now: u64) {
+    fn enter(
+        &mut self,
+        serial: u64,
+        lane: usize,
+        rules: CommandRules,
+        parent: Option<u64>,
+        now: u64,
+    ) {
         let key = rules.key;
         let delay_until = rules.delay_ns.map_or(now, |delay| now + delay);
         self.commands.push(Command {
@@ -270,6 +285,10 @@ impl Model {
             stop_timer: None,
             after: After::Leave,
             cancelled: false,
+            ties: Ties {
+                parent,
+                ..Ties::default()
+            },
             rules,
         });
         self.key_comes(lane, key, serial);
@@ -290,7 +309,9 @@ impl Model {
         let policy = &self.lane(at).rules;
         let timeout_ns = command.rules.timeout_ns.unwrap_or(policy.timeout_ns);
         let progress_ns = command.rules.progress_ns.or(policy.progress_ns);
-        self.key_starts(at, serial, key, was_preempted);
+        if !self.start_favoured(serial) {
+            self.key_starts(at, serial, key, was_preempted);
+        }
         let command = self.get_mut(serial);
         command.phase = Phase::Running;
         command.expires_at = None;
@@ -399,9 +420,16 @@ impl Model {
             .count()
     }
 
+    /// Ready commands that no other goes before but by its turn.
+    pub(super) fn in_turn(&self, lane: usize) -> impl Iterator<Item = &Command> {
+        self.ready(lane)
+            .filter(|command| command.ties.favour.is_none())
+    }
+
+    /// How many slots of the lane are in use: those that are lent once.
     pub(super) fn active(&self, lane: usize) -> usize {
         self.of_lane(lane)
-            .filter(|command| command.holds_slot())
+            .filter(|command| command.holds_slot() && command.ties.slot_of.is_none())
             .count()
     }
 
@@ -425,12 +453,15 @@ impl Model {
     fn remove(&mut self, serial: u64) {
         let command = self.get(serial).expect("a live command");
         let lane = command.lane;
+        self.end_ties(serial);
+        self.forget_child(serial);
         self.commands.retain(|command| command.serial != serial);
         self.key_leaves(lane);
     }
 
     /// Something about a lane changed: another front is asked for at once, whoever was refused before.
     fn touch(&mut self, lane: usize, now: u64) {
+        self.lend();
         self.place_keys(lane);
         let front = self.front(lane, now).map(|command| command.serial);
         let change = self.next_change(lane, now);

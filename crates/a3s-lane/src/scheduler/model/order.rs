@@ -49,11 +49,14 @@ impl Model {
         (effective, self.lane(lane).last_served)
     }
 
-    /// What a start of this lane takes.
+    /// What a start of this lane takes: a child that goes before the others.
     ///
-    /// One that has waited its lane's deadline goes first. Else the least priority number; among the keys that have
+    /// Else one that has waited its lane's deadline goes first. Else the least priority number; among the keys that have
     /// one of these the key whose turn it is; of its commands the one that joined first.
     pub(in crate::scheduler) fn front(&self, lane: usize, now: u64) -> Option<&Command> {
+        if let Some(favoured) = self.ahead(lane).first() {
+            return Some(favoured);
+        }
         let place = self.lane(lane);
         let oldest = self.oldest(lane)?;
         let waited = now - oldest.waits_since();
@@ -76,9 +79,9 @@ impl Model {
         })
     }
 
-    /// Ready commands whose key lets them start.
+    /// Ready commands whose key lets them start in their turn.
     pub(in crate::scheduler) fn candidates(&self, lane: usize) -> impl Iterator<Item = &Command> {
-        self.ready(lane)
+        self.in_turn(lane)
             .filter(move |command| self.key_room(lane, command.rules.key) > 0)
     }
 
@@ -94,9 +97,8 @@ impl Model {
 
     pub(super) fn has_room(&self, lane: usize) -> bool {
         let place = self.lane(lane);
-        !place.paused
-            && self.active(lane) < place.rules.max()
-            && self.candidates(lane).next().is_some()
+        let starts = self.candidates(lane).next().is_some() && self.free_slots(lane) > 0;
+        !place.paused && (starts || !self.exempt(lane).is_empty())
     }
 
     /// Whether a command of the lane could start now, whatever was refused before.

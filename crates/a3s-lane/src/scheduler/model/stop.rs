@@ -137,6 +137,7 @@ impl Model {
         let command = self.get(serial).expect("a concluded command").clone();
         assert_eq!(command.phase, Phase::Concluded, "only these are released");
         self.forget_charges(serial, command.run);
+        self.end_ties(serial);
         let released = match command.after {
             _ if command.cancelled => {
                 self.remove(serial);

@@ -10,9 +10,17 @@ impl Model {
         }
     }
 
+    /// How many shares of the total are in use: those that are lent once.
     pub(in crate::scheduler) fn active_in_all(&self) -> usize {
-        let commands = self.commands.iter();
-        commands.filter(|command| command.holds_slot()).count()
+        let lanes = self.lane_numbers().into_iter();
+        lanes.map(|lane| self.shares(lane)).sum()
+    }
+
+    /// How many of these are of commands of the lane.
+    fn shares(&self, lane: usize) -> usize {
+        self.of_lane(lane)
+            .filter(|command| command.holds_slot() && command.ties.share_of.is_none())
+            .count()
     }
 
     /// Free slots of the total; `None` without a total.
@@ -26,7 +34,7 @@ impl Model {
         self.lane(lane)
             .rules
             .min()
-            .saturating_sub(self.active(lane))
+            .saturating_sub(self.shares(lane))
     }
 
     pub(in crate::scheduler) fn kept_for_all(&self) -> usize {
@@ -34,8 +42,11 @@ impl Model {
         lanes.map(|lane| self.kept_for(lane)).sum()
     }
 
-    /// Whether there is a slot for this lane that is not kept for another.
+    /// Whether there is a slot for this lane that is not kept for another, or a child of it needs none.
     pub(in crate::scheduler) fn admits(&self, lane: usize) -> bool {
+        if !self.exempt(lane).is_empty() {
+            return true;
+        }
         let Some(free) = self.free() else {
             return true;
         };

@@ -179,6 +179,21 @@ impl<T> Scheduler<T> {
         })
     }
 
+    /// The awaited children that go before the others of their lanes, lane by lane and in this order, each with the one whose
+    /// slot it is lent: by their serials.
+    pub(in crate::scheduler) fn all_favoured(&self) -> Vec<(u64, Option<u64>)> {
+        let lanes = self.lanes.iter();
+        let places = lanes.flat_map(|lane| lane.favoured(&self.entries));
+        let with_lender = |place| {
+            let entry: &Entry<T> = &self.entries[place];
+            match entry.favour() {
+                Favour::Lent(lender) => (entry.serial, Some(lender.serial)),
+                Favour::Urged | Favour::None => (entry.serial, None),
+            }
+        };
+        places.map(with_lender).collect()
+    }
+
     /// Whether nothing is left of any command.
     pub(in crate::scheduler) fn is_empty_throughout(&self) -> bool {
         let ReadySet {

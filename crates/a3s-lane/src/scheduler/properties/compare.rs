@@ -11,7 +11,7 @@ impl World {
     /// Everything that the scheduler says about itself.
     pub(super) fn compare(&self) -> Checked {
         let (scheduler, model) = (&self.scheduler, &self.model);
-        let (mut pending, mut active) = (0, 0);
+        let mut pending = 0;
         for (lane, key) in self.lane_keys() {
             let view = scheduler.lane(key);
             let counts = view.counts;
@@ -29,11 +29,10 @@ impl World {
                 prop_assert_eq!(view.can_drop > 0, oldest.is_some());
             }
             pending += counts.pending;
-            active += counts.active;
         }
         let overview = scheduler.overview();
         prop_assert_eq!(overview.pending, pending);
-        prop_assert_eq!(overview.active, active);
+        prop_assert_eq!(overview.active, model.active_in_all());
         prop_assert_eq!(overview.total, model.total);
         prop_assert_eq!(overview.open, model.open);
         prop_assert_eq!(scheduler.startable() > 0, model.could_start());
@@ -43,7 +42,18 @@ impl World {
         running.sort_unstable();
         prop_assert_eq!(running, serials(model.commands.iter(), Command::holds_slot));
         self.compare_runs()?;
+        self.compare_favours()?;
         self.compare_limiters()
+    }
+
+    /// Who goes before the others of its lane, in which order, and in whose slot.
+    fn compare_favours(&self) -> Checked {
+        let lanes = self.model.lane_numbers().into_iter();
+        let ahead = lanes.flat_map(|lane| self.model.ahead(lane));
+        let favour = |command: &Command| command.ties.favour.and_then(|favour| favour.lender);
+        let ahead = ahead.map(|command| (command.serial, favour(command)));
+        prop_assert_eq!(self.scheduler.all_favoured(), ahead.collect::<Vec<_>>());
+        Ok(())
     }
 
     fn compare_runs(&self) -> Checked {

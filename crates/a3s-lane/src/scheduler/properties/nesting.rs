@@ -1,5 +1,6 @@
 //! The promises about commands that submit children and wait for them.
 
+mod agreement;
 mod family;
 mod found;
 mod operation;

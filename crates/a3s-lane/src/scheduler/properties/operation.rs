@@ -17,6 +17,30 @@ pub(super) enum Op {
         /// Serials are drawn in one order and used in the other, as by two threads.
         backwards: bool,
     },
+    /// A running body submits a child, and may wait for it at once.
+    Spawn {
+        pick: u8,
+        lane: u8,
+        rules: CommandRules,
+        waits: bool,
+    },
+    /// A body waits for a child of its command, or for any command, as of this run or another.
+    Await {
+        pick: u8,
+        any: bool,
+        run: u32,
+    },
+    /// A body waits no more for a child that it awaits, or for any command.
+    Leave {
+        pick: u8,
+        any: bool,
+        run: u32,
+    },
+    /// A body that waits for nobody ends.
+    EndLeaf {
+        pick: u8,
+        ending: Ending,
+    },
     /// Asks for up to this many starts.
     Next(u8),
     /// Asks for starts until there are none, then for up to this many commands that must make room.

@@ -3,6 +3,7 @@
 mod calls;
 mod finish;
 mod limiters;
+mod nesting;
 mod record;
 mod tally;
 
@@ -60,6 +61,8 @@ pub(super) struct World {
     /// The most commands that were in the scheduler at once.
     pub(super) peak: usize,
     pub(super) tally: Tally,
+    /// Each operation takes a nanosecond, and what is due is handled at its time: see `pass_to`.
+    pub(super) nests: bool,
 }
 
 /// Applies `ops` to a fresh world and calls `check` after each.
@@ -100,6 +103,7 @@ impl World {
             minimums_fit: false,
             peak: 0,
             tally: Tally::default(),
+            nests: false,
         };
         for limiter in setup.limiters {
             world.add_limiter(limiter);
@@ -125,6 +129,9 @@ impl World {
     pub(super) fn apply(&mut self, op: &Op) -> Checked {
         self.at_rest = false;
         self.tally.operations += 1;
+        if self.nests {
+            self.pass_to(self.now + 1)?;
+        }
         match op.clone() {
             Op::Submit {
                 lane,
@@ -139,9 +146,18 @@ impl World {
                     serials.reverse();
                 }
                 for serial in serials {
-                    self.submit(lane, serial, &rules)?;
+                    self.submit(lane, serial, &rules, None)?;
                 }
             }
+            Op::Spawn {
+                pick,
+                lane,
+                rules,
+                waits,
+            } => self.spawn(pick, self.lane(lane), &rules, waits)?,
+            Op::Await { pick, any, run } => self.await_one(pick, any, run),
+            Op::Leave { pick, any, run } => self.leave_one(pick, any, run),
+            Op::EndLeaf { pick, ending } => self.end_leaf(pick, ending)?,
             Op::Next(count) => {
                 self.prepare()?;
                 for _ in 0..count {
@@ -246,7 +262,7 @@ impl World {
                 }
             }
             Op::Tick => self.tick()?,
-            Op::Advance(jump) => self.advance(jump),
+            Op::Advance(jump) => self.advance(jump)?,
             Op::PauseLane { lane, paused } => self.pause_lane(self.lane(lane), paused)?,
             Op::PauseKey { key, paused } => self.pause_key(key, paused)?,
             Op::SetTotal(total) => self.set_total(total),
@@ -290,7 +306,7 @@ impl World {
         Ok(())
     }
 
-    fn advance(&mut self, jump: Jump) {
+    fn advance(&mut self, jump: Jump) -> Checked {
         let to = match jump {
             Jump::Ns(ns) => self.now + ns,
             Jump::Wake(by) => match self.scheduler.next_wake() {
@@ -298,7 +314,11 @@ impl World {
                 None => self.now,
             },
         };
+        if self.nests {
+            return self.pass_to(to);
+        }
         self.now = self.now.max(to);
+        Ok(())
     }
 
     fn look_at_minimums(&mut self) {
@@ -369,6 +389,7 @@ impl World {
     fn set_policy(&mut self, lane: usize, rules: LaneRules) {
         let policy = self.policy(&rules);
         self.scheduler.set_policy(lane_key(lane), policy, self.now);
+        self.heed();
         self.model.set_policy(lane, rules, self.now);
         self.numbers += 1;
         self.policies[lane] = self.numbers;
@@ -376,6 +397,7 @@ impl World {
 
     fn set_total(&mut self, total: Option<usize>) {
         self.scheduler.set_total(total, self.now);
+        self.heed();
         self.model.set_total(total, self.now);
     }
 

@@ -9,12 +9,24 @@ use crate::scheduler::model::{ModelDue, ModelReleased, ModelStopped, ModelSubmit
 use crate::scheduler::{Due, Ending, Released, StopReason, Stopped, Verdict};
 
 impl World {
-    pub(super) fn submit(&mut self, lane: usize, serial: u64, rules: &CommandRules) -> Checked {
-        let terms = rules.terms(self.now);
+    pub(super) fn submit(
+        &mut self,
+        lane: usize,
+        serial: u64,
+        rules: &CommandRules,
+        parent: Option<u64>,
+    ) -> Checked {
+        let mut terms = rules.terms(self.now);
+        if let Some(parent) = parent {
+            terms.get_or_insert_default().parent = Some(self.key(parent));
+        }
         let submitted = self
             .scheduler
             .submit(lane_key(lane), serial, serial, terms, self.now);
-        let expected = self.model.submit(serial, lane, rules.clone(), self.now);
+        self.heed();
+        let expected = self
+            .model
+            .submit(serial, lane, rules.clone(), parent, self.now);
         if let Ok(submitted) = &submitted {
             self.keys.insert(serial, submitted.key);
         }
@@ -62,6 +74,7 @@ impl World {
             }
             return Ok(false);
         };
+        self.heed();
         self.record_start(start)?;
         Ok(true)
     }
@@ -110,6 +123,7 @@ impl World {
 
     pub(super) fn release(&mut self, serial: u64) -> Checked {
         let released = self.scheduler.release(self.key(serial), self.now);
+        self.heed();
         let expected = self.model.release(serial, self.now);
         let (released, job) = match released {
             Released::Left(job) => (ModelReleased::Settled, Some(job)),
@@ -141,6 +155,7 @@ impl World {
         prop_assert_eq!(job, Some(serial));
         let again = self.scheduler.complete(key, run, self.now);
         prop_assert_eq!(again, None, "a run was completed twice");
+        self.heed();
         let verdict = self.model.conclude(serial, run, ending, random);
         prop_assert_eq!(verdict, Some(Verdict::Settle));
         self.tally.verdict(Verdict::Settle);
@@ -151,6 +166,7 @@ impl World {
 
     pub(super) fn abandon(&mut self, serial: u64, run: u32) -> Checked {
         let abandoned = self.scheduler.abandon(self.key(serial), run, self.now);
+        self.heed();
         let expected = self.model.abandon(serial, run, self.now);
         let job = abandoned.map(|(_, job)| job);
         prop_assert_eq!(job, expected.then_some(serial));
@@ -160,6 +176,7 @@ impl World {
 
     pub(super) fn stop(&mut self, serial: u64, reason: StopReason) -> Checked {
         let stopped = self.scheduler.stop(self.key(serial), reason, self.now);
+        self.heed();
         let expected = self.model.stop(serial, reason, self.now);
         let (stopped, job) = match stopped {
             Stopped::Gone => (ModelStopped::Gone, None),
@@ -182,12 +199,14 @@ impl World {
 
     pub(super) fn pause_lane(&mut self, lane: usize, paused: bool) -> Checked {
         let changed = self.scheduler.pause_lane(lane_key(lane), paused, self.now);
+        self.heed();
         prop_assert_eq!(changed, self.model.pause_lane(lane, paused, self.now));
         Ok(())
     }
 
     pub(super) fn pause_key(&mut self, key: u8, paused: bool) -> Checked {
         let changed = self.scheduler.pause_key(&key_name(key), paused, self.now);
+        self.heed();
         prop_assert_eq!(changed, self.model.pause_key(key, paused, self.now));
         Ok(())
     }
@@ -216,6 +235,7 @@ impl World {
     pub(super) fn tick(&mut self) -> Checked {
         loop {
             let due = self.scheduler.tick(self.now);
+            self.heed();
             let expected = self.model.tick(self.now);
             let due = due.map(|due| match due {
                 Due::Deadline(key) => ModelDue::Deadline(key.serial),
@@ -237,8 +257,9 @@ impl World {
     }
 
     pub(super) fn take_waiting(&mut self) -> Checked {
-        let expected = self.model.take_waiting(self.now);
         let taken = self.scheduler.take_waiting(self.now);
+        self.heed();
+        let expected = self.model.take_waiting(self.now);
         let jobs: Vec<u64> = taken.iter().map(|(_, _, job)| *job).collect();
         prop_assert_eq!(&jobs, &expected);
         self.left.extend(jobs);

@@ -1,0 +1,163 @@
+//! The scheduler favours and starts the children that the model does.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use super::super::operation::{Jump, Op};
+use super::super::rules::{CommandRules, LaneRules, Setup};
+use super::super::strategies::{command_rules, lane_rules};
+use super::super::world::{Mode, World};
+use crate::scheduler::{Ending, StopReason};
+use crate::seeds::{count_operation, properties};
+
+/// How many random operations are played at least.
+const MANY: usize = 100_000;
+
+properties! {
+    cases: 1_200, least: MANY;
+
+    /// Who is favoured, in which order and in whose slot, and which command starts next, or that none does: after every
+    /// operation, without keys, limits on starts per time and preemption.
+    #[test]
+    fn every_answer_is_the_models_with_nesting(setup in setup(), ops in ops()) {
+        let mut world = play(setup, &ops)?;
+        world.finish()?;
+    }
+}
+
+fn play(setup: Setup, ops: &[Op]) -> Result<World, TestCaseError> {
+    let mut world = World::new(Mode::Agree, setup);
+    world.nests = true;
+    world.apply(&Op::Open)?;
+    for op in ops {
+        count_operation();
+        world.apply(op)?;
+    }
+    Ok(world)
+}
+
+/// How often each rule must be reached, and the most runs this may take.
+const OFTEN: usize = 4;
+const RUNS: usize = 1_000;
+
+/// The random operations reach every rule of nested work. Always the same operations.
+#[test]
+fn the_operations_reach_every_rule_of_nesting() {
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut sums: Vec<(&str, usize)> = Vec::new();
+    for done in 1..=RUNS {
+        let inputs = (setup(), ops()).new_tree(&mut runner).expect("no filters");
+        let (setup, ops) = inputs.current();
+        let world = play(setup, &ops).unwrap_or_else(|_| panic!("{ops:?}"));
+        let counts = world.model.nesting.counts();
+        match sums.is_empty() {
+            true => sums = counts.to_vec(),
+            false => {
+                for ((_, sum), (_, count)) in sums.iter_mut().zip(counts) {
+                    *sum += count;
+                }
+            }
+        }
+        if sums.iter().all(|(_, sum)| *sum >= OFTEN) {
+            println!(
+                "every rule of nested work was reached {OFTEN} times in {done} runs: {sums:?}"
+            );
+            return;
+        }
+    }
+    panic!("in {RUNS} runs some of these happened less than {OFTEN} times: {sums:?}");
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let total = prop_oneof![6 => Just(None), 1 => Just(Some(0)), 17 => (1usize..4).prop_map(Some)];
+    (prop::collection::vec(lane(), 1..=3), total).prop_map(|(lanes, spare)| {
+        let minimums: usize = lanes.iter().map(LaneRules::min).sum();
+        Setup {
+            total: spare.map(|spare| minimums + spare),
+            limiters: Vec::new(),
+            lanes,
+        }
+    })
+}
+
+/// Few slots, seldom a time limit, no keys, no limits on starts per time, no preemption.
+fn lane() -> impl Strategy<Value = LaneRules> {
+    let slots = prop_oneof![6 => Just(1usize), 2 => Just(2), 1 => Just(3)];
+    let often = prop::bool::weighted(0.2);
+    let some = (slots, often.clone(), often.clone(), often);
+    (lane_rules(), some).prop_map(|(rules, (max, has_min, is_timed, is_bounded))| LaneRules {
+        configured_max: max,
+        configured_min: usize::from(has_min),
+        timeout_ns: rules.timeout_ns.filter(|_| is_timed),
+        progress_ns: rules.progress_ns.filter(|_| is_timed),
+        max_pending: rules.max_pending.filter(|_| is_bounded),
+        preemptible: false,
+        key_max: None,
+        key_weights: Vec::new(),
+        rate: None,
+        limiters: Vec::new(),
+        ..rules
+    })
+}
+
+fn command() -> impl Strategy<Value = CommandRules> {
+    let plain = command_rules().prop_map(|rules| CommandRules {
+        key: None,
+        delay_ns: None,
+        ..rules
+    });
+    prop_oneof![4 => Just(CommandRules::default()), 1 => plain]
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    prop::collection::vec(op(), 1..200)
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let pick = any::<u8>;
+    let any = prop::bool::weighted(0.1);
+    let run = prop_oneof![12 => Just(0u32), 1 => Just(1)];
+    prop_oneof![
+        6 => (pick(), 1u8..3, command()).prop_map(|(lane, count, rules)| Op::Submit { lane, count, rules, backwards: false }),
+        40 => (pick(), pick(), command(), prop::bool::weighted(0.8))
+            .prop_map(|(pick, lane, rules, waits)| Op::Spawn { pick, lane, rules, waits }),
+        8 => (pick(), any.clone(), run.clone()).prop_map(|(pick, any, run)| Op::Await { pick, any, run }),
+        8 => (pick(), any, run).prop_map(|(pick, any, run)| Op::Leave { pick, any, run }),
+        6 => (1u8..4).prop_map(Op::Next),
+        36 => Just(Op::Settle),
+        18 => (pick(), ending()).prop_map(|(pick, ending)| Op::EndLeaf { pick, ending }),
+        4 => (pick(), ending(), prop::bool::weighted(0.7)).prop_map(|(pick, ending, release)| Op::Conclude {
+            pick,
+            count: 1,
+            ending,
+            random: 0,
+            release,
+        }),
+        4 => pick().prop_map(|pick| Op::Release { pick }),
+        1 => (pick(), prop::bool::weighted(0.3)).prop_map(|(pick, concluded)| Op::Abandon { pick, concluded }),
+        4 => (pick(), reason()).prop_map(|(pick, reason)| Op::Stop { pick, reason }),
+        1 => pick().prop_map(|pick| Op::Beat { pick }),
+        3 => Just(Op::Tick),
+        8 => jump().prop_map(Op::Advance),
+        3 => (pick(), prop::bool::weighted(0.3)).prop_map(|(lane, paused)| Op::PauseLane { lane, paused }),
+        1 => (pick(), lane()).prop_map(|(lane, rules)| Op::SetPolicy { lane, rules }),
+        1 => prop_oneof![3 => Just(None), 1 => Just(Some(0)), 12 => (1usize..6).prop_map(Some)].prop_map(Op::SetTotal),
+        1 => lane().prop_map(Op::AddLane),
+        1 => pick().prop_map(|lane| Op::RemoveLane { lane }),
+        1 => prop_oneof![20 => Just(Op::Open), 1 => Just(Op::Close), 2 => Just(Op::TakeWaiting)],
+    ]
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    prop_oneof![4 => Just(Ending::Completed), 3 => Just(Ending::Failed), 1 => Just(Ending::Unrecoverable)]
+}
+
+fn reason() -> impl Strategy<Value = StopReason> {
+    prop_oneof![2 => Just(StopReason::Cancel), 1 => Just(StopReason::Shutdown)]
+}
+
+fn jump() -> impl Strategy<Value = Jump> {
+    prop_oneof![2 => (0u64..20).prop_map(Jump::Ns), 3 => (-1i8..=1).prop_map(Jump::Wake)]
+}
