@@ -309,7 +309,11 @@ impl Model {
         let policy = &self.lane(at).rules;
         let timeout_ns = command.rules.timeout_ns.unwrap_or(policy.timeout_ns);
         let progress_ns = command.rules.progress_ns.or(policy.progress_ns);
-        if !self.start_favoured(serial) {
+        self.start_favoured(serial);
+        if self
+            .get(serial)
+            .is_some_and(|command| command.ties.slot_of.is_none())
+        {
             self.key_starts(at, serial, key, was_preempted);
         }
         let command = self.get_mut(serial);
@@ -429,7 +433,7 @@ impl Model {
     /// How many slots of the lane are in use: those that are lent once.
     pub(super) fn active(&self, lane: usize) -> usize {
         self.of_lane(lane)
-            .filter(|command| command.holds_slot() && command.ties.slot_of.is_none())
+            .filter(|command| command.owns_slot())
             .count()
     }
 
@@ -461,7 +465,7 @@ impl Model {
 
     /// Something about a lane changed: another front is asked for at once, whoever was refused before.
     fn touch(&mut self, lane: usize, now: u64) {
-        self.lend();
+        self.lend(now);
         self.place_keys(lane);
         let front = self.front(lane, now).map(|command| command.serial);
         let change = self.next_change(lane, now);

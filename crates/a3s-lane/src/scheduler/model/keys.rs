@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Model;
+use super::{Command, Model};
 use crate::scheduler::properties::rules::MOST_ABSENT;
 
 /// By how much the pass of a key of weight 1 grows with each start.
@@ -174,10 +174,12 @@ impl Model {
         absent.cloned().collect()
     }
 
-    /// How many commands of the key hold slots of the lane.
+    /// How many slots of the lane commands of the key use, those that are set aside for children that go first included.
     pub(in crate::scheduler) fn active_of_key(&self, lane: usize, key: Option<u8>) -> usize {
         self.of_lane(lane)
-            .filter(|command| command.rules.key == key && command.holds_slot())
+            .filter(|command| {
+                command.rules.key == key && (command.owns_slot() || command.is_urged())
+            })
             .count()
     }
 
@@ -193,11 +195,12 @@ impl Model {
         most.saturating_sub(self.active_of_key(lane, key))
     }
 
-    /// How many ready commands of a lane may start as far as keys are concerned.
-    pub(super) fn ready_within_keys(&self, lane: usize) -> usize {
-        let keys: BTreeSet<_> = self.ready(lane).map(|command| command.rules.key).collect();
+    /// How many ready commands of a lane, of those that are `which`, may start in their turn as far as keys are concerned.
+    pub(super) fn ready_within_keys(&self, lane: usize, which: impl Fn(&Command) -> bool) -> usize {
+        let keys: BTreeSet<_> = self.in_turn(lane).map(|one| one.rules.key).collect();
         let within = keys.into_iter().map(|key| {
-            let ready = self.ready(lane).filter(|command| command.rules.key == key);
+            let ready = self.in_turn(lane);
+            let ready = ready.filter(|command| command.rules.key == key && which(command));
             ready.count().min(self.key_room(lane, key))
         });
         within.sum()

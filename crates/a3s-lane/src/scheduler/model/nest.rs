@@ -1,22 +1,22 @@
 //! Nested work: who lends what to whom, and who goes before the others of its lane.
 //!
-//! A command that holds a slot holds a right to it, and a right to a share of the total. Each is its own or that of another
-//! command, which may have it from a third: of those the last one runs on it, and the first owns it.
+//! Who runs on what is known from the starts: each command that holds a slot has it, and a share of the total, of its own or
+//! from another. When that one ends, what it lent is had from its own lender, or owned.
 //!
-//! What is set aside is remembered, for it stays as it is while it may: `favour`. After each change it is looked at anew
-//! ([`Model::lend`]), in these words:
+//! What is set aside for whom is remembered, for it stays as long as it may. After each change it is looked at anew, for all
+//! parents ([`Model::lend`]), in these words:
 //!
-//! - a body that waits sets its share aside for one child. Unless that one is stuck, it is the first that could start, in
-//!   the order of submission; when none could start it stays, or is the first that can be favoured at all;
-//! - such a child is lent the slot of the nearest ancestor that waits for it in its lane and whose slot nobody uses. When there
-//!   is none, and there is a total, it is urged: it needs a slot of its lane;
-//! - it is lent a slot as soon as there is one for it;
-//! - it loses all of this when it is not awaited any more, or when the lender does not wait for it any more;
-//! - in a lane those that are lent a slot go first, then those that are urged, of each the one that was favoured first.
+//! - a body that waits sets its share aside for one ready child: the first, in the order of submission, that could start, else
+//!   the first that can be favoured at all. That stays so, unless its lane keeps this child from starting and another could;
+//! - such a child is lent the slot of the nearest ancestor that waits for it, is in its lane, and whose slot nobody uses and is
+//!   set aside for nobody. Without one, and under a total, it is urged: it needs a slot of its lane;
+//! - one that is urged is lent a slot as soon as it can be;
+//! - it loses all this when nobody waits for it any more, or the lender does not;
+//! - in a lane those that are lent a slot go first, then those that are urged, of each the one that became so first.
 //!
-//! By one call several parents may want the same slot. Nothing is promised about which of them gets it, so the model
-//! does as the scheduler did, as long as that is one of them ([`Model::heed`]). The same goes for the order of those that are
-//! favoured by the same call.
+//! By one call several parents may come to want the same slot. Nothing is promised about which of them gets it, nor about the
+//! order of those that are favoured by the same call: there the model does as the scheduler did ([`Model::heed`]), as long as
+//! each step is one of those that are due. `rivals` counts how often that was a choice.
 
 use std::collections::BTreeSet;
 
@@ -56,6 +56,8 @@ struct Due {
 #[derive(Debug, Clone, Default)]
 pub(in crate::scheduler) struct Nesting {
     calls: u64,
+    /// The lanes whose queues are others, since something was set aside or taken back.
+    pub(super) changed: BTreeSet<usize>,
     /// Those that the scheduler favours, and the lenders of their slots.
     favoured: Vec<(u64, Option<u64>)>,
     lent: usize,
@@ -75,6 +77,24 @@ pub(in crate::scheduler) struct Nesting {
     inherited_shares: usize,
     /// What was due was not any more, since another has got it by the same call.
     rivals: usize,
+}
+
+impl Command {
+    pub(super) fn owns_slot(&self) -> bool {
+        self.holds_slot() && self.ties.slot_of.is_none()
+    }
+
+    pub(super) fn is_lent(&self) -> bool {
+        self.ties
+            .favour
+            .is_some_and(|favour| favour.lender.is_some())
+    }
+
+    pub(super) fn is_urged(&self) -> bool {
+        self.ties
+            .favour
+            .is_some_and(|favour| favour.lender.is_none())
+    }
 }
 
 impl Nesting {
@@ -109,6 +129,7 @@ impl Model {
         run: u32,
         child: u64,
         awaited: bool,
+        now: u64,
     ) {
         let is_child = self
             .get(child)
@@ -119,7 +140,7 @@ impl Model {
         } else if is_run && !awaited {
             self.get_mut(parent).ties.awaits.remove(&child);
         }
-        self.lend();
+        self.lend(now);
     }
 
     /// The command that waits for this one.
@@ -172,7 +193,7 @@ impl Model {
             .saturating_sub(self.active(lane))
     }
 
-    /// Whether a favoured child could start, on what is set aside for it.
+    /// Whether its lane keeps a favoured child from starting on what is set aside for it.
     fn is_stuck(&self, child: &Command) -> bool {
         !self.exempt(child.lane).contains(&child.serial)
     }
@@ -182,34 +203,30 @@ impl Model {
         if self.lane(lane).paused {
             return Vec::new();
         }
-        let ahead = self.ahead(lane).into_iter();
-        let is_lent = |one: &&Command| {
-            one.ties
-                .favour
-                .is_some_and(|favour| favour.lender.is_some())
-        };
-        let (lent, urged): (Vec<_>, Vec<_>) = ahead.partition(is_lent);
-        let urged = urged.into_iter().take(self.free_slots(lane));
-        lent.into_iter()
-            .chain(urged)
-            .map(|one| one.serial)
-            .collect()
+        let ahead = self.ahead(lane);
+        let lent = ahead.iter().filter(|one| one.is_lent());
+        let urged = ahead.iter().filter(|one| one.is_urged());
+        let exempt = lent.chain(urged.take(self.free_slots(lane)));
+        exempt.map(|one| one.serial).collect()
     }
 
     /// Whether a child that is not favoured could start if it were, behind the others that are.
     fn could_start_favoured(&self, child: &Command) -> bool {
-        let ahead = self.ahead(child.lane).into_iter();
-        let urged = ahead.filter(|one| {
-            one.ties
-                .favour
-                .is_some_and(|favour| favour.lender.is_none())
-        });
+        let urged = self.of_lane(child.lane).filter(|one| one.is_urged());
         let has_slot = self.total.is_some() && urged.count() < self.free_slots(child.lane);
         !self.lane(child.lane).paused && (has_slot || self.lender(child.serial).is_some())
     }
 
     /// Sets aside what can be, after something has changed.
-    pub(super) fn lend(&mut self) {
+    pub(super) fn lend(&mut self, now: u64) {
+        self.set_aside();
+        for lane in std::mem::take(&mut self.nesting.changed) {
+            self.place_keys(lane);
+            self.lane_mut(lane).seen_at = now;
+        }
+    }
+
+    fn set_aside(&mut self) {
         self.take_back();
         let mut others: Vec<Due> = Vec::new();
         for _ in 0..1_000 {
@@ -250,7 +267,10 @@ impl Model {
         let mut places = self.nesting.favoured.iter();
         let place = places.position(|(other, _)| *other == child);
         let since = (self.nesting.calls, place.unwrap_or(usize::MAX));
-        self.get_mut(child).ties.favour = Some(Favour { lender, since });
+        let child = self.get_mut(child);
+        child.ties.favour = Some(Favour { lender, since });
+        let lane = child.lane;
+        self.nesting.changed.insert(lane);
     }
 
     /// What is not for them any more is taken from those that have not started.
@@ -279,12 +299,20 @@ impl Model {
     /// became ready at the same time retries stand last, else those that were submitted last.
     fn go_back(&mut self, serial: u64) {
         self.get_mut(serial).ties.favour = None;
+        // Preempted ones stand before the others, the last of them first.
+        let is_front = |one: &Command| one.after == After::Front;
         let came = |one: &Command| {
             let is_retry = matches!(one.after, After::Retry(_));
             (one.ready_at, is_retry, one.serial)
         };
+        let stands_before = |one: &Command, other: &Command| match (is_front(one), is_front(other))
+        {
+            (true, true) => one.ready_at >= other.ready_at,
+            (false, false) => came(one) < came(other),
+            (is_front, _) => is_front,
+        };
         let child = self.get(serial).expect("it is there");
-        let (lane, at) = (child.lane, came(child));
+        let lane = child.lane;
         let of_its_queue = |one: &&Command| {
             let queue = |one: &Command| (one.rules.priority, one.rules.key);
             queue(one) == queue(child) && one.serial != serial
@@ -294,12 +322,13 @@ impl Model {
         let mut places: Vec<i64> = others.iter().map(|one| one.joined).collect();
         places.push(child.joined);
         places.sort_unstable();
-        let before = others.iter().rposition(|one| came(one) < at);
+        let before = others.iter().rposition(|one| !stands_before(child, one));
         let mut queue: Vec<u64> = others.iter().map(|one| one.serial).collect();
         queue.insert(before.map_or(0, |last| last + 1), serial);
         for (serial, place) in queue.into_iter().zip(places) {
             self.get_mut(serial).joined = place;
         }
+        self.nesting.changed.insert(lane);
     }
 
     /// The children that a command waits for and that are ready, in the order of submission.
@@ -337,11 +366,7 @@ impl Model {
             .find(|child| child.ties.favour.is_some())
             .copied();
         if let Some(child) = aside {
-            let is_urged = child
-                .ties
-                .favour
-                .is_some_and(|favour| favour.lender.is_none());
-            let lender = self.lender(child.serial).filter(|_| is_urged);
+            let lender = self.lender(child.serial).filter(|_| child.is_urged());
             if lender.is_some() {
                 return Some(Due {
                     child: child.serial,
@@ -370,11 +395,11 @@ impl Model {
         })
     }
 
-    /// A favoured child starts, on what was set aside for it. False for another command: slot and share are its own.
-    pub(super) fn start_favoured(&mut self, serial: u64) -> bool {
+    /// A command starts: a favoured child on what was set aside for it, another on what is its own.
+    pub(super) fn start_favoured(&mut self, serial: u64) {
         let ties = &mut self.get_mut(serial).ties;
         let Some(favour) = ties.favour.take() else {
-            return false;
+            return;
         };
         let parent = ties.parent;
         ties.slot_of = favour.lender;
@@ -383,7 +408,27 @@ impl Model {
         self.nesting.lent += usize::from(favour.lender.is_some());
         self.nesting.lent_from_afar += usize::from(from_afar);
         self.nesting.urged += usize::from(favour.lender.is_none());
-        true
+    }
+
+    /// Whether a command waits for nobody, lends nothing and borrows nothing.
+    pub(super) fn is_alone(&self, command: &Command) -> bool {
+        let Ties {
+            awaits,
+            slot_of,
+            share_of,
+            ..
+        } = &command.ties;
+        let borrows = |other: &Command| {
+            [other.ties.slot_of, other.ties.share_of].contains(&Some(command.serial))
+        };
+        awaits.is_empty() && slot_of.or(*share_of).is_none() && !self.commands.iter().any(borrows)
+    }
+
+    /// Whether a command was submitted by `top`, or by one below it, as far as those between them are not gone.
+    pub(super) fn is_below(&self, command: &Command, top: u64) -> bool {
+        let parent = |below: &Command| self.get(below.ties.parent?);
+        let mut above = std::iter::successors(parent(command), |below| parent(below));
+        above.any(|above| above.serial == top)
     }
 
     /// A command holds no slot any more: whoever runs on what it holds has that from its lender now, or owns it. It waits
@@ -392,17 +437,24 @@ impl Model {
         let ties = &mut self.get_mut(serial).ties;
         ties.awaits.clear();
         let (slot, share) = (ties.slot_of.take(), ties.share_of.take());
+        self.take_back();
+        let mut heir = None;
         for below in &mut self.commands {
             if below.ties.slot_of == Some(serial) {
                 below.ties.slot_of = slot;
-                self.nesting.inherited_slots += usize::from(slot.is_none());
+                heir = Some(below.serial).filter(|_| slot.is_none());
             }
             if below.ties.share_of == Some(serial) {
                 below.ties.share_of = share;
                 self.nesting.inherited_shares += usize::from(share.is_none());
             }
         }
-        self.take_back();
+        if let Some(heir) = heir.and_then(|heir| self.get(heir)) {
+            let Command { lane, serial, .. } = *heir;
+            let (key, was_preempted) = (heir.rules.key, heir.after == After::Front);
+            self.nesting.inherited_slots += 1;
+            self.key_starts(lane, serial, key, was_preempted);
+        }
     }
 
     /// A command is gone: nobody waits for it.

@@ -12,15 +12,29 @@ impl Model {
         }
         self.age(now);
         self.shelve_expired(now);
-        let victim = self.victim(now)?;
-        let serial = victim.serial;
-        let priority = self.urgency_back(victim, now);
+        let mut spared = Vec::new();
+        loop {
+            let victim = self.victim(&spared, now)?;
+            let serial = victim.serial;
+            let priority = self.urgency_back(victim, now);
+            if !self.is_needed(priority, None, now) {
+                return None;
+            }
+            if self.is_needed(priority, Some(serial), now) {
+                return Some(serial);
+            }
+            spared.push(serial);
+        }
+    }
+
+    /// Whether more commands wait that are more urgent than this than shares will be free. Those below `top` do not count.
+    fn is_needed(&mut self, priority: u8, top: Option<u64>, now: u64) -> bool {
         let is_short = self.is_short();
+        let lanes = self.lane_numbers().into_iter();
         let demand: usize = lanes
-            .into_iter()
-            .map(|lane| self.demand_of(lane, priority, is_short, now))
+            .map(|lane| self.demand_of(lane, priority, is_short, top, now))
             .sum();
-        (demand > self.freeing()).then_some(serial)
+        demand > self.freeing()
     }
 
     /// Takes out what is too old to start.
@@ -38,17 +52,33 @@ impl Model {
 
     /// How many commands of the lane wait for nothing but the total, if it is more urgent than `priority`. Those for which a slot
     /// is kept get it by themselves when what is stopping has ended, unless there are too few then.
-    fn demand_of(&mut self, lane: usize, priority: u8, is_short: bool, now: u64) -> usize {
+    fn demand_of(
+        &mut self,
+        lane: usize,
+        priority: u8,
+        is_short: bool,
+        top: Option<u64>,
+        now: u64,
+    ) -> usize {
         if !self.takes_part(lane)
             || self.is_blocked(lane)
-            || self.admits(lane)
+            || self.has_free_share(lane)
             || self.effective_priority(lane, now) >= priority
+            || self.room(lane) == 0
         {
             return 0;
         }
-        let comes = if is_short { 0 } else { self.on_kept(lane) };
+        let is_below = |command: &Command| top.is_some_and(|top| self.is_below(command, top));
+        let waits = self
+            .ready_within_keys(lane, |one| !is_below(one))
+            .min(self.room(lane));
+        let comes = if is_short {
+            0
+        } else {
+            self.on_kept(lane).min(waits)
+        };
         let is_one = self.lane(lane).rules.is_rated() || self.lane(lane).rules.priority >= priority;
-        if is_one && comes > 0 {
+        if is_one && (comes > 0 || self.front(lane, now).is_some_and(is_below)) {
             return 0;
         }
         if self.lane(lane).rules.is_rated() {
@@ -59,24 +89,26 @@ impl Model {
             // Its oldest command is as urgent, not those behind it.
             return 1;
         }
-        self.room(lane) - comes
+        waits - comes
     }
 
     /// How many of the commands that the lane could start would start on slots that are kept for it.
     fn on_kept(&self, lane: usize) -> usize {
-        let kept = self.lane(lane).rules.min();
-        self.room(lane).min(kept.saturating_sub(self.active(lane)))
+        self.room(lane).min(self.kept_for(lane))
     }
 
-    /// How many commands of the lane could start as far as its slots and keys go.
+    /// How many commands of the lane could start as far as its slots and keys go, those aside that need no share.
     fn room(&self, lane: usize) -> usize {
-        let slots = self.lane(lane).rules.max() - self.active(lane);
-        self.ready_within_keys(lane).min(slots)
+        let urged = self.of_lane(lane).filter(|one| one.is_urged()).count();
+        let slots = self.free_slots(lane).saturating_sub(urged);
+        self.ready_within_keys(lane, |_| true).min(slots)
     }
 
     /// The youngest run of those that will be the least urgent when they are back.
-    fn victim(&self, now: u64) -> Option<&Command> {
-        self.victims().max_by_key(|command| {
+    fn victim(&self, spared: &[u64], now: u64) -> Option<&Command> {
+        let victims = self.victims();
+        let victims = victims.filter(|victim| !spared.contains(&victim.serial));
+        victims.max_by_key(|command| {
             let priority = self.urgency_back(command, now);
             (priority, command.started_at, command.lane, command.start)
         })
@@ -99,23 +131,33 @@ impl Model {
             .filter(|command| command.phase == Phase::Running && command.stop.is_none())
             .filter(|command| command.rules.preemptible)
             .filter(|command| self.lane(command.lane).rules.preemptible)
-            .filter(|command| self.has_spare(command.lane))
+            .filter(|command| self.is_alone(command) && self.has_spare(command.lane))
     }
 
     /// Whether a lane keeps its minimum when one more of its commands stops.
     fn has_spare(&self, lane: usize) -> bool {
+        let min = self.lane(lane).rules.min();
+        self.shares(lane) > min && self.staying(lane) > min
+    }
+
+    /// How many shares the lane will have when what is stopping has ended. What one of these has lent is owned by the next
+    /// that stays.
+    fn staying(&self, lane: usize) -> usize {
         let stays = |command: &&Command| command.holds_slot() && !command.is_stopping();
-        self.of_lane(lane).filter(stays).count() > self.lane(lane).rules.min()
+        let owns = |command: &&Command| {
+            let lender = |one: &&Command| self.get(one.ties.share_of?);
+            let mut above = std::iter::successors(Some(*command), lender).skip(1);
+            above.all(Command::is_stopping)
+        };
+        self.of_lane(lane).filter(stays).filter(owns).count()
     }
 
     /// How many slots of the total are in use or kept for a lane when what is stopping has ended.
     fn taken_then(&self) -> usize {
-        let of_lane = |lane: usize| {
-            let stays = |command: &&Command| command.holds_slot() && !command.is_stopping();
-            let stay = self.of_lane(lane).filter(stays).count();
-            stay.max(self.lane(lane).rules.min())
-        };
-        self.lane_numbers().into_iter().map(of_lane).sum()
+        let lanes = self.lane_numbers().into_iter();
+        lanes
+            .map(|lane| self.staying(lane).max(self.lane(lane).rules.min()))
+            .sum()
     }
 
     /// Whether some minimum cannot be kept even then.
@@ -138,7 +180,7 @@ impl Model {
     /// room for it.
     pub(in crate::scheduler) fn is_help_needed(&self, now: u64) -> bool {
         let mut lanes = self.lane_numbers().into_iter();
-        let Some(victim) = self.victim(now) else {
+        let Some(victim) = self.victim(&[], now) else {
             return false;
         };
         let priority = self.urgency_back(victim, now);

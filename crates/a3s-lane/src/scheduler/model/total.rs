@@ -17,7 +17,7 @@ impl Model {
     }
 
     /// How many of these are of commands of the lane.
-    fn shares(&self, lane: usize) -> usize {
+    pub(super) fn shares(&self, lane: usize) -> usize {
         self.of_lane(lane)
             .filter(|command| command.holds_slot() && command.ties.share_of.is_none())
             .count()
@@ -44,9 +44,10 @@ impl Model {
 
     /// Whether there is a slot for this lane that is not kept for another, or a child of it needs none.
     pub(in crate::scheduler) fn admits(&self, lane: usize) -> bool {
-        if !self.exempt(lane).is_empty() {
-            return true;
-        }
+        !self.exempt(lane).is_empty() || self.has_free_share(lane)
+    }
+
+    pub(super) fn has_free_share(&self, lane: usize) -> bool {
         let Some(free) = self.free() else {
             return true;
         };

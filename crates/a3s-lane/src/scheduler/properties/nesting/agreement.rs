@@ -17,8 +17,8 @@ const MANY: usize = 100_000;
 properties! {
     cases: 1_200, least: MANY;
 
-    /// Who is favoured, in which order and in whose slot, and which command starts next, or that none does: after every
-    /// operation, without keys, limits on starts per time and preemption.
+    /// Who is favoured, in which order and in whose slot, which command starts next, or that none does, and who must make
+    /// room: after every operation, without limits on starts per time.
     #[test]
     fn every_answer_is_the_models_with_nesting(setup in setup(), ops in ops()) {
         let mut world = play(setup, &ops)?;
@@ -82,7 +82,7 @@ fn setup() -> impl Strategy<Value = Setup> {
     })
 }
 
-/// Few slots, seldom a time limit, no keys, no limits on starts per time, no preemption.
+/// Few slots, seldom a time limit, no limits on starts per time.
 fn lane() -> impl Strategy<Value = LaneRules> {
     let slots = prop_oneof![6 => Just(1usize), 2 => Just(2), 1 => Just(3)];
     let often = prop::bool::weighted(0.2);
@@ -93,9 +93,6 @@ fn lane() -> impl Strategy<Value = LaneRules> {
         timeout_ns: rules.timeout_ns.filter(|_| is_timed),
         progress_ns: rules.progress_ns.filter(|_| is_timed),
         max_pending: rules.max_pending.filter(|_| is_bounded),
-        preemptible: false,
-        key_max: None,
-        key_weights: Vec::new(),
         rate: None,
         limiters: Vec::new(),
         ..rules
@@ -104,7 +101,6 @@ fn lane() -> impl Strategy<Value = LaneRules> {
 
 fn command() -> impl Strategy<Value = CommandRules> {
     let plain = command_rules().prop_map(|rules| CommandRules {
-        key: None,
         delay_ns: None,
         ..rules
     });
@@ -142,6 +138,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Tick),
         8 => jump().prop_map(Op::Advance),
         3 => (pick(), prop::bool::weighted(0.3)).prop_map(|(lane, paused)| Op::PauseLane { lane, paused }),
+        1 => (0u8..4, prop::bool::weighted(0.3)).prop_map(|(key, paused)| Op::PauseKey { key, paused }),
         1 => (pick(), lane()).prop_map(|(lane, rules)| Op::SetPolicy { lane, rules }),
         1 => prop_oneof![3 => Just(None), 1 => Just(Some(0)), 12 => (1usize..6).prop_map(Some)].prop_map(Op::SetTotal),
         1 => lane().prop_map(Op::AddLane),

@@ -89,6 +89,7 @@ impl World {
             self.scheduler.leave_child(above, run, below, self.now);
         }
         self.heed();
-        self.model.set_awaited(parent, run, child, awaited);
+        self.model
+            .set_awaited(parent, run, child, awaited, self.now);
     }
 }
