@@ -309,13 +309,10 @@ impl Model {
         let policy = &self.lane(at).rules;
         let timeout_ns = command.rules.timeout_ns.unwrap_or(policy.timeout_ns);
         let progress_ns = command.rules.progress_ns.or(policy.progress_ns);
-        self.start_favoured(serial);
-        if self
-            .get(serial)
-            .is_some_and(|command| command.ties.slot_of.is_none())
-        {
+        if self.get(serial).is_some_and(|command| !command.is_lent()) {
             self.key_starts(at, serial, key, was_preempted);
         }
+        self.start_favoured(serial);
         let command = self.get_mut(serial);
         command.phase = Phase::Running;
         command.expires_at = None;

@@ -77,6 +77,9 @@ pub(in crate::scheduler) struct Nesting {
     inherited_shares: usize,
     /// What was due was not any more, since another has got it by the same call.
     rivals: usize,
+    /// Asked to make room, and left alone since only those below it want that.
+    pub(super) spared: usize,
+    pub(super) preempted: usize,
 }
 
 impl Command {
@@ -98,7 +101,7 @@ impl Command {
 }
 
 impl Nesting {
-    pub(in crate::scheduler) fn counts(&self) -> [(&'static str, usize); 10] {
+    pub(in crate::scheduler) fn counts(&self) -> [(&'static str, usize); 12] {
         [
             ("lent", self.lent),
             ("lent from afar", self.lent_from_afar),
@@ -110,6 +113,8 @@ impl Nesting {
             ("inherited slots", self.inherited_slots),
             ("inherited shares", self.inherited_shares),
             ("rivals", self.rivals),
+            ("spared", self.spared),
+            ("preempted", self.preempted),
         ]
     }
 }

@@ -21,8 +21,10 @@ impl Model {
                 return None;
             }
             if self.is_needed(priority, Some(serial), now) {
+                self.nesting.preempted += 1;
                 return Some(serial);
             }
+            self.nesting.spared += 1;
             spared.push(serial);
         }
     }

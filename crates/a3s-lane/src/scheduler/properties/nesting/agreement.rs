@@ -72,7 +72,11 @@ fn the_operations_reach_every_rule_of_nesting() {
 
 fn setup() -> impl Strategy<Value = Setup> {
     let total = prop_oneof![6 => Just(None), 1 => Just(Some(0)), 17 => (1usize..4).prop_map(Some)];
-    (prop::collection::vec(lane(), 1..=3), total).prop_map(|(lanes, spare)| {
+    let lanes = prop::collection::vec(lane(), 1..=3);
+    (lanes, total, prop::bool::weighted(0.3)).prop_map(|(mut lanes, spare, is_contended)| {
+        if is_contended {
+            contend(&mut lanes);
+        }
         let minimums: usize = lanes.iter().map(LaneRules::min).sum();
         Setup {
             total: spare.map(|spare| minimums + spare),
@@ -80,6 +84,15 @@ fn setup() -> impl Strategy<Value = Setup> {
             lanes,
         }
     })
+}
+
+/// Each lane gives way to those before it.
+fn contend(lanes: &mut [LaneRules]) {
+    for (lane, number) in lanes.iter_mut().zip(0..) {
+        lane.priority = number;
+        lane.configured_max = 3;
+        lane.preemptible = true;
+    }
 }
 
 /// Few slots, seldom a time limit, no limits on starts per time.
