@@ -17,9 +17,8 @@ impl<T> Entry<T> {
     }
 
     /// Whether it stands before another one that is ready, of the same priority: preempted ones do, the last of them first;
-    /// the others stand in the order in which they became ready.
+    /// the others stand in the order in which they became ready. Of the same nanosecond, in that of submission, retries last.
     pub(super) fn came_before(&self, other: &Self) -> bool {
-        // A retry joins behind those who come at the same time.
         let joined = |entry: &Self| (entry.ready_at(), entry.after == After::Retry, entry.serial);
         match (self.was_preempted(), other.was_preempted()) {
             (true, true) => other.ready_at() <= self.ready_at(),

@@ -18,12 +18,14 @@
 //! So an awaited child can be *favoured*, that is start before the others of its lane, in two ways:
 //!
 //! - *lent*: in the lane of an ancestor that waits for it, its parent or one further up, it runs in that ancestor's slot,
-//!   on its parent's share;
+//!   on its parent's share. Of several whose slot nobody uses the nearest lends it;
 //! - *urged*: in another lane it needs a slot of that lane. Under a total limit it uses its parent's share; without one it
 //!   waits for its turn like any other, unless it was urged before the total was lifted.
 //!
-//! A parent has one share and may wait for many children: it sets the share aside for the first that can start, and for another
-//! when that one is *stuck*, kept back by its lane. A favoured child does not wait for its key, neither for the most slots of
+//! A parent has one share, with a total or without, and may wait for many children: it sets the share aside for the first that can
+//! start, in the order of submission, and for another when that one is *stuck*, kept back by its lane. In a lane those that are
+//! lent a slot start first, then those that are urged, each in the order in which they became so; one that is urged is lent a slot
+//! as soon as there is one. When several parents come to want the same by one call, nothing is promised about who gets it. A favoured child does not wait for its key, neither for the most slots of
 //! one key nor for the end of a pause, since its parent holds a slot until it has ended; for a pause of its lane and limits on
 //! starts per time it does.
 //!

@@ -1,6 +1,7 @@
 //! What the crate promises about order, limits and progress, as properties of the scheduler under random operations.
 //!
-//! `agreement` compares every answer of the scheduler with the reference model. `invariants`, `slots`, `fairness` and
+//! `agreement` compares every answer of the scheduler with the reference model, and `nesting/agreement` with children that
+//! are waited for. `invariants`, `slots`, `fairness` and
 //! `bounds` state each promise by itself: there the model only keeps the books of what the scheduler did. A failure prints
 //! the smallest operations that show it; it then gets a name in `regressions`.
 

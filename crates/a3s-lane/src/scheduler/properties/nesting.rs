@@ -1,4 +1,7 @@
 //! The promises about commands that submit children and wait for them.
+//!
+//! `agreement` compares the scheduler with the reference model, without limits on starts per time. The others state each promise
+//! by itself, with a book of who waits for whom, and some of them with such limits.
 
 mod agreement;
 mod family;
