@@ -87,16 +87,18 @@ impl Command {
         self.holds_slot() && self.ties.slot_of.is_none()
     }
 
+    pub(super) fn owns_share(&self) -> bool {
+        self.holds_slot() && self.ties.share_of.is_none()
+    }
+
     pub(super) fn is_lent(&self) -> bool {
-        self.ties
-            .favour
-            .is_some_and(|favour| favour.lender.is_some())
+        let favour = self.ties.favour;
+        favour.is_some_and(|favour| favour.lender.is_some())
     }
 
     pub(super) fn is_urged(&self) -> bool {
-        self.ties
-            .favour
-            .is_some_and(|favour| favour.lender.is_none())
+        let favour = self.ties.favour;
+        favour.is_some_and(|favour| favour.lender.is_none())
     }
 }
 

@@ -12,15 +12,14 @@ impl Model {
 
     /// How many shares of the total are in use: those that are lent once.
     pub(in crate::scheduler) fn active_in_all(&self) -> usize {
-        let lanes = self.lane_numbers().into_iter();
-        lanes.map(|lane| self.shares(lane)).sum()
+        let commands = self.commands.iter();
+        commands.filter(|command| command.owns_share()).count()
     }
 
     /// How many of these are of commands of the lane.
     pub(super) fn shares(&self, lane: usize) -> usize {
-        self.of_lane(lane)
-            .filter(|command| command.holds_slot() && command.ties.share_of.is_none())
-            .count()
+        let commands = self.of_lane(lane);
+        commands.filter(|command| command.owns_share()).count()
     }
 
     /// Free slots of the total; `None` without a total.
