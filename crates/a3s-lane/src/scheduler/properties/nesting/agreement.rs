@@ -43,7 +43,7 @@ fn play(setup: Setup, ops: &[Op]) -> Result<World, TestCaseError> {
 
 /// How often each rule must be reached, and the most runs this may take.
 const OFTEN: usize = 6;
-const RUNS: usize = 1_000;
+const RUNS: usize = 2_000;
 
 /// The random operations reach every rule of nested work. Always the same operations.
 #[test]
