@@ -462,6 +462,8 @@ impl Model {
 
     /// Something about a lane changed: another front is asked for at once, whoever was refused before.
     fn touch(&mut self, lane: usize, now: u64) {
+        // A child that is ready again stands in the queue, and may be the first of its key, before it is favoured.
+        self.place_keys(lane);
         self.lend(now);
         self.place_keys(lane);
         let front = self.front(lane, now).map(|command| command.serial);
