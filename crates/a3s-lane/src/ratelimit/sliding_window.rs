@@ -276,6 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::seeds::{count_operation, properties};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -355,8 +356,8 @@ mod tests {
         }
     }
 
-    proptest! {
-        #![proptest_config(crate::seeds::cases(256))]
+    properties! {
+        cases: 3_000, least: 100_000;
 
         /// At most `max_commands` in every half-open window, and a refusal names the exact moment from which on the take
         /// succeeds.
@@ -370,6 +371,7 @@ mod tests {
             let mut now_ns = 0;
             let mut grants: Vec<(u64, u64)> = Vec::new();
             for (gap_ns, cost) in requests {
+                count_operation();
                 now_ns += gap_ns;
                 match window.try_take(cost, now_ns) {
                     Ok(()) => grants.push((now_ns, cost)),

@@ -220,6 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::seeds::{count_operation, properties};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -340,8 +341,8 @@ mod tests {
         assert_eq!(bucket(90, 60 * SECOND, 1).refill_rate(), 1.5);
     }
 
-    proptest! {
-        #![proptest_config(crate::seeds::cases(256))]
+    properties! {
+        cases: 3_000, least: 100_000;
 
         /// In every span of time: grants <= burst + max_commands * span / window. And a refusal names the exact moment
         /// from which on the take succeeds.
@@ -356,6 +357,7 @@ mod tests {
             let mut now_ns = 0;
             let mut grants: Vec<(u64, u64)> = Vec::new();
             for (gap_ns, cost) in requests {
+                count_operation();
                 now_ns += gap_ns;
                 match bucket.try_take(cost, now_ns) {
                     Ok(()) => grants.push((now_ns, cost)),
@@ -376,6 +378,10 @@ mod tests {
                 }
             }
         }
+    }
+
+    proptest! {
+        #![proptest_config(crate::seeds::cases(256))]
 
         /// A bucket that is never full grants exactly what the rate gives, however the time is cut into steps.
         #[test]

@@ -270,9 +270,10 @@ async fn a_command_that_is_cancelled_before_the_start_is_gone() {
     }
 }
 
-/// A page may hold a command that settles before the page is looked at.
+/// L13: the rescuer itself makes duplicates (oban#862, oban#1037, apalis#530). A page may hold a command that settles before the page
+/// is looked at.
 #[tokio::test]
-async fn a_command_that_settles_while_the_storage_is_read_does_not_run_again() {
+async fn l13_a_command_that_settles_while_the_storage_is_read_does_not_run_again() {
     let gate = Gate::new();
     let vault = Vault::behind(&gate);
     vault.put(of_type("other", "other", Value::Null));

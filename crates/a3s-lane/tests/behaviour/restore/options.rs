@@ -57,8 +57,9 @@ async fn priority() {
     assert_eq!(log.entries(), [r#""urgent""#, r#""a""#]);
 }
 
+/// L18: tenant fairness (bullmq#2269, worker#331, river#132). A restart keeps whose command it is.
 #[tokio::test]
-async fn key() {
+async fn l18_key() {
     let vault = left_with(SubmitOptions::new().with_key("tenant")).await;
     let manager = waiting_on(vault).await;
     manager.register_handler("job", counts);
@@ -96,8 +97,9 @@ async fn a_delay_that_has_passed_is_over() {
     assert_eq!(result_of(&manager, "a").await.expect("it runs"), 1);
 }
 
+/// L15: stale jobs run long after they matter (glide-mq#72, bullmq#301). A restart does not make them young.
 #[tokio::test]
-async fn ttl() {
+async fn l15_ttl() {
     let hour = Duration::from_secs(3600);
     let vault = left_with(SubmitOptions::new().with_ttl(hour)).await;
     let expires_at = vault.records()[0].options.expires_at.expect("it is stored");
@@ -144,8 +146,9 @@ async fn no_timeout() {
     result_of(&manager, "a").await.expect("it takes its time");
 }
 
+/// L1: a hung command blocks its lane for ever. A restart keeps its progress deadline.
 #[tokio::test(start_paused = true)]
-async fn progress_timeout() {
+async fn l01_progress_timeout() {
     let options = SubmitOptions::new().with_progress_timeout(Duration::from_millis(10));
     let manager = started_on(&left_with(options).await, plain(), hangs).await;
     let error = result_of(&manager, "a").await.expect_err("it says nothing");
@@ -182,9 +185,10 @@ async fn jitter() {
     assert!(start.elapsed() >= delay);
 }
 
+/// L19: no weighted rate limit (bullmq#798, bull#1035). A restart keeps what a command costs.
 #[cfg(feature = "distributed")]
 #[tokio::test]
-async fn cost() {
+async fn l19_cost() {
     use a3s_lane::{LimiterConfig, RateLimitConfig, UnclaimedReason};
     let vault = left_with(SubmitOptions::new().with_cost(1_000)).await;
     let limiter = LimiterConfig::token_bucket(RateLimitConfig::per_second(10)).with_burst(10);

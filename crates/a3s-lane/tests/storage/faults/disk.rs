@@ -42,7 +42,7 @@ impl Disk {
                 other => println!("a file system cannot be mounted here: {other:?}"),
             }
         }
-        println!("skipped");
+        skip("a file system cannot be mounted");
         None
     }
 
