@@ -91,6 +91,42 @@ fn boost_lifts_a_lane_over_a_more_urgent_one() {
     }
 }
 
+#[test]
+fn the_curves_of_a_boost_are_followed() {
+    let lanes = |deadline_ms: u64| {
+        let boost =
+            |curve: &str| format!("boost = {{ deadline_ms = {deadline_ms}, curve = \"{curve}\" }}");
+        // After three fifths of the deadline `steep` is at 11 - 6 or less, `gentle` at 10 - 2 or less, and never below `steep`.
+        [
+            ("gate", 0, String::new()),
+            ("plain", 9, String::new()),
+            ("gentle", 10, boost("standard")),
+            ("steep", 11, boost("aggressive")),
+        ]
+        .map(|(name, priority, boost)| {
+            format!("[lanes.{name}]\npriority = {priority}\nmin_concurrency = 0\n{boost}\n")
+        })
+        .concat()
+    };
+    // Past the deadline both are at 0. A machine that was so slow gets more time.
+    for deadline_ms in [2_000, 10_000, 50_000] {
+        let gate = format!(
+            "sleep {}",
+            Duration::from_millis(deadline_ms * 3 / 5).as_secs_f64()
+        );
+        let lines = sh("gate", &gate) + &["plain", "gentle", "steep"].map(echo).concat();
+        let lanes = format!("[queue]\nmax_concurrency = 1\n{}", lanes(deadline_ms));
+        let began = Instant::now();
+        let done = Place::new().run_lanes(&lanes, &lines, &["--verbose"]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        if began.elapsed() < Duration::from_millis(deadline_ms) {
+            assert_eq!(starts(&done), ["gate", "steep", "gentle", "plain"]);
+            return;
+        }
+    }
+    panic!("no run has ended before its deadline");
+}
+
 /// Completes only when `count` of them run at the same time.
 fn meet(count: usize) -> String {
     let script = format!(
@@ -162,9 +198,49 @@ fn delays_between_attempts_follow_the_policy() {
     assert!(attempts_of_failure(initial).1 >= Duration::from_millis(1_000));
     let multiplier = "retry = { max_retries = 2, initial_delay_ms = 10, max_delay_ms = 1000, multiplier = 1000 }";
     assert!(attempts_of_failure(multiplier).1 >= Duration::from_millis(1_010));
-    // Were the cap ignored, the third attempt would come in a day.
+    // Were the cap ignored, the third attempt would come after the 30 s that are the default.
     let cap = "retry = { max_retries = 2, initial_delay_ms = 100, max_delay_ms = 100, multiplier = 1000000 }";
-    assert_eq!(attempts_of_failure(cap).0, 3);
+    let (attempts, took) = attempts_of_failure(cap);
+    assert_eq!(attempts, 3);
+    assert!(took < Duration::from_secs(25), "{took:?}");
+}
+
+#[test]
+fn retry_jitter_shortens_the_delays_of_the_lane() {
+    let lane = |name: &str, delay_ms: u32, jitter: &str| {
+        format!(
+            "[lanes.{name}]\npriority = 1\nmax_concurrency = 30\nretry_jitter = \"{jitter}\"\nretry = {{ max_retries = 1, initial_delay_ms = {delay_ms} }}\n"
+        )
+    };
+    // Of 30 delays the shortest is near the least that there may be: nothing, or half of 2 s.
+    let lanes = [
+        lane("early", 600, "none"),
+        lane("late", 1_700, "none"),
+        lane("full", 2_000, "full"),
+        lane("equal", 2_000, "equal"),
+    ];
+    let fails_once = |name: &str, number: usize| {
+        sh(
+            name,
+            &format!("mkdir {name}-{number} 2>/dev/null && exit 1; echo {name} >> again"),
+        )
+    };
+    let many = |name: &str| {
+        (0..30)
+            .map(|number| fails_once(name, number))
+            .collect::<String>()
+    };
+    let lines = fails_once("early", 0) + &fails_once("late", 0) + &many("full") + &many("equal");
+    let place = Place::new();
+    let done = place.run_lanes(&lanes.concat(), &lines, &[]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let mut first: Vec<String> = Vec::new();
+    for name in place.read("again").lines() {
+        if !first.iter().any(|other| other == name) {
+            first.push(name.to_owned());
+        }
+    }
+    assert_eq!(first, ["full", "early", "equal", "late"]);
 }
 
 fn longest_wait_ms(place: &Place) -> f64 {

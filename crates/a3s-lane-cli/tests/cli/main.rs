@@ -16,6 +16,8 @@ mod exec;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(unix)]
+mod keys;
+#[cfg(unix)]
 mod options;
 #[cfg(unix)]
 mod session;

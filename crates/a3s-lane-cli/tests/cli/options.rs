@@ -1,5 +1,7 @@
 //! Options of single commands, and the keys of a configuration file that concern several commands or lanes.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::{Done, Place, wait_until};
@@ -160,6 +162,24 @@ fn a_command_has_retries_of_its_own() {
 }
 
 #[test]
+fn the_retries_of_a_command_follow_its_policy() {
+    let place = Place::new();
+    let took = |retry: Value| {
+        let began = Instant::now();
+        place.run_lanes(&one(""), &sh("a", "exit 1", json!({ "retry": retry })), &[]);
+        assert_eq!(place.result(1)["attempts"], 3);
+        began.elapsed()
+    };
+    let initial = json!({ "max_retries": 2, "initial_delay_ms": 400, "multiplier": 1 });
+    assert!(took(initial) >= Duration::from_millis(800));
+    let multiplier = json!({ "max_retries": 2, "initial_delay_ms": 1, "multiplier": 500 });
+    assert!(took(multiplier) >= Duration::from_millis(501));
+    // Were the cap ignored, the third attempt would come after the 30 s that are the default.
+    let cap = json!({ "max_retries": 2, "initial_delay_ms": 1, "max_delay_ms": 1, "multiplier": 1_000_000 });
+    assert!(took(cap) < Duration::from_secs(25));
+}
+
+#[test]
 fn the_jitter_of_a_command_shortens_its_retries() {
     let place = Place::new();
     let line = |name: &str, retries: u32, jitter: &str| {
@@ -239,9 +259,10 @@ fn a_command_has_time_limits_of_its_own() {
     );
     assert_eq!(done.counts("a"), [1, 0, 2, 0, 0, 0]);
     // The lane's own.
-    let keys = "progress_timeout = \"50ms\"";
-    let done = place.run_lanes(&one(keys), &sh("a", silent, json!({})), &[]);
-    assert_eq!((done.code, code(1)), (1, json!("STALLED")));
+    for keys in ["progress_timeout = \"50ms\"", "progress_timeout_ms = 50"] {
+        let done = place.run_lanes(&one(keys), &sh("a", silent, json!({})), &[]);
+        assert_eq!((done.code, code(1)), (1, json!("STALLED")), "{keys}");
+    }
 }
 
 #[test]
@@ -279,6 +300,32 @@ fn ids_and_unique_keys_are_taken_once() {
             "newest"
         ]
     );
+}
+
+#[test]
+fn a_unique_key_may_be_held_for_longer_than_its_command() {
+    let place = Place::new();
+    let code_of_the_second = |unique: Value| {
+        let mut lines = [json!({ "unique": unique }), json!({ "unique": "u" })].map(|options| {
+            let payload = json!({ "argv": ["true"] });
+            format!(
+                "{}\n",
+                json!({"lane": "a", "type": "exec", "payload": payload, "options": options})
+            )
+        });
+        place.write("lanes.toml", &one(""));
+        let mut running = place.start(&["run", "-", "-c", "lanes.toml", "-o", "results.jsonl"]);
+        running.send(&std::mem::take(&mut lines[0]));
+        wait_until("the first has ended", || {
+            place.path("results.jsonl").exists() && !place.results().is_empty()
+        });
+        running.send(&lines[1]);
+        running.finish();
+        place.result(2)["code"].clone()
+    };
+    let held = json!({ "key": "u", "window_ms": 3_600_000 });
+    assert_eq!(code_of_the_second(held), "DUPLICATE");
+    assert_eq!(code_of_the_second(json!({ "key": "u" })), Value::Null);
 }
 
 #[test]
@@ -363,6 +410,9 @@ fn a_preemptible_lane_makes_room_and_runs_again() {
         "{}",
         done.stderr
     );
+    let (said, done) = batch_says("preemptible = true\ngrace_ms = 60000", json!({}), 3_000);
+    good(&done);
+    assert_eq!(said, "resumed\n");
     // Neither a lane that is not preemptible nor a command that opts out.
     for (keys, options) in [
         ("grace = \"60s\"", json!({})),
@@ -412,6 +462,16 @@ fn limiters_are_shared_and_keep_a_reserve() {
         run("max_commands = 10\nreserve = { amount = 2, urgent_up_to = 5 }"),
         both
     );
+}
+
+#[test]
+fn a_sliding_window_waits_for_its_whole_length() {
+    let place = Place::new();
+    let lanes = one("limiters = [\"t\"]")
+        + "[limiters.t]\nkind = \"sliding_window\"\nmax_commands = 2\nwindow_ms = 600\n";
+    good(&place.run_lanes(&lanes, &echo("x", json!({})).repeat(3), &[]));
+    // A bucket would have another token after the half of it.
+    assert!(place.result(3)["wait_ms"].as_f64() >= Some(590.0));
 }
 
 #[test]

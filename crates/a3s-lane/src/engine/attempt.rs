@@ -246,7 +246,6 @@ pub(super) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T> {
 }
 
 /// Turns a panic while the future is polled into an error.
-#[cfg(feature = "metrics")]
 pub(super) async fn guarded_future<T>(future: impl Future<Output = T>) -> Result<T> {
     let mut future = std::pin::pin!(future);
     poll_fn(|cx| match guarded(|| future.as_mut().poll(cx)) {

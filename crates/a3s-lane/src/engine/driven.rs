@@ -5,22 +5,23 @@
 //! and, once an end was begun, by a task too.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::Engine;
 use super::sync::{Mutex, Runtime, lock};
+use super::{Engine, attempt};
 
 /// Those that have waited for something.
 #[derive(Default)]
 pub(super) struct Held {
-    /// By their addresses.
-    submissions: HashMap<usize, Weak<dyn Drive>>,
-    /// An end was begun: whoever comes now is driven at once.
-    ending: bool,
+    submissions: BTreeMap<u64, Weak<dyn Drive>>,
+    /// The number of the next one.
+    next: u64,
+    /// Drains and ends that go on: whoever comes now is driven at once.
+    drivers: usize,
 }
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -40,10 +41,44 @@ enum Poller {
     End,
 }
 
+/// Who waits, and for what.
+#[derive(Default)]
+struct Waiting {
+    owner: Option<Waker>,
+    ends: Vec<Waker>,
+    /// Somebody polls: nobody else touches the stage. What is polled is the user's code too, for which no lock is held that
+    /// others wait for.
+    is_polled: bool,
+    /// Another one has come meanwhile.
+    again: bool,
+    /// The owner has dropped it meanwhile.
+    is_gone: bool,
+}
+
+impl Waiting {
+    /// Returns the waker that this one replaces.
+    fn keep(&mut self, poller: Poller, waker: &Waker) -> Option<Waker> {
+        match poller {
+            Poller::Owner => self.owner.replace(waker.clone()),
+            Poller::End => {
+                if !self.ends.iter().any(|known| known.will_wake(waker)) {
+                    self.ends.push(waker.clone());
+                }
+                None
+            }
+        }
+    }
+
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        let mut wakers = std::mem::take(&mut self.ends);
+        wakers.extend(self.owner.take());
+        wakers
+    }
+}
+
 struct Shared<T> {
     stage: Mutex<Stage<T>>,
-    /// Of each poller that waits.
-    wakers: Mutex<[Option<Waker>; 2]>,
+    waiting: Mutex<Waiting>,
 }
 
 trait Drive: Send + Sync {
@@ -53,13 +88,46 @@ trait Drive: Send + Sync {
 impl<T: Send + 'static> Shared<T> {
     /// Whether it is over.
     fn poll_by(self: &Arc<Self>, poller: Poller, cx: &mut Context<'_>) -> bool {
-        lock(&self.wakers)[poller as usize] = Some(cx.waker().clone());
+        let replaced;
+        {
+            let mut waiting = lock(&self.waiting);
+            replaced = waiting.keep(poller, cx.waker());
+            if waiting.is_polled {
+                waiting.again = true;
+                return false;
+            }
+            waiting.is_polled = true;
+        }
+        drop(replaced);
+        let is_over = self.poll_stage();
+        let (wakers, is_gone) = {
+            let mut waiting = lock(&self.waiting);
+            waiting.is_polled = false;
+            let again = std::mem::take(&mut waiting.again);
+            if is_over {
+                // Whoever polls knows.
+                match poller {
+                    Poller::Owner => drop(waiting.owner.take()),
+                    Poller::End => waiting.ends.retain(|end| !end.will_wake(cx.waker())),
+                }
+            }
+            let wakers = (again || is_over).then(|| waiting.take_wakers());
+            (wakers.unwrap_or_default(), waiting.is_gone)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        if is_gone {
+            self.discard();
+        }
+        is_over
+    }
+
+    fn poll_stage(self: &Arc<Self>) -> bool {
         let mut stage = lock(&self.stage);
         let Stage::Going(work) = &mut *stage else {
             return true;
         };
-        let both = Waker::from(Arc::clone(self));
-        let mut cx = Context::from_waker(&both);
+        let all = Waker::from(Arc::clone(self));
+        let mut cx = Context::from_waker(&all);
         let over = match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut cx))) {
             Ok(Poll::Pending) => return false,
             Ok(Poll::Ready(output)) => Ok(output),
@@ -68,26 +136,21 @@ impl<T: Send + 'static> Shared<T> {
         let spent = std::mem::replace(&mut *stage, Stage::Over(over));
         drop(stage);
         drop(spent);
-        let other = match poller {
-            Poller::Owner => Poller::End,
-            Poller::End => Poller::Owner,
-        };
-        self.wake_one(other);
         true
     }
 
-    /// What is left of it when its owner has no further need.
-    fn take(&self) -> Stage<T> {
-        let stage = std::mem::replace(&mut *lock(&self.stage), Stage::Gone);
-        self.wake_one(Poller::End);
-        stage
+    fn take_stage(&self) -> Stage<T> {
+        std::mem::replace(&mut *lock(&self.stage), Stage::Gone)
     }
 
-    fn wake_one(&self, poller: Poller) {
-        let waker = lock(&self.wakers)[poller as usize].take();
-        if let Some(waker) = waker {
-            waker.wake();
+    /// Drops what is left of it: commands of the user, perhaps.
+    fn discard(&self) {
+        let stage = self.take_stage();
+        if let Err(panic) = attempt::guarded(|| drop(stage)) {
+            tracing::error!(%panic, "a command's destructor panicked");
         }
+        let ends = std::mem::take(&mut lock(&self.waiting).ends);
+        ends.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -97,8 +160,8 @@ impl<T: Send + 'static> Wake for Shared<T> {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let wakers = std::mem::take(&mut *lock(&self.wakers));
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        let wakers = lock(&self.waiting).take_wakers();
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -117,7 +180,8 @@ impl<T: Send + 'static> Drive for Shared<T> {
 pub(super) struct Driven<T: Send + 'static> {
     engine: Arc<Engine>,
     shared: Arc<Shared<T>>,
-    is_noted: bool,
+    /// Where an end finds it.
+    number: Option<u64>,
 }
 
 impl<T: Send + 'static> Driven<T> {
@@ -129,34 +193,32 @@ impl<T: Send + 'static> Driven<T> {
             engine: Arc::clone(engine),
             shared: Arc::new(Shared {
                 stage: Mutex::new(Stage::Going(Box::pin(work))),
-                wakers: Mutex::default(),
+                waiting: Mutex::default(),
             }),
-            is_noted: false,
+            number: None,
         }
-    }
-
-    fn address(&self) -> usize {
-        Arc::as_ptr(&self.shared).addr()
     }
 
     /// Lets an end find it.
     fn note(&mut self) {
-        if std::mem::replace(&mut self.is_noted, true) {
+        if self.number.is_some() {
             return;
         }
         let shared: Arc<dyn Drive> = Arc::clone(&self.shared) as _;
         let mut held = lock(&self.engine.held);
-        held.submissions
-            .insert(self.address(), Arc::downgrade(&shared));
-        if held.ending {
+        let number = held.next;
+        held.next += 1;
+        self.number = Some(number);
+        held.submissions.insert(number, Arc::downgrade(&shared));
+        if held.drivers > 0 {
             drop(held);
             self.engine.drive(shared);
         }
     }
 
     fn forget(&mut self) {
-        if std::mem::take(&mut self.is_noted) {
-            lock(&self.engine.held).submissions.remove(&self.address());
+        if let Some(number) = self.number.take() {
+            lock(&self.engine.held).submissions.remove(&number);
         }
     }
 }
@@ -171,7 +233,7 @@ impl<T: Send + 'static> Future for Driven<T> {
             return Poll::Pending;
         }
         this.forget();
-        match this.shared.take() {
+        match this.shared.take_stage() {
             Stage::Over(Ok(output)) => Poll::Ready(output),
             Stage::Over(Err(panic)) => resume_unwind(panic),
             Stage::Going(_) | Stage::Gone => panic!("a submission was polled after its end"),
@@ -182,27 +244,53 @@ impl<T: Send + 'static> Future for Driven<T> {
 impl<T: Send + 'static> Drop for Driven<T> {
     fn drop(&mut self) {
         self.forget();
-        // Dropped without the lock.
-        let _stage = self.shared.take();
+        let is_polled = {
+            let mut waiting = lock(&self.shared.waiting);
+            waiting.is_gone = true;
+            waiting.is_polled
+        };
+        // Else whoever polls it does so.
+        if !is_polled {
+            self.shared.discard();
+        }
+    }
+}
+
+/// A drain or an end goes on with what others hold, until this is dropped.
+pub(super) struct Driving<'a>(&'a Engine);
+
+impl Driving<'_> {
+    /// Until the end of the queue.
+    pub(super) fn forever(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.held).drivers -= 1;
     }
 }
 
 impl Engine {
-    /// Goes on with every submission that waits for something, now and, when an end was begun, from now on.
-    pub(super) fn drive_held(&self, ending: bool) {
+    /// Goes on with every submission that waits for something.
+    pub(super) fn drive_held(&self) -> Driving<'_> {
         let submissions: Vec<_> = {
             let mut held = lock(&self.held);
-            held.ending |= ending;
+            held.drivers += 1;
             let submissions = held.submissions.values();
             submissions.filter_map(Weak::upgrade).collect()
         };
+        let driving = Driving(self);
         for submission in submissions {
             self.drive(submission);
         }
+        driving
     }
 
     fn drive(&self, submission: Arc<dyn Drive>) {
-        let runtime = self.runtime.get().cloned().or_else(Runtime::try_current);
+        // That of the queue may have ended.
+        let runtime = Runtime::try_current().or_else(|| self.runtime.get().cloned());
         if let Some(runtime) = runtime {
             runtime.spawn(std::future::poll_fn(move |cx| {
                 Arc::clone(&submission).drive(cx)

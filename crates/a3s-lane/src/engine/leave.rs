@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::attempt::drop_command;
+use super::attempt::{drop_command, guarded_future};
 use super::job::{Extras, Job};
 use super::observer::Sample;
 use super::record;
@@ -256,6 +256,13 @@ impl Engine {
 /// A settled command that its storage is to be told of.
 pub(super) type Untold = (Arc<dyn Storage>, Settlement);
 
+/// Tells a storage; that it panics is an error like others.
+async fn settle(storage: &dyn Storage, settled: Vec<Settlement>) -> Result<()> {
+    guarded_future(async { storage.settle_commands(settled).await })
+        .await
+        .and_then(|told| told)
+}
+
 /// Settlements on their way to their storages. Dropping it keeps for later what was not told, and answers.
 struct Telling {
     engine: Arc<Engine>,
@@ -264,8 +271,6 @@ struct Telling {
     leaving: Vec<Leaving>,
     /// A task of its own, which somebody may wait for.
     is_task: bool,
-    /// A storage has the word.
-    is_telling: bool,
 }
 
 impl Telling {
@@ -276,7 +281,6 @@ impl Telling {
             all: all.into(),
             leaving,
             is_task: true,
-            is_telling: false,
         }
     }
 
@@ -287,7 +291,6 @@ impl Telling {
             all: all.into(),
             leaving: Vec::new(),
             is_task: false,
-            is_telling: false,
         }
     }
 
@@ -301,7 +304,7 @@ impl Telling {
             let own = self.all.iter().take_while(|untold| !is_other(untold));
             let own: Vec<_> = own.map(|(_, settlement)| settlement.clone()).collect();
             let count = own.len();
-            if count > 1 && self.ask(&*storage, own).await.is_ok() {
+            if count > 1 && settle(&*storage, own).await.is_ok() {
                 let told = self.all.iter().take(count);
                 self.engine
                     .were_told(told.map(|(_, settlement)| settlement));
@@ -315,38 +318,12 @@ impl Telling {
         }
     }
 
-    async fn ask(&mut self, storage: &dyn Storage, settled: Vec<Settlement>) -> Result<()> {
-        self.is_telling = true;
-        let told = storage.settle_commands(settled).await;
-        self.is_telling = false;
-        told
-    }
-
-    /// The storage has panicked. Of several, one alone may be what it cannot bear; one alone it is not told of again.
-    fn part(&mut self) {
-        let all = std::mem::take(&mut self.all);
-        if all.len() > 1 {
-            for untold in all {
-                let alone = Self::task(&self.engine, vec![untold], Vec::new());
-                self.engine.spawn(alone.run());
-            }
-            return;
-        }
-        for (_, settlement) in all {
-            let waited = self.engine.lock().kept.let_go(&settlement.id);
-            if waited {
-                self.engine.let_go.notify_waiters();
-            }
-            tracing::error!(command_id = %settlement.id, "the storage panicked when it was told of a settled command: it runs again after a restart");
-        }
-    }
-
     async fn tell_first(&mut self) {
         let Some((storage, settlement)) = self.all.front() else {
             return;
         };
         let (storage, settled) = (Arc::clone(storage), vec![settlement.clone()]);
-        let told = self.ask(&*storage, settled).await;
+        let told = settle(&*storage, settled).await;
         let Some((storage, settlement)) = self.all.pop_front() else {
             return;
         };
@@ -359,9 +336,6 @@ impl Telling {
 
 impl Drop for Telling {
     fn drop(&mut self) {
-        if self.is_telling && std::thread::panicking() {
-            self.part();
-        }
         if !self.all.is_empty() {
             let mut state = self.engine.lock();
             for (storage, settlement) in self.all.drain(..) {

@@ -134,7 +134,7 @@ impl Engine {
             state.scheduler.set_open(false);
             state.withdrawn.get_or_insert_default();
         }
-        self.drive_held(true);
+        self.drive_held().forever();
         let idle = self.until(State::is_idle);
         if sync::timeout(limit, idle).await.is_none() {
             self.stop_running();
@@ -223,7 +223,7 @@ impl Engine {
     ///
     /// Cancel safe.
     pub(crate) async fn drain(&self, timeout: Duration) -> Result<()> {
-        self.drive_held(false);
+        let _driving = self.drive_held();
         sync::timeout(timeout, self.until(State::is_quiet))
             .await
             .ok_or(LaneError::Timeout(timeout))

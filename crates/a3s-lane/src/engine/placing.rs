@@ -43,17 +43,20 @@ impl<'a> Admission<'a> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         let mut stored = Vec::new();
-        for mut admitted in self.admitted.drain(..) {
+        for admitted in &mut self.admitted {
             if self.may_be_stored && !admitted.revives() {
-                stored.extend(self.engine.give_up_stored(&mut admitted));
+                stored.extend(self.engine.give_up_stored(admitted));
             }
+        }
+        // Before their places are free: whoever waits until nothing is on its way waits for that too.
+        if !stored.is_empty() {
+            self.engine.tell_soon(stored, Vec::new());
+        }
+        for admitted in self.admitted.drain(..) {
             self.engine
                 .give_place_back(&admitted.info, &admitted.incoming);
             let lane = Arc::clone(&admitted.info);
             drop_command(admitted, &lane.id);
-        }
-        if !stored.is_empty() {
-            self.engine.tell_soon(stored, Vec::new());
         }
     }
 }

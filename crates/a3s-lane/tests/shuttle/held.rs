@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use a3s_lane::Command;
 use serde_json::json;
+use shuttle::future::JoinHandle;
 
 use crate::command::{Attempt, LANE, Scripted, Seen, answer, answer_now, check};
 use crate::ends::{Ledger, queue};
@@ -15,6 +16,12 @@ enum Owner {
     GoesOn,
     Holds,
     Drops,
+}
+
+async fn all(drains: [JoinHandle<a3s_lane::Result<()>>; 2]) {
+    for drain in drains {
+        drain.await.unwrap().unwrap();
+    }
 }
 
 /// No wake-up is lost, and the command runs once: unless its submission is dropped, then once or never.
@@ -31,24 +38,26 @@ fn a_drain_goes_on_with_a_submission_beside_its_owner() {
                 async move { queue.submit(LANE, command).await }
             });
             assert!(futures::poll!(&mut submission).is_pending());
-            let draining = {
+            // Two go on with it, so that each of them has to end too.
+            let drain = || {
                 let queue = Arc::clone(&queue);
                 shuttle::future::spawn(async move { queue.drain(Duration::from_secs(1)).await })
             };
+            let drains = [drain(), drain()];
             match owner {
                 Owner::GoesOn => {
                     let receiver = submission.await.unwrap();
                     assert_eq!(answer(receiver).await.unwrap(), json!(0));
-                    draining.await.unwrap().unwrap();
+                    all(drains).await;
                 }
                 Owner::Holds => {
-                    draining.await.unwrap().unwrap();
+                    all(drains).await;
                     let receiver = submission.await.unwrap();
                     assert_eq!(answer_now(receiver).unwrap(), json!(0));
                 }
                 Owner::Drops => {
                     drop(submission);
-                    draining.await.unwrap().unwrap();
+                    all(drains).await;
                 }
             }
             let runs = seen.attempts.load(Ordering::SeqCst);

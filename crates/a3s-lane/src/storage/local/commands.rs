@@ -99,15 +99,18 @@ impl Store {
         query.query_row([number], |record| record.get(0)).optional()
     }
 
-    /// Removes commands. Rows in a row go with one statement: what comes together often goes together.
+    /// Removes commands. Rows in a row go with one statement: what comes together often goes together. `seen` learns of each id
+    /// whether it was there.
     pub(super) fn remove_commands<'a>(
         &mut self,
         ids: impl Iterator<Item = &'a str>,
+        mut seen: impl FnMut(bool),
     ) -> rusqlite::Result<()> {
         let mut numbers = Vec::with_capacity(ids.size_hint().0);
         {
             let mut rows = self.running.rows();
-            for (key, number) in ids.filter_map(|id| rows.remove(id)) {
+            let removed = ids.map(|id| rows.remove(id));
+            for (key, number) in removed.inspect(|row| seen(row.is_some())).flatten() {
                 self.undo.push(Undo::Removed(Table::Commands, key, number));
                 self.ended.push((number, u32::MAX));
                 numbers.push(number);
@@ -186,12 +189,16 @@ impl Store {
         settlements: &[Settlement],
         settings: Settings,
     ) -> rusqlite::Result<()> {
-        self.remove_commands(settlements.iter().map(|it| it.id.as_str()))?;
-        for settlement in settlements {
-            let leaves_something = settlement.letter.is_some()
-                || settings.results.is_some()
-                || settings.history.is_some();
-            if !leaves_something || !self.settled.is_new(settlement) {
+        let ids = settlements.iter().map(|it| it.id.as_str());
+        let is_kept = settings.results.is_some() || settings.history.is_some();
+        if !is_kept && settlements.iter().all(|it| it.letter.is_none()) {
+            return self.remove_commands(ids, |_| {});
+        }
+        let mut was_there = Vec::with_capacity(settlements.len());
+        self.remove_commands(ids, |it| was_there.push(it))?;
+        for (settlement, was_there) in settlements.iter().zip(was_there) {
+            // One that was there has not settled since, whatever its time.
+            if !self.settled.is_new(settlement) && !was_there {
                 continue;
             }
             if let Some(letter) = &settlement.letter {

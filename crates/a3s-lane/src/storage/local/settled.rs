@@ -11,7 +11,7 @@ use super::cell::from_time;
 /// More than a queue keeps to be told again.
 const KEPT: usize = 16_384;
 
-/// The hash of its id, and when it has settled, in nanoseconds: no two have the same by chance.
+/// The hash of its id, and when it has settled, in nanoseconds.
 type Mark = (u64, i64);
 
 #[derive(Default)]

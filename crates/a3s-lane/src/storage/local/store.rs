@@ -371,7 +371,7 @@ impl Store {
                     self.note_submitted(record, now)?;
                 }
             }
-            Change::Remove(id) => self.remove_commands(std::iter::once(id.as_str()))?,
+            Change::Remove(id) => self.remove_commands(std::iter::once(id.as_str()), |_| {})?,
             Change::Retry(note) => self.retry_command(note, noting)?,
             Change::Requeue(id) => self.note_requeued(id, now)?,
             Change::Settle(settlements) => self.settle(settlements, settings)?,

@@ -13,6 +13,7 @@ mod failures;
 mod import;
 mod records;
 mod running;
+mod settled;
 
 fn command(id: impl ToString) -> StoredCommand {
     StoredCommand {
