@@ -30,7 +30,7 @@ pub(crate) struct Start {
     /// Its longest time without a sign of life.
     pub(crate) progress_ns: Option<u64>,
     /// The command may run again while the body of this run still blocks its thread: keep what a second run needs. False where
-    /// no run is taken away from its body.
+    /// nothing concludes a run before its body ends and then runs it again.
     pub(crate) may_overlap: bool,
     /// The lane is relieved of its pressure.
     pub(crate) relieved: bool,
@@ -101,8 +101,8 @@ pub(crate) enum Due<T> {
     Stalled(CommandKey),
     /// It had its grace after it was asked to stop.
     Drop(CommandKey, StopReason),
-    /// The body of this run should have been dropped and was not: conclude it without its help. A caller that lets it run on is
-    /// told once more if the command is cancelled.
+    /// The body of this run should have been dropped and was not: conclude it without its help. A caller that lets it run on, as
+    /// it may where the command runs again only after this body, is told once more if the command is cancelled.
     Overrun(CommandKey, u32),
     /// The command was not started in time; it has left.
     Expired(CommandKey, LaneKey, T),

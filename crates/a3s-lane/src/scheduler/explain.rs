@@ -142,7 +142,7 @@ impl<T> Scheduler<T> {
                 holders: holders.map(|at| self.entries[at].key(at)).collect(),
             });
         }
-        if in_turn && !self.is_admitted(entry.lane) {
+        if in_turn && !self.has_share_for(entry.lane) {
             found.push(match self.free_shares() {
                 0 => Obstacle::TotalReached(self.total),
                 _ => Obstacle::Reserved(self.ready.demand.kept - state.demand.kept),

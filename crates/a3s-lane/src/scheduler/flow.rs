@@ -81,7 +81,7 @@ impl Chain {
     }
 
     /// Puts an entry where it would be had it waited here since it became ready. Looks at those that came after it.
-    fn put_back<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
+    fn put_between<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         let mut prev = self.tail;
         while prev != NONE && entries[place].came_before(&entries[prev]) {
             prev = entries[prev].prev;
@@ -233,7 +233,7 @@ impl Flow {
         match end {
             End::Back => chain.push_back(entries, place),
             End::Front => chain.push_front(entries, place),
-            End::Between => chain.put_back(entries, place),
+            End::Between => chain.put_between(entries, place),
         }
         self.length += 1;
         if let Some(parent) = entries[place].parent() {

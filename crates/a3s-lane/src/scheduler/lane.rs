@@ -120,13 +120,14 @@ impl LaneState {
         pressure
     }
 
-    /// Whether relief is to be reported now: a command has left.
+    /// Reports relief once: a command has left.
     #[inline]
     pub(super) fn relieve(&mut self) -> bool {
         self.pressed && self.pending() == 0 && std::mem::take(&mut self.pressed)
     }
 
-    /// How many commands of this lane could start, as far as its own slots and keys go.
+    /// How many commands of this lane could start, as far as slots, its own and lent ones, keys and its pause go. Neither blocks
+    /// nor the total are looked at: see `Demand`.
     #[inline]
     pub(super) fn startable(&self) -> usize {
         if self.paused {

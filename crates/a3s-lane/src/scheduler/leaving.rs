@@ -4,7 +4,7 @@ use super::Scheduler;
 use super::decision::{CommandKey, LaneKey};
 
 impl<T> Scheduler<T> {
-    /// Gives up a command whose run holds a slot, concluded or not, and frees the slot.
+    /// Gives up a command whose run holds a slot, concluded or not, and frees the slot: its runner is gone.
     pub(crate) fn abandon(&mut self, key: CommandKey, run: u32, now: u64) -> Option<(LaneKey, T)> {
         let entry = self.entries.alive(key)?;
         let lane = entry.lane;
@@ -28,7 +28,7 @@ impl<T> Scheduler<T> {
         keys.into_iter().map(take).collect()
     }
 
-    /// Whether the lane's last pending command has left, other than by a start, after pressure was reported.
+    /// Reports once that the lane's last pending command has left, other than by a start, after pressure was reported.
     pub(crate) fn relieve(&mut self, lane: LaneKey) -> bool {
         self.lanes[lane.index()].relieve()
     }

@@ -2,7 +2,8 @@
 //!
 //! Commands go in with [`submit`](Scheduler::submit), decisions come out of [`next`](Scheduler::next). It never reads a clock
 //! (`now` is an argument, in nanoseconds since the queue's epoch), never waits and does no I/O. Once its buffers have grown to
-//! the load, dispatching commands without terms allocates nothing, but for progress limits and named limiters.
+//! the load, dispatching commands without terms allocates nothing, but for progress limits, named limiters, lanes that keep ages
+//! (boost, drop-oldest) and runs that are preempted.
 //!
 //! The life of a command:
 //!
@@ -19,30 +20,55 @@
 //! ```
 //!
 //! A command with a delay of its own is Delayed first. `release` also takes the ways back. `stop` takes out what holds no slot,
-//! and `tick` what is too old, from any state in which it waits. Without a grace Asked is left out. Whom to preempt is asked
-//! after `next`: see `preempt`. A slot is held from `next` to `release`. `conclude` decides the outcome and is refused for a
-//! run that is not running, which is what makes every command settle once.
+//! and `tick` what is too old, from any state in which it waits. Without a grace Asked is left out. A slot is held from `next` to
+//! `release`; `complete` is `conclude` and `release` in one, and `abandon` gives up a run whose runner is gone. `conclude` decides
+//! the outcome and is refused for a run that is not running, which is what makes every command settle once.
 //!
-//! To read it top to bottom, take these in order. What starts next is decided in the first five; the others are how it ends. The
-//! rest is for when it is needed, by subject (the map in `ARCHITECTURE.md`):
+//! What the engine calls:
+//!
+//! | | |
+//! |---|---|
+//! | in | `draw_serial`, `submit`; `admit` where the lane refuses nothing |
+//! | run | `next`, `startable`; then `complete`, or `conclude` and `release`, or `abandon`; meanwhile `beat`, `running_attempt` |
+//! | time | `tick`, `next_wake` |
+//! | stop | `stop`, `take_waiting`; `may_preempt`, `preempt` |
+//! | nested work | `await_child`, `leave_child` |
+//! | set up | `new`, `set_open`, `add_lane`, `set_policy`, `remove_lane`, `set_total`, `pause_lane`, `pause_key`, `put_behind`, `add_limiter`, `set_limiter`, `settle_cost` |
+//! | told | `relieve`, `watch_slots`, `has_vacated`, `next_vacated` |
+//! | views | `overview`, `lane`, `command`, `commands`, `job_mut`, `explain` |
+//!
+//! After any of these that may let something start: `next` until `None`, then `preempt` until `None`. At `next_wake`: `tick` until
+//! `None`, then the same.
+//!
+//! To read it top to bottom, take these in order. Which lane starts next, and its front, is decided in the first five; the others are
+//! how it ends. The rest is for when it is needed, by subject (the map in `ARCHITECTURE.md`): the order inside a lane is `lane`,
+//! `flow`, `keys`.
 //!
 //! | file | lines | |
 //! |---|---|---|
-//! | this one | 165 | words, and what the scheduler holds |
+//! | this one | 190 | words, and what the scheduler holds |
 //! | `decision` | 110 | what goes in and out |
-//! | `entry` | 95 | a command and its states |
-//! | `starting` | 180 | how one comes in and starts |
+//! | `entry` | 95 | a command and its states; `terms` and `entry/answers` to look things up |
+//! | `starting` | 180 | how one comes in and starts; of `stop` it uses `withdraw` and `take_from_queue`, whose names say enough |
 //! | `ready` | 270 | which lane is next: `Demand`, then the example, then the rest |
 //! | `ending` | 150 | how an attempt ends, and what it held is free again |
 //! | `stop` | 95 | how one is asked to stop, dropped, or taken out before it starts |
 //! | `timers` | 90 | what is due when |
 //!
 //! Words. The `T` that the caller keeps with a command is its *job*; what few commands ask for is in their *terms*, and what the
-//! scheduler remembers of those in its *notes*. A command is an *entry* at a *place*. One that runs holds a *slot* of its lane and
-//! a *share* of the total limit. Of the total, shares are *kept* for lanes below their minimum. A lane is *pressed* from when a
-//! submission finds it at its pressure threshold until nothing waits in it, which is its relief. One whose front was refused by a limit on starts per
-//! time is *blocked*: it starts nothing until the limit grants, or another command is its front. Its *effective priority* is its
-//! own, or a more urgent one (a *boost*) once its oldest command has waited long.
+//! scheduler remembers of those in its *notes*. A command is an *entry* at a *place*; its *serial* is its number in the order of
+//! submission. A *run* is one start; an *attempt* is a run that counts, as one that was preempted does not. What the caller runs is
+//! the *body*. `beat` is its *sign of life*, *silence* is none for too long, the *grace* is how long it may go on once it was
+//! asked to stop.
+//!
+//! A command that runs holds a *slot* of its lane and a *share* of the total limit. Of the total, shares are *kept* for lanes below
+//! their minimum. A lane is *pressed* from when a submission brings it to its pressure threshold until nothing waits in it, which
+//! is its relief. One whose front was refused by a limit on starts per time is *blocked*: it starts nothing until the limit
+//! grants, or another command is its front. Its *effective priority* is its own, or a more urgent one (a *boost*) once its oldest
+//! command has waited long. A *fairness key* is a name that commands of a lane may carry; those of different keys take turns. In
+//! `lane` and `keys` a bare `key` is the number of one; a `CommandKey` says which command, a `LaneKey` which lane.
+//!
+//! `entries[place]` is there, or it panics; `alive` is `None` once the command is gone, `running_mut` once that run is over.
 //!
 //! Of a lane the path needs no more than this:
 //!
@@ -59,10 +85,11 @@
 //! | `running` | who holds a slot, in the order of starts; `start` and `vacate` leave it to the caller |
 //! | `stopping` | how many of those were asked to stop or are concluded: a count for `preempt` |
 //!
-//! What begins with `nest_` is about commands that have a parent or are one: a parent that waits for a child lends it slot and
-//! share. Such a child is *favoured*: it goes first in its lane. While it could start it is *exempt*: it needs no free share.
-//! For others these functions do nothing, and answer false; one that answers true has done the step itself. After each change
-//! of a lane, `refresh` brings up to date what others know of it.
+//! What begins with `nest_` is about commands that have a parent or are one: a parent that waits for a child lends it its share
+//! and, in its own lane, its slot (`nest` says when). A child for which something is set aside is *favoured*: it goes first in its
+//! lane. While it could start it is *exempt*: it needs no free share. Without such ties these functions change nothing, and the three
+//! that answer (`nest_start`, `nest_unlink`, `nest_free`) answer false; one that answers true has done the step itself. After each
+//! change of a lane, `refresh` brings up to date what others know of it.
 //!
 //! An `IndexedHeap` holds a number at most once, the smallest key first. `assign` puts it in, moves it, or takes it out when it has no
 //! key; `pop_if` takes out the first if its key is accepted.
@@ -130,9 +157,9 @@ pub(crate) struct Scheduler<T> {
     free_lanes: Vec<LaneKey>,
     entries: Arena<Entry<T>>,
     ready: ReadySet,
-    /// Ready lanes by the time when their effective priority changes.
+    /// Lanes in the ready set, by the time when their effective priority changes.
     boosts: IndexedHeap<u64>,
-    /// Lanes by the time until which a limit has refused them.
+    /// Lanes that a limit has refused, by when to look again: when it grants, or the effective priority changes.
     blocks: IndexedHeap<u64>,
     /// Commands by the next time that means something to them, then by serial.
     timers: IndexedHeap<(u64, u64)>,
@@ -143,7 +170,7 @@ pub(crate) struct Scheduler<T> {
     /// How many shares there are: the most commands that run at once, over all lanes; `usize::MAX` without a limit. A
     /// command that waits for a child does not run.
     total: usize,
-    /// Else nothing starts.
+    /// Commands may start.
     open: bool,
     /// The last serial that was drawn.
     serial: u64,

@@ -1,38 +1,45 @@
 //! Nested work: a command that waits for a child lends it what it holds.
 //!
-//! A running command holds a slot of its lane and a share of the total. While its body waits for a child, both are free for the
-//! child and for nobody else: a lane of one cannot deadlock on itself, and no unrelated command gets between the two. An
-//! example, with one slot per lane and a total of one:
+//! A running command holds a slot of its lane and a share of the total. While its body waits for a child, both are free for what it
+//! waits for, at any remove, and for nobody else: a lane of one cannot deadlock on itself, and no unrelated command gets between
+//! the two. An example, with one slot per lane and a total of one:
 //!
 //! ```text
-//!                                       slot of lane A   slot of lane B   the share of the total
-//! parent runs in A                      parent
-//!   and waits for child in B            parent                            parent sets it aside for the child
-//! child starts (it was urged)           parent           child            child, lent by parent
-//!   and waits for grandchild in A       set aside        child            child sets it aside, too
-//! grandchild starts (it was lent)       grandchild       child            grandchild, lent by child
-//! grandchild ends                       parent           child            child
-//! child ends                            parent           free             parent
+//!                                   slot of lane A                        slot of lane B   the share of the total
+//! parent runs in A                  parent                                free             parent
+//!   and waits for child in B        parent                                free             parent sets it aside for the child
+//! child starts (it was urged)       parent                                child            child, lent by parent
+//!   and waits for grandchild in A   parent sets it aside for grandchild   child            child sets it aside, too
+//! grandchild starts (it was lent)   grandchild, lent by parent            child            grandchild, lent by child
+//! grandchild ends                   parent                                child            child, lent by parent
+//! child ends                        parent                                free             parent
 //! ```
 //!
-//! So an awaited child can be *favoured*, that is start before the others of its lane, in two ways:
+//! So an awaited child can be *favoured*: it goes before the others of its lane. In two ways:
 //!
 //! - *lent*: in the lane of an ancestor that waits for it, its parent or one further up, it runs in that ancestor's slot,
 //!   on its parent's share. Of several whose slot nobody uses the nearest lends it;
 //! - *urged*: in another lane it needs a slot of that lane. Under a total limit it uses its parent's share; without one it
 //!   waits for its turn like any other, unless it was urged before the total was lifted.
 //!
-//! A parent has one share, with a total or without, and may wait for many children: it sets the share aside for the first that can
-//! start, in the order of submission, and for another when that one is *stuck*, kept back by its lane. In a lane those that are
-//! lent a slot start first, then those that are urged, each in the order in which they became so; one that is urged is lent a slot
-//! as soon as there is one. When several parents come to want the same by one call, nothing is promised about who gets it. A favoured child does not wait for its key, neither for the most slots of
-//! one key nor for the end of a pause, since its parent holds a slot until it has ended; for a pause of its lane and limits on
-//! starts per time it does.
+//! A parent has one share, with a total or without, and may wait for many children. It sets the share aside for the first that can
+//! start, in the order of submission, else for the first that can be favoured. Who has it keeps it, unless it is *stuck*, kept back by
+//! its lane, and another could start. The others wait for their turn, as any command does, and run on shares of their own.
+//!
+//! In a lane those that are lent a slot start first, then those that are urged, each in the order in which they became so; one that
+//! is urged is lent a slot as soon as there is one. When several parents come to want the same by one call, nothing is promised about
+//! who gets it.
+//!
+//! When a lender ends first, its borrower borrows from *its* lender, or owns what it borrowed. When nobody waits for a child any
+//! more, it goes back into its turn if it has not started; what runs keeps what it has.
+//!
+//! A favoured child does not wait for its key, neither for the most slots of one key nor for the end of a pause, since its parent holds
+//! a slot as long as the child waits; for a pause of its lane and limits on starts per time it does.
 //!
 //! A child that nobody waits for is a command like any other, but that its parent is not preempted for it: see `preempt`.
 //!
-//! Here is what ties commands to each other. `family`: who waits for whom and who could lend to whom; `favour`: who goes first;
-//! `loan`: what runs on what; `ahead`: the part of a lane that holds those who go first.
+//! In this file: the types. `family`: who waits for whom and who could lend to whom; `favour`: who goes first (start with its
+//! table); `loan`: what runs on what; `ahead`: the part of a lane that holds those who go first.
 
 mod ahead;
 #[cfg(test)]
@@ -65,7 +72,7 @@ pub(crate) struct Nest {
 #[derive(Debug, Clone, Copy, Default)]
 struct Refusal {
     until: u64,
-    /// Which limits of the lane have said so.
+    /// The lane's `limits_version` then: another one makes this refusal void.
     version: u64,
 }
 

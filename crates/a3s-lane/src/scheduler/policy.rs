@@ -115,7 +115,7 @@ impl LanePolicy {
         self.max_pending.is_none() && self.pressure_threshold.is_none() && !self.is_aged()
     }
 
-    /// Whether starts are limited in time.
+    /// Whether starts per time are limited.
     pub(super) fn is_rated(&self) -> bool {
         #[cfg(feature = "distributed")]
         return self.bucket.is_some() || !self.limiters.is_empty();

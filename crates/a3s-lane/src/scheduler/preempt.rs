@@ -200,7 +200,7 @@ impl<T> Scheduler<T> {
             } = state.demand;
             if on_kept + on_common == 0
                 || state.effective_priority(now) >= priority
-                || self.is_admitted(lane)
+                || self.has_share_for(lane)
             {
                 continue;
             }
@@ -208,7 +208,7 @@ impl<T> Scheduler<T> {
             let waits = top.map_or(startable, |top| {
                 state.startable_beside(startable, |parent| self.is_within(parent, top))
             });
-            // The shares of these come back to the lane by themselves.
+            // Kept for this lane: it gets them when those that stop have ended.
             let sure = if minimums_fit { waits.min(on_kept) } else { 0 };
             demand += if !state.policy.is_rated() && state.policy.priority < priority {
                 waits - sure

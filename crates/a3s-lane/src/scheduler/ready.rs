@@ -196,6 +196,8 @@ impl<T> Scheduler<T> {
         self.nest_lend(now);
     }
 
+    /// As `refresh`, but leaves offers to the caller, who ends with `nest_lend`.
+    ///
     /// Brings up to date what others know of a lane: whether it is still refused (first, for then nothing of it can start), that it
     /// lets more awaited children start (an *offer*, which `refresh` takes up by `nest_lend`), that it has a free slot (`vacated`),
     /// that it may lose a command (`givers`), its demand, and its rank.
@@ -230,6 +232,8 @@ impl<T> Scheduler<T> {
         }
     }
 }
+
+// Two shortcuts, to skip `refresh`: skip them when reading. Each `Else` says why the condition below it is needed.
 
 impl<T> Scheduler<T> {
     /// Whether `refresh` would find nothing new after a command of this lane has gone.

@@ -44,7 +44,7 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Draws the number of a command that will be submitted: they go by these, in this order.
+    /// Draws the serial of a command that will be submitted. Of equals the smaller serial goes first.
     pub(crate) fn draw_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
@@ -55,7 +55,8 @@ impl<T> Scheduler<T> {
         self.open = open;
     }
 
-    /// Puts the ready commands that `which` means behind the others of their lanes, in the order of submission.
+    /// Puts the ready commands that `which` means behind the others of their lanes, in the order of submission:
+    /// for the start after a restore.
     pub(crate) fn put_behind(&mut self, which: impl Fn(&T) -> bool, now: u64) {
         let entries = self.entries.iter();
         let ready = entries.filter(|(_, entry)| entry.is_in_turn() && which(&entry.job));
@@ -105,7 +106,7 @@ impl<T> Scheduler<T> {
         self.nest_lane_changed(lane, now);
     }
 
-    /// Takes a lane out; false while it has commands.
+    /// Takes a lane out; false while it has commands. Its key may come to mean a new lane.
     pub(crate) fn remove_lane(&mut self, lane: LaneKey) -> bool {
         let state = &mut self.lanes[lane.index()];
         if state.removed || state.pending() + state.slots > 0 {
@@ -130,7 +131,8 @@ impl<T> Scheduler<T> {
         self.nest_total_changed(now);
     }
 
-    /// Watches a lane without a free slot: [`next_vacated`](Self::next_vacated) tells when it has had one. False where it has one now, and for a removed lane.
+    /// Watches a lane without a free slot: [`next_vacated`](Self::next_vacated) tells when it has had one. False where it has one
+    /// now, and for a removed lane.
     pub(crate) fn watch_slots(&mut self, lane: LaneKey) -> bool {
         let state = &mut self.lanes[lane.index()];
         state.watched = !state.removed && state.free_slots() == 0;
@@ -149,7 +151,7 @@ impl<T> Scheduler<T> {
         self.vacated.pop()
     }
 
-    /// Stops or resumes the starts of a lane. What runs goes on.
+    /// Stops or resumes the starts of a lane; says whether it was not so before. What runs goes on.
     pub(crate) fn pause_lane(&mut self, lane: LaneKey, paused: bool, now: u64) -> bool {
         let changed = std::mem::replace(&mut self.lanes[lane.index()].paused, paused) != paused;
         self.refresh(lane, now);
@@ -157,7 +159,7 @@ impl<T> Scheduler<T> {
         changed
     }
 
-    /// Stops or resumes the starts of commands of one key in all lanes. What runs goes on.
+    /// Stops or resumes the starts of commands of one key in all lanes; says whether it was not so before. What runs goes on.
     pub(crate) fn pause_key(&mut self, key: &Arc<str>, paused: bool, now: u64) -> bool {
         let changed = if paused {
             self.paused_keys.insert(Arc::clone(key))

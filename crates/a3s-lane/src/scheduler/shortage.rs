@@ -10,7 +10,7 @@ use super::ready::Rank;
 
 impl<T> Scheduler<T> {
     /// Whether there is a free share for this lane: one that is not kept for another.
-    pub(super) fn is_admitted(&self, lane: LaneKey) -> bool {
+    pub(super) fn has_share_for(&self, lane: LaneKey) -> bool {
         let own = self.lanes[lane.index()].demand.kept;
         self.free_shares() > self.ready.demand.kept - own
     }
@@ -19,13 +19,13 @@ impl<T> Scheduler<T> {
     pub(super) fn best_in_shortage(&self) -> Option<(Rank, u32)> {
         let lanes = self.ready.reserved.iter();
         lanes
-            .filter(|(_, lane)| self.is_admitted(LaneKey(*lane)))
+            .filter(|(_, lane)| self.has_share_for(LaneKey(*lane)))
             .min()
     }
 
     /// How many commands could start on `free` shares, exempt ones aside, where of the shares that are kept so many are `missing`.
     ///
-    /// A lane may start one while more are free than are kept for the others ([`is_admitted`](Self::is_admitted)): as often as its
+    /// A lane may start one while more are free than are kept for the others ([`has_share_for`](Self::has_share_for)): as often as its
     /// own kept ones exceed `missing`. A start takes one off both what is free and what is kept, so `missing` stays.
     pub(super) fn startable_in_shortage(&self, free: usize, missing: usize) -> usize {
         let lanes = self.lanes.iter().map(|lane| lane.demand);

@@ -43,8 +43,9 @@ pub(crate) struct LaneView<'a, T> {
 /// The counts of one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaneCounts {
-    /// Ready and delayed commands.
+    /// Ready, delayed and expired commands.
     pub(crate) pending: usize,
+    /// Slots in use; not the shares of [`Overview`].
     pub(crate) active: usize,
     pub(crate) min: usize,
     pub(crate) max: usize,
@@ -84,7 +85,7 @@ pub(crate) struct RunningAttempt {
 }
 
 impl<T> Scheduler<T> {
-    /// When [`tick`](Self::tick) has something to do next.
+    /// When [`tick`](Self::tick), or [`preempt`](Self::preempt), has something to do next.
     #[inline]
     pub(crate) fn next_wake(&self) -> Option<u64> {
         // Asked after every step: mostly there is no timer.

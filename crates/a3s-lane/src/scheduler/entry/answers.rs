@@ -103,7 +103,8 @@ impl<T> Entry<T> {
             .map_or(0, |terms| terms.notes.key_number)
     }
 
-    /// Since when it waits, as far as its age matters: a delay that it asked for does not count, that of a retry does.
+    /// Since when it waits, as far as its age matters: a delay that it asked for does not count, that of a retry
+    /// does, and so do its earlier runs.
     pub(in crate::scheduler) fn waits_since(&self) -> u64 {
         let delay_until = self.terms.as_ref().map_or(0, |terms| terms.delay_until);
         self.submitted_at.max(delay_until)

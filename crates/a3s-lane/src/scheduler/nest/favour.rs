@@ -8,7 +8,7 @@
 //! | a share came back (`Offer::Right`) | the children of its owner: `set_share_aside` |
 //! | `nest_note_opening`: a lane lets more children start | parents of its commands whose share is for a child that is stuck: `fill_opening` |
 //! | `nest_refused`: a lane is refused by its limits | parents of its favoured children, for the sake of siblings: `free_stuck_shares` |
-//! | `nest_lane_changed`: policy, limits, pause | both |
+//! | `nest_lane_changed`: policy, limits, pause | parents as in the two rows above |
 //! | `nest_total_changed` | all who wait |
 //! | `leave_child`, or the parent ends | those below lose what came from above: `unfavour_from` |
 
@@ -119,7 +119,7 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Without a total nobody needed a share.
+    /// The total has changed: all who wait set their share aside anew. Without a total nobody needed one.
     pub(in crate::scheduler) fn nest_total_changed(&mut self, now: u64) {
         let lanes = self.lanes.iter();
         let running = lanes.flat_map(|lane| lane.running.iter(&self.entries));
@@ -133,6 +133,7 @@ impl<T> Scheduler<T> {
         self.nest_lend(now);
     }
 
+    /// A child is ready again.
     pub(in crate::scheduler) fn nest_ready(&mut self, child: CommandKey, now: u64) {
         self.try_favour(child, now);
         self.nest_lend(now);
@@ -159,6 +160,7 @@ impl<T> Scheduler<T> {
         }
     }
 
+    /// Its policy, its limits or its pause.
     pub(in crate::scheduler) fn nest_lane_changed(&mut self, lane: LaneKey, now: u64) {
         if self.lanes[lane.index()].ahead.is_awaited() {
             self.nest_offers.push(Offer::Lane(lane, Opening::None));
@@ -181,6 +183,7 @@ impl<T> Scheduler<T> {
         self.nest_lend(now);
     }
 
+    /// Notes whether the lane lets more children start than before.
     #[inline]
     pub(in crate::scheduler) fn nest_note_opening(&mut self, lane: LaneKey) {
         let state = &mut self.lanes[lane.index()];

@@ -1,4 +1,5 @@
-//! What runs on what: the rights that commands lend each other, from the start of the borrower to its end.
+//! What runs on what: the rights that commands lend each other, from the start of the borrower to its end, and how what was set
+//! aside comes back.
 
 use super::super::Scheduler;
 use super::super::decision::{CommandKey, LaneKey};
