@@ -3,6 +3,8 @@
 Needs `pip install taskiq "dramatiq[redis]" flexiq` and the program `redis-server`; what is missing is left out. Every contestant has
 one process, ten handlers at once and hands results back. Figures are medians over the rounds; those that are durable are
 marked so, for they do more.
+
+With `--durable` only those that are: 1, 64 and 512 threads each hand in a command and wait for its result, again and again.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from a3s_lane import Lane, LaneConfig
 
@@ -40,9 +43,11 @@ def nothing(payload: int) -> int:
     return payload
 
 
-def lanes(storage: str | None = None) -> Lane:
+def lanes(storage: str | None = None, durability: Literal["full", "relaxed"] = "full") -> Lane:
     configs = [LaneConfig("bench", 0, max_concurrency=CONCURRENCY)]
-    lane = Lane.with_lanes(configs, handler_threads=CONCURRENCY, storage=storage)
+    # A durability without a storage is refused.
+    kept: dict[str, Any] = {} if storage is None else {"storage": storage, "durability": durability}
+    lane = Lane.with_lanes(configs, handler_threads=CONCURRENCY, **kept)
     lane.register_handler("async", nothing_async)
     lane.register_handler("def", nothing)
     return lane
@@ -55,9 +60,9 @@ def ours(kind: str) -> Iterator[Submit]:
 
 
 @contextmanager
-def ours_stored() -> Iterator[Submit]:
-    """Each submission returns when its command is on the disk."""
-    with tempfile.TemporaryDirectory() as folder, lanes(folder) as lane:
+def ours_stored(durability: Literal["full", "relaxed"] = "full") -> Iterator[Submit]:
+    """Each submission returns when its command is on the disk; relaxed, when the operating system has it."""
+    with tempfile.TemporaryDirectory() as folder, lanes(folder, durability) as lane:
         yield lambda payload: lane.enqueue("bench", "def", payload).result
 
 
@@ -134,6 +139,20 @@ def blocking(make: Callable[[], AbstractContextManager[Submit]]) -> Callable[[in
     return measure
 
 
+def from_threads(submit: Submit, submitters: int, count: int) -> float:
+    """Commands per second of threads that each do their share, one command after the other."""
+
+    def share(first: int) -> None:
+        for number in range(first, count, submitters):
+            assert submit(number)() == number
+
+    with ThreadPoolExecutor(submitters) as pool:
+        start = time.perf_counter()
+        # What a thread has raised is raised here.
+        list(pool.map(share, range(submitters)))
+        return count / (time.perf_counter() - start)
+
+
 async def on_a_loop(submit: Callable[[int], Any], count: int, single: int) -> dict[str, float]:
     start = time.perf_counter()
     check(list(await asyncio.gather(*[submit(number) for number in range(count)])))
@@ -184,31 +203,65 @@ CONTESTANTS: list[tuple[str, list[str], list[str], Callable[[int, int], dict[str
     ("flexiq, SQLite (durable)", ["flexiq"], [], blocking(flexiq_on_sqlite), 100),
 ]
 
+DURABLE: list[tuple[str, list[str], Callable[[], AbstractContextManager[Submit]], int]] = [
+    ("a3s-lane, stored, full", [], lambda: ours_stored("full"), 1),
+    ("a3s-lane, stored, relaxed", [], lambda: ours_stored("relaxed"), 1),
+    ("flexiq, SQLite", ["flexiq"], flexiq_on_sqlite, 5),
+]
+
+# How many threads submit, and how many commands in all.
+SUBMITTERS = [(1, 500), (64, 5_000), (512, 5_000)]
+
+
+def is_there(name: str, packages: list[str], programs: list[str]) -> bool:
+    missing = [one for one in packages if importlib.util.find_spec(one) is None]
+    missing += [one for one in programs if shutil.which(one) is None]
+    if missing:
+        print(f"{name}: left out, for there is no {', '.join(missing)}")
+    return not missing
+
+
+def durable(rounds: int) -> dict[str, dict[str, list[float]]]:
+    samples: dict[str, dict[str, list[float]]] = {}
+    there = [each for each in DURABLE if is_there(each[0], each[1], [])]
+    for turn in range(rounds):
+        for name, _, make, divisor in there[:: -1 if turn % 2 else 1]:
+            for submitters, commands in SUBMITTERS:
+                with make() as submit:
+                    rate = from_threads(submit, submitters, max(submitters, commands // divisor))
+                samples.setdefault(name, {}).setdefault(str(submitters), []).append(rate)
+    columns = "".join(f"{f'{submitters} submitters':>18}" for submitters, _ in SUBMITTERS)
+    print(f"{'commands/s':28}{columns}")
+    for name, *_ in there:
+        medians = [statistics.median(samples[name][str(submitters)]) for submitters, _ in SUBMITTERS]
+        print(f"{name:28}{''.join(f'{rate:18.0f}' for rate in medians)}")
+    return samples
+
+
+def contest(commands: int, rounds: int) -> dict[str, dict[str, list[float]]]:
+    samples: dict[str, dict[str, list[float]]] = {}
+    there = [each for each in CONTESTANTS if is_there(each[0], each[1], each[2])]
+    for turn in range(rounds):
+        for name, _, _, measure, divisor in there[:: -1 if turn % 2 else 1]:
+            count = max(10, commands // divisor)
+            for figure, value in measure(count, max(10, count // 10)).items():
+                samples.setdefault(name, {}).setdefault(figure, []).append(value)
+    print(f"{'queue':32} {'commands/s':>12} {'await p50 us':>14} {'p99 us':>12}")
+    for name, *_ in there:
+        rate, p50, p99 = (statistics.median(samples[name][figure]) for figure in ("rate", "p50_us", "p99_us"))
+        print(f"{name:32} {rate:12.0f} {p50:14.1f} {p99:12.1f}")
+    return samples
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--commands", type=int, default=20_000, help="commands per sample (default 20000)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default 3)")
+    parser.add_argument("--durable", action="store_true", help="only those that are durable, from 1, 64 and 512 threads")
     parser.add_argument("--json", type=Path, help="where all samples go")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
-    samples: dict[str, dict[str, list[float]]] = {}
-    for turn in range(arguments.rounds):
-        for name, packages, programs, measure, divisor in CONTESTANTS[:: -1 if turn % 2 else 1]:
-            missing = [one for one in packages if importlib.util.find_spec(one) is None]
-            missing += [one for one in programs if shutil.which(one) is None]
-            if missing:
-                if not turn:
-                    print(f"{name}: left out, for there is no {', '.join(missing)}")
-                continue
-            count = max(10, arguments.commands // divisor)
-            for figure, value in measure(count, max(10, count // 10)).items():
-                samples.setdefault(name, {}).setdefault(figure, []).append(value)
-    print(f"{'queue':32} {'commands/s':>12} {'await p50 us':>14} {'p99 us':>12}")
-    for name, *_ in CONTESTANTS:
-        if name in samples:
-            rate, p50, p99 = (statistics.median(samples[name][figure]) for figure in ("rate", "p50_us", "p99_us"))
-            print(f"{name:32} {rate:12.0f} {p50:14.1f} {p99:12.1f}")
+    samples = durable(arguments.rounds) if arguments.durable else contest(arguments.commands, arguments.rounds)
     if arguments.json:
         arguments.json.write_text(json.dumps(samples, indent=1), encoding="utf-8")
 

@@ -9,7 +9,7 @@ const test = require('node:test');
 
 const { Lane } = require('@a3s-lab/lane');
 const { configOf, limiterOf, optionsOf } = require('./scenario-settings.js');
-const { root } = require('./support.js');
+const { eventually, root } = require('./support.js');
 
 const folder = path.join(root, 'tests', 'scenarios');
 const scenarios = fs
@@ -59,11 +59,14 @@ const OF_NODE = {
   alerts: ['observing.test.js', 'l27_a_depth_that_rises_to_a_threshold_raises_an_alert'],
 };
 
-test('options of this package alone have their tests', () => {
-  for (const [file, name] of Object.values(OF_NODE)) {
-    assert.ok(fs.readFileSync(path.join(__dirname, file), 'utf8').includes(`test('${name}'`), name);
+function haveTests(listed) {
+  for (const [file, title] of Object.values(listed)) {
+    const text = fs.readFileSync(path.join(__dirname, file), 'utf8');
+    assert.ok(text.includes(`test('${title}'`) || text.includes(`test(\`${title}\``), `${file} has no test '${title}'`);
   }
-});
+}
+
+test('options of this package alone have their tests', () => haveTests(OF_NODE));
 
 /** The message of the error that `work` throws. */
 function refusal(work) {
@@ -117,3 +120,111 @@ for (const [kind, field, standard] of [
     assert.deepEqual(missing, []);
   });
 }
+
+/** A file, with the names of the tests in it. */
+const inFile = (file, names) => Object.fromEntries(Object.entries(names).map(([name, title]) => [name, [file, title]]));
+
+const all = (names, title) => Object.fromEntries(names.split(' ').map((name) => [name, title]));
+
+const MODULE = path.join(__dirname, 'modules', 'work.js');
+const callback = () => {};
+const kept = 'results are kept by count and age';
+const told = 'a history is kept by count and age';
+const raised = 'l27_a_depth_that_rises_to_a_threshold_raises_an_alert';
+const slow = 'l27_a_command_that_is_too_slow_raises_an_alert';
+
+/**
+ * Settings that no scenario has: the interface that documents them, what takes them, and for each field the file and the name of
+ * the test that fails when it is ignored.
+ */
+const WITHOUT_SCENARIO = {
+  alerts: [
+    'Alerts',
+    (change) => new Lane({ alerts: { callback, ...change } }),
+    inFile('observing.test.js', { callback: raised, queueDepth: raised, latency: slow }),
+  ],
+  'alerts.queueDepth': [
+    'QueueDepthThresholds',
+    (queueDepth) => new Lane({ alerts: { callback, queueDepth } }),
+    inFile('observing.test.js', { warningThreshold: raised, criticalThreshold: raised }),
+  ],
+  'alerts.latency': [
+    'LatencyThresholds',
+    (latency) => new Lane({ alerts: { callback, latency } }),
+    inFile('observing.test.js', { warningThresholdMs: slow, criticalThresholdMs: slow }),
+  ],
+  results: ['Retention', (results) => new Lane({ results }), inFile('storage.test.js', { maxAgeMs: kept, maxCount: kept })],
+  history: ['Retention', (history) => new Lane({ history }), inFile('storage.test.js', { maxAgeMs: told, maxCount: told })],
+  'filter of the history': [
+    'HistoryFilter',
+    (filter) => new Lane().history(filter),
+    inFile('storage.test.js', all('commandId laneId since after limit', told)),
+  ],
+  'filter of dead letters': [
+    'DeadLetterFilter',
+    (filter) => new Lane({ dlqSize: 1 }).deadLetters.list(filter),
+    inFile('dead-letters.test.js', all('ids laneId commandType code since until limit', 'filters mean some letters (${place})')),
+  ],
+  'handler in threads': [
+    'ThreadedHandler',
+    (change) => new Lane().handle('x', { module: MODULE, ...change }),
+    {
+      ...inFile('workers.test.js', {
+        module: 'a module may be an ES module, a path or a URL, with a default export',
+        export: 'a handler in a thread knows its attempt',
+      }),
+      ...inFile('options.test.js', { threads: 'l21_the_threads_of_a_handler', graceMs: 'l21_the_grace_of_a_thread' }),
+    },
+  ],
+  'command of many': [
+    'BatchCommand',
+    (change) => new Lane().submitMany('query', [{ commandType: 'x', ...change }]),
+    inFile('handles.test.js', all('commandType payload options', 'submitMany answers each command by itself')),
+  ],
+};
+
+/** The fields that an interface of the package documents. */
+function documented(name) {
+  const folder = path.join(root, 'npm');
+  const files = fs.readdirSync(folder).filter((file) => file.endsWith('.d.ts'));
+  const text = files.map((file) => fs.readFileSync(path.join(folder, file), 'utf8')).join('\n');
+  const [, body] = text.match(new RegExp(`export interface ${name}(?:<.*>)? \\{\\n([^]*?)\\n\\}`));
+  return [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, field]) => field);
+}
+
+for (const [kind, [name, take, listed]] of Object.entries(WITHOUT_SCENARIO)) {
+  test(`l21_every_field_of_${kind.replace(/[ .]/g, '_')}_has_a_test`, async () => {
+    const refused = async () => take({ colour: 'red' });
+    const { message } = await refused().then(() => assert.fail('nothing was refused'), (error) => error);
+    const [, known] = message.match(/its fields are (.*)$/);
+    assert.deepEqual(known.split(', ').sort(), Object.keys(listed).sort());
+    assert.deepEqual(documented(name).sort(), Object.keys(listed).sort());
+    haveTests(listed);
+  });
+}
+
+/** A lane that lets what was cancelled end by itself, with a function of the module that runs in threads. */
+function threaded(name, settings) {
+  const own = Lane.withLanes([{ laneId: 'work', priority: 1, maxConcurrency: 100, graceMs: 60_000 }]);
+  own.handle(name, { module: MODULE, export: name, ...settings });
+  own.start();
+  return own;
+}
+
+test('l21_the_threads_of_a_handler', async () => {
+  // The default is the number of cores, which is not both.
+  for (const threads of [2, 3]) {
+    const own = threaded('where', { threads });
+    const ids = await Promise.all(Array.from({ length: 3 * threads }, () => own.submitAsync('work', 'where')));
+    assert.equal(new Set(ids).size, threads);
+  }
+});
+
+test('l21_the_grace_of_a_thread', async () => {
+  const own = threaded('spins', { threads: 1, graceMs: 60_000 });
+  // Longer than the grace that is the default.
+  const handle = own.enqueue('work', 'spins', 1.5);
+  await eventually(() => handle.status === 'running');
+  handle.cancel();
+  assert.equal(await handle, undefined);
+});

@@ -1,5 +1,5 @@
-//! L21: a documented option without a test that fails when it is ignored is a defect. What a configuration file and the options of a
-//! line may hold, as the refusal of an unknown key tells it, and what has a test must be the same.
+//! L21: a documented option without a test that fails when it is ignored is a defect. What a configuration file and the options of
+//! a line may hold, as the refusal of an unknown key tells it, and what has a test must be the same.
 
 use std::collections::BTreeSet;
 

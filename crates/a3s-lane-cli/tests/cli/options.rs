@@ -304,22 +304,15 @@ fn ids_and_unique_keys_are_taken_once() {
 
 #[test]
 fn a_unique_key_may_be_held_for_longer_than_its_command() {
-    let place = Place::new();
     let code_of_the_second = |unique: Value| {
-        let mut lines = [json!({ "unique": unique }), json!({ "unique": "u" })].map(|options| {
-            let payload = json!({ "argv": ["true"] });
-            format!(
-                "{}\n",
-                json!({"lane": "a", "type": "exec", "payload": payload, "options": options})
-            )
-        });
+        let place = Place::new();
         place.write("lanes.toml", &one(""));
         let mut running = place.start(&["run", "-", "-c", "lanes.toml", "-o", "results.jsonl"]);
-        running.send(&std::mem::take(&mut lines[0]));
+        running.send(&echo("first", json!({ "unique": unique })));
         wait_until("the first has ended", || {
             place.path("results.jsonl").exists() && !place.results().is_empty()
         });
-        running.send(&lines[1]);
+        running.send(&echo("second", json!({ "unique": "u" })));
         running.finish();
         place.result(2)["code"].clone()
     };

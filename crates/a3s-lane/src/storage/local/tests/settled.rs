@@ -70,7 +70,7 @@ async fn a_letter_that_is_put_back_again_and_again_is_there() {
         let told = storage.settle_commands(vec![settlement]).await;
         told.expect("settled");
         let letters = storage.find_dead_letters(&DeadLetterFilter::all()).await;
-        assert_eq!(letters.expect("readable"), [letter.clone()]);
+        assert_eq!(letters.expect("readable"), std::slice::from_ref(&letter));
         assert!(command_ids(&storage).await.is_empty());
         storage
             .revive_dead_letters(vec![record("a")])
