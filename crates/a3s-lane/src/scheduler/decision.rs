@@ -30,7 +30,7 @@ pub(crate) struct Start {
     /// Its longest time without a sign of life.
     pub(crate) progress_ns: Option<u64>,
     /// The command may run again while the body of this run still blocks its thread: keep what a second run needs. False where
-    /// nothing concludes a run before its body ends and then runs it again.
+    /// no limit and no preemption can conclude a run before its body ends, to run it again.
     pub(crate) may_overlap: bool,
     /// The lane is relieved of its pressure.
     pub(crate) relieved: bool,
@@ -54,7 +54,7 @@ pub(crate) enum Verdict {
     Cancelled,
     /// It leaves without an outcome: the queue ends, and a storage keeps it.
     Withdrawn,
-    /// It runs again; `attempt` is the number of the retry, from 1.
+    /// It runs again; `attempt` is the number of the attempt that has ended, from 1.
     Retry {
         attempt: u32,
     },

@@ -39,8 +39,8 @@ pub(super) struct Entry<T> {
     pub(super) job: T,
     pub(super) serial: u64,
     pub(super) submitted_at: u64,
-    /// Of a ready command when it became ready, of a running one when that run started, of a concluded one the delay of its
-    /// retry. Else it means nothing.
+    /// Of a ready command when it became ready, of a running one when that run started, of one concluded with a retry the
+    /// delay. Else it means nothing.
     pub(super) time: u64,
     pub(super) terms: Option<Box<Terms>>,
     /// Neighbours in the lane's queue, or among those that run.
@@ -86,7 +86,7 @@ impl<T> Entry<T> {
         };
         // It was started in time; a retry has all the time that it needs.
         terms.expires_at = None;
-        // A run keeps the limit that it began with: the note is of the run before, where the lane's was changed meanwhile.
+        // `set_policy` has noted the old limit for the run before; this one has the lane's present one.
         terms.notes.timeout_ns = None;
         terms.notes.progress_ns = terms.progress_ns.or(policy.progress_ns);
         terms.notes.beat = now;

@@ -16,29 +16,13 @@
 //!            |   |               | stop, preempt: Asked --------+   |
 //!            |   |               |         after the grace: Dropped |
 //!            |   +---------------------- retry, preempted ----------+
-//!            +-- too old for next: Expired -- tick --> gone
+//!            +-- found too old: Expired -- tick --> gone
 //! ```
 //!
 //! A command with a delay of its own is Delayed first. `release` also takes the ways back. `stop` takes out what holds no slot,
 //! and `tick` what is too old, from any state in which it waits. Without a grace Asked is left out. A slot is held from `next` to
 //! `release`; `complete` is `conclude` and `release` in one, and `abandon` gives up a run whose runner is gone. `conclude` decides
 //! the outcome and is refused for a run that is not running, which is what makes every command settle once.
-//!
-//! What the engine calls:
-//!
-//! | | |
-//! |---|---|
-//! | in | `draw_serial`, `submit`; `admit` where the lane refuses nothing |
-//! | run | `next`, `startable`; then `complete`, or `conclude` and `release`, or `abandon`; meanwhile `beat`, `running_attempt` |
-//! | time | `tick`, `next_wake` |
-//! | stop | `stop`, `take_waiting`; `may_preempt`, `preempt` |
-//! | nested work | `await_child`, `leave_child` |
-//! | set up | `new`, `set_open`, `add_lane`, `set_policy`, `remove_lane`, `set_total`, `pause_lane`, `pause_key`, `put_behind`, `add_limiter`, `set_limiter`, `settle_cost` |
-//! | told | `relieve`, `watch_slots`, `has_vacated`, `next_vacated` |
-//! | views | `overview`, `lane`, `command`, `commands`, `job_mut`, `explain` |
-//!
-//! After any of these that may let something start: `next` until `None`, then `preempt` until `None`. At `next_wake`: `tick` until
-//! `None`, then the same.
 //!
 //! To read it top to bottom, take these in order. Which lane starts next, and its front, is decided in the first five; the others are
 //! how it ends. The rest is for when it is needed, by subject (the map in `ARCHITECTURE.md`): the order inside a lane is `lane`,
@@ -50,7 +34,7 @@
 //! | `decision` | 110 | what goes in and out |
 //! | `entry` | 95 | a command and its states; `terms` and `entry/answers` to look things up |
 //! | `starting` | 180 | how one comes in and starts; of `stop` it uses `withdraw` and `take_from_queue`, whose names say enough |
-//! | `ready` | 270 | which lane is next: `Demand`, then the example, then the rest |
+//! | `ready` | 235 | which lane is next: `Demand`, then the example, then the rest |
 //! | `ending` | 150 | how an attempt ends, and what it held is free again |
 //! | `stop` | 95 | how one is asked to stop, dropped, or taken out before it starts |
 //! | `timers` | 90 | what is due when |
@@ -87,12 +71,29 @@
 //!
 //! What begins with `nest_` is about commands that have a parent or are one: a parent that waits for a child lends it its share
 //! and, in its own lane, its slot (`nest` says when). A child for which something is set aside is *favoured*: it goes first in its
-//! lane. While it could start it is *exempt*: it needs no free share. Without such ties these functions change nothing, and the three
-//! that answer (`nest_start`, `nest_unlink`, `nest_free`) answer false; one that answers true has done the step itself. After each
-//! change of a lane, `refresh` brings up to date what others know of it.
+//! lane. While it could start it is *exempt*: it needs no free share. Without such ties these functions change nothing, and those
+//! that answer answer false; one that answers true has done the step itself. After each change of a lane, `refresh` brings up to
+//! date what others know of it.
 //!
-//! An `IndexedHeap` holds a number at most once, the smallest key first. `assign` puts it in, moves it, or takes it out when it has no
-//! key; `pop_if` takes out the first if its key is accepted.
+//! In an `IndexedHeap`, the smallest key first, `assign` puts a number in, moves it, or takes it out when it has no key; `pop_if` takes
+//! out the first if its key is accepted.
+//!
+//! What the engine calls, to look up:
+//!
+//! | | |
+//! |---|---|
+//! | in | `draw_serial`, `submit`; `admit`, which refuses and gives up nothing |
+//! | run | `next`, `startable`; then `complete`, or `conclude` and `release`, or `abandon`; meanwhile `beat`, `running_attempt`, `settle_cost` |
+//! | time | `tick`, `next_wake` |
+//! | stop | `stop`, `take_waiting`; `may_preempt`, `preempt` |
+//! | nested work | `await_child`, `leave_child` |
+//! | set up | `new`, `set_open`, `add_lane`, `set_policy`, `remove_lane`, `set_total`, `pause_lane`, `pause_key`, `put_behind`, `add_limiter`, `set_limiter` |
+//! | told | `relieve`, `watch_slots`, `has_vacated`, `next_vacated` |
+//! | views | `overview`, `lane`, `command`, `commands`, `job_mut`, `explain` |
+//!
+//! After any of these that may let something start: `next` until `None`, then `preempt` until `None`; the engine's runners share these
+//! calls of `next`, and it takes a `startable` of 0 for their `None`. Then `next_wake` may be another; at that time: `tick` until `None`,
+//! and the same.
 
 mod arena;
 mod block;
@@ -117,6 +118,7 @@ mod properties;
 mod ready;
 mod setup;
 mod shortage;
+mod shortcuts;
 mod starting;
 mod steps;
 mod stop;

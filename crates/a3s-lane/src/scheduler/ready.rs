@@ -75,7 +75,7 @@ impl LaneState {
 }
 
 /// How a lane ranks among those that can start a command, the smallest first: effective priority (a smaller number is more urgent),
-/// then the number of its last start, then that of the lane.
+/// then the number of its last start; then, by the heap, that of the lane.
 pub(super) type Rank = (u8, u64);
 
 /// The lanes that could start a command, by rank. Which heaps a lane is in follows from its demand.
@@ -148,6 +148,7 @@ impl<T> Scheduler<T> {
         let free = self.free_shares();
         let exempt = self.ready.exempt.peek();
         if free == 0 {
+            // The front of such a lane is a favoured child: they go first.
             return exempt.map(|(_, lane)| LaneKey(lane));
         }
         let kept = self.ready.demand.kept;
@@ -196,11 +197,11 @@ impl<T> Scheduler<T> {
         self.nest_lend(now);
     }
 
-    /// As `refresh`, but leaves offers to the caller, who ends with `nest_lend`.
-    ///
     /// Brings up to date what others know of a lane: whether it is still refused (first, for then nothing of it can start), that it
     /// lets more awaited children start (an *offer*, which `refresh` takes up by `nest_lend`), that it has a free slot (`vacated`),
     /// that it may lose a command (`givers`), its demand, and its rank.
+    ///
+    /// As `refresh`, but leaves offers to the caller, who ends with `nest_lend`.
     pub(super) fn rank_lane(&mut self, lane: LaneKey, now: u64) {
         if unlikely(self.lanes[lane.index()].block.is_some()) {
             self.review_block(lane, now);
@@ -230,42 +231,6 @@ impl<T> Scheduler<T> {
             self.boosts.remove(lane.0);
             self.ready.remove(lane);
         }
-    }
-}
-
-// Two shortcuts, to skip `refresh`: skip them when reading. Each `Else` says why the condition below it is needed.
-
-impl<T> Scheduler<T> {
-    /// Whether `refresh` would find nothing new after a command of this lane has gone.
-    #[inline]
-    pub(super) fn is_indifferent_to_room(&self, lane: LaneKey) -> bool {
-        let state = &self.lanes[lane.index()];
-        // Else a share more is kept for it.
-        !self.has_total()
-            // Else one more could start.
-            && state.ready == 0
-            && state.demand == Demand::default()
-            // Else it may not be refused any more.
-            && state.block.is_none()
-            // Else somebody is to be told of the room.
-            && !state.watched
-            && !state.ahead.is_awaited()
-            && self.nest_offers.is_empty()
-            // Else it may have been one that can lose a command.
-            && self.givers.is_empty()
-    }
-}
-
-impl LaneState {
-    /// Whether `refresh` would find nothing new after one more command without terms has joined.
-    #[inline]
-    pub(super) fn is_indifferent(&self) -> bool {
-        // The newcomer is counted already. Else one more could start. Never true with keys.
-        self.more_wait_than_free_slots()
-            // Else the newcomer may be a front that was not refused.
-            && self.block.is_none()
-            // Else its effective priority may be another by now, and so the time when that changes next.
-            && !self.policy.is_aged()
     }
 }
 

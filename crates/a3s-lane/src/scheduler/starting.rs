@@ -142,6 +142,7 @@ impl<T> Scheduler<T> {
     fn start(&mut self, lane: LaneKey, place: u32, now: u64) -> Start {
         self.served += 1;
         self.pending -= 1;
+        // True: it has done this itself.
         if !self.nest_start(place) {
             self.shares += 1;
             let state = &mut self.lanes[lane.index()];

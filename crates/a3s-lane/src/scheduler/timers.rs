@@ -6,7 +6,7 @@ use super::entry::State;
 use super::flow::End;
 
 impl<T> Scheduler<T> {
-    /// Handles what is due. Call until `None`, then [`next`](Self::next) until `None`.
+    /// Handles what is due. Call until `None`, then [`next`](Self::next) and [`preempt`](Self::preempt).
     pub(crate) fn tick(&mut self, now: u64) -> Option<Due<T>> {
         self.catch_up(now);
         while let Some(place) = self.timers.pop_if(|(at, _)| at <= now) {
@@ -37,6 +37,7 @@ impl<T> Scheduler<T> {
                     self.drop_body(place, reason, now);
                     return Some(Due::Drop(key, reason));
                 }
+                // It has no timer now: see `stop`.
                 State::Dropped => return Some(Due::Overrun(key, entry.run)),
                 State::Concluded => debug_assert!(false, "a concluded command has no timer"),
             }
