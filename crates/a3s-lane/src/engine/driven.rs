@@ -6,10 +6,13 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+
+use tokio_util::sync::CancellationToken;
 
 use super::sync::{Mutex, Runtime, lock};
 use super::{Engine, attempt};
@@ -18,10 +21,24 @@ use super::{Engine, attempt};
 #[derive(Default)]
 pub(super) struct Held {
     submissions: BTreeMap<u64, Weak<dyn Drive>>,
-    /// The number of the next one.
+    /// Drains and ends that go on: whoever comes now is driven at once, for each.
+    drivers: BTreeMap<u64, Driver>,
+    /// The number of the next one, of either.
     next: u64,
-    /// Drains and ends that go on: whoever comes now is driven at once.
-    drivers: usize,
+}
+
+impl Held {
+    fn draw_number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+/// Where a drain or an end goes on with submissions, and until when.
+#[derive(Clone)]
+struct Driver {
+    runtime: Option<Runtime>,
+    over: CancellationToken,
 }
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -69,6 +86,23 @@ impl Waiting {
         }
     }
 
+    fn take_own(&mut self, poller: Poller, waker: &Waker) -> Option<Waker> {
+        match poller {
+            Poller::Owner => self.owner.take(),
+            Poller::End => {
+                let place = self.ends.iter().position(|end| end.will_wake(waker))?;
+                Some(self.ends.swap_remove(place))
+            }
+        }
+    }
+
+    fn put_own(&mut self, poller: Poller, waker: Waker) {
+        match poller {
+            Poller::Owner => self.owner = Some(waker),
+            Poller::End => self.ends.push(waker),
+        }
+    }
+
     fn take_wakers(&mut self) -> Vec<Waker> {
         let mut wakers = std::mem::take(&mut self.ends);
         wakers.extend(self.owner.take());
@@ -83,42 +117,47 @@ struct Shared<T> {
 
 trait Drive: Send + Sync {
     fn drive(self: Arc<Self>, cx: &mut Context<'_>) -> Poll<()>;
+    /// Whoever has this waker drives it no more.
+    fn leave(&self, waker: &Waker);
 }
 
 impl<T: Send + 'static> Shared<T> {
     /// Whether it is over.
     fn poll_by(self: &Arc<Self>, poller: Poller, cx: &mut Context<'_>) -> bool {
-        let replaced;
+        // Dropped at the end, without a lock: it is somebody else's code.
+        let _replaced;
         {
             let mut waiting = lock(&self.waiting);
-            replaced = waiting.keep(poller, cx.waker());
+            if waiting.is_gone {
+                return true;
+            }
+            _replaced = waiting.keep(poller, cx.waker());
             if waiting.is_polled {
                 waiting.again = true;
                 return false;
             }
             waiting.is_polled = true;
         }
-        drop(replaced);
         let is_over = self.poll_stage();
-        let (wakers, is_gone) = {
+        let mut others = Vec::new();
+        let is_gone = {
             let mut waiting = lock(&self.waiting);
             waiting.is_polled = false;
-            let again = std::mem::take(&mut waiting.again);
-            if is_over {
-                // Whoever polls knows.
-                match poller {
-                    Poller::Owner => drop(waiting.owner.take()),
-                    Poller::End => waiting.ends.retain(|end| !end.will_wake(cx.waker())),
+            if std::mem::take(&mut waiting.again) || is_over {
+                // Not this one: it knows, or has been woken since, or waits for what the others wait for.
+                let own = waiting.take_own(poller, cx.waker());
+                others = waiting.take_wakers();
+                if !is_over && let Some(own) = own {
+                    waiting.put_own(poller, own);
                 }
             }
-            let wakers = (again || is_over).then(|| waiting.take_wakers());
-            (wakers.unwrap_or_default(), waiting.is_gone)
+            waiting.is_gone
         };
-        wakers.into_iter().for_each(Waker::wake);
         if is_gone {
             self.discard();
         }
-        is_over
+        others.into_iter().for_each(Waker::wake);
+        is_over || is_gone
     }
 
     fn poll_stage(self: &Arc<Self>) -> bool {
@@ -149,7 +188,10 @@ impl<T: Send + 'static> Shared<T> {
         if let Err(panic) = attempt::guarded(|| drop(stage)) {
             tracing::error!(%panic, "a command's destructor panicked");
         }
-        let ends = std::mem::take(&mut lock(&self.waiting).ends);
+        let (_owner, ends) = {
+            let mut waiting = lock(&self.waiting);
+            (waiting.owner.take(), std::mem::take(&mut waiting.ends))
+        };
         ends.into_iter().for_each(Waker::wake);
     }
 }
@@ -171,6 +213,10 @@ impl<T: Send + 'static> Drive for Shared<T> {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
+    }
+
+    fn leave(&self, waker: &Waker) {
+        let _own = lock(&self.waiting).take_own(Poller::End, waker);
     }
 }
 
@@ -206,13 +252,13 @@ impl<T: Send + 'static> Driven<T> {
         }
         let shared: Arc<dyn Drive> = Arc::clone(&self.shared) as _;
         let mut held = lock(&self.engine.held);
-        let number = held.next;
-        held.next += 1;
+        let number = held.draw_number();
         self.number = Some(number);
         held.submissions.insert(number, Arc::downgrade(&shared));
-        if held.drivers > 0 {
-            drop(held);
-            self.engine.drive(shared);
+        let drivers: Vec<_> = held.drivers.values().cloned().collect();
+        drop(held);
+        for driver in drivers {
+            driver.drive(Arc::clone(&shared));
         }
     }
 
@@ -257,7 +303,10 @@ impl<T: Send + 'static> Drop for Driven<T> {
 }
 
 /// A drain or an end goes on with what others hold, until this is dropped.
-pub(super) struct Driving<'a>(&'a Engine);
+pub(super) struct Driving<'a> {
+    engine: &'a Engine,
+    number: u64,
+}
 
 impl Driving<'_> {
     /// Until the end of the queue.
@@ -268,33 +317,57 @@ impl Driving<'_> {
 
 impl Drop for Driving<'_> {
     fn drop(&mut self) {
-        lock(&self.0.held).drivers -= 1;
+        let driver = lock(&self.engine.held).drivers.remove(&self.number);
+        if let Some(driver) = driver {
+            driver.over.cancel();
+        }
     }
 }
 
 impl Engine {
     /// Goes on with every submission that waits for something.
     pub(super) fn drive_held(&self) -> Driving<'_> {
-        let submissions: Vec<_> = {
-            let mut held = lock(&self.held);
-            held.drivers += 1;
-            let submissions = held.submissions.values();
-            submissions.filter_map(Weak::upgrade).collect()
+        // That of the queue may have ended.
+        let runtime = Runtime::try_current().or_else(|| self.runtime.get().cloned());
+        let driver = Driver {
+            runtime,
+            over: CancellationToken::new(),
         };
-        let driving = Driving(self);
+        let (number, submissions) = {
+            let mut held = lock(&self.held);
+            let number = held.draw_number();
+            held.drivers.insert(number, driver.clone());
+            let submissions = held.submissions.values();
+            let submissions: Vec<_> = submissions.filter_map(Weak::upgrade).collect();
+            (number, submissions)
+        };
+        let driving = Driving {
+            engine: self,
+            number,
+        };
         for submission in submissions {
-            self.drive(submission);
+            driver.drive(submission);
         }
         driving
     }
+}
 
+impl Driver {
     fn drive(&self, submission: Arc<dyn Drive>) {
-        // That of the queue may have ended.
-        let runtime = Runtime::try_current().or_else(|| self.runtime.get().cloned());
-        if let Some(runtime) = runtime {
-            runtime.spawn(std::future::poll_fn(move |cx| {
+        let Some(runtime) = &self.runtime else {
+            return;
+        };
+        let over = self.over.clone();
+        runtime.spawn(async move {
+            let mut over = pin!(over.cancelled());
+            poll_fn(|cx| {
+                if over.as_mut().poll(cx).is_ready() {
+                    submission.leave(cx.waker());
+                    return Poll::Ready(());
+                }
                 Arc::clone(&submission).drive(cx)
-            }));
-        }
+            })
+            .await;
+        });
     }
 }

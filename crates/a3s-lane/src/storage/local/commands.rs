@@ -197,6 +197,9 @@ impl Store {
         let mut was_there = Vec::with_capacity(settlements.len());
         self.remove_commands(ids, |it| was_there.push(it))?;
         for (settlement, was_there) in settlements.iter().zip(was_there) {
+            if !is_kept && settlement.letter.is_none() {
+                continue;
+            }
             // One that was there has not settled since, whatever its time.
             if !self.settled.is_new(settlement) && !was_there {
                 continue;
