@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use a3s_lane::storage::{DeadLetterFilter, HistoryFilter, LocalStorage, Storage};
 use a3s_lane::{
-    CommandContext, EventEmitter, JsonCommand, LaneConfig, QueueManagerBuilder, SubmitOptions,
+    CommandContext, EventEmitter, Handler, JsonCommand, LaneConfig, QueueManager,
+    QueueManagerBuilder, SubmitOptions,
 };
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
@@ -106,18 +107,23 @@ async fn hangs(_: Value, context: CommandContext) -> a3s_lane::Result<Value> {
     std::future::pending().await
 }
 
-#[tokio::test]
-async fn a_manager_that_was_closed_leaves_its_work_to_another_process() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let directory = directory.path();
+async fn manager_on(directory: &Path, handler: impl Handler + 'static) -> QueueManager {
     let manager = QueueManagerBuilder::new(EventEmitter::new(16))
         .with_lane("skill", LaneConfig::new(0, 1), 0)
-        .with_handler("mail", hangs)
+        .with_handler("mail", handler)
         .with_storage(Arc::new(open(directory).await))
         .build()
         .await
         .expect("the settings are right");
     manager.start().await.expect("it starts");
+    manager
+}
+
+#[tokio::test]
+async fn a_manager_that_was_closed_leaves_its_work_to_another_process() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let directory = directory.path();
+    let manager = manager_on(directory, hangs).await;
     let submit = async |id: &str| {
         let command = Box::new(JsonCommand::new("mail", json!(null)));
         let options = SubmitOptions::new().with_id(id);
@@ -153,14 +159,7 @@ async fn a_manager_that_was_closed_leaves_its_work_to_another_process() {
 async fn held_at_an_end(goes_on: bool) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let directory = directory.path();
-    let manager = QueueManagerBuilder::new(EventEmitter::new(16))
-        .with_lane("skill", LaneConfig::new(0, 1), 0)
-        .with_handler("mail", hangs)
-        .with_storage(Arc::new(open(directory).await))
-        .build()
-        .await
-        .expect("the settings are right");
-    manager.start().await.expect("it starts");
+    let manager = manager_on(directory, hangs).await;
     let command = || Box::new(JsonCommand::new("mail", json!(null)));
     let mut plain = Box::pin(manager.submit("skill", command()));
     let options = SubmitOptions::new().with_id("named");
@@ -202,14 +201,7 @@ async fn a_close_goes_on_with_submissions_that_nobody_goes_on_with() {
 async fn a_drain_goes_on_with_submissions_that_nobody_goes_on_with() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let echo = |payload: Value, _: CommandContext| async move { Ok(payload) };
-    let manager = QueueManagerBuilder::new(EventEmitter::new(16))
-        .with_lane("skill", LaneConfig::new(0, 1), 0)
-        .with_handler("mail", echo)
-        .with_storage(Arc::new(open(directory.path()).await))
-        .build()
-        .await
-        .expect("the settings are right");
-    manager.start().await.expect("it starts");
+    let manager = manager_on(directory.path(), echo).await;
     let command = Box::new(JsonCommand::new("mail", json!(7)));
     let mut held = Box::pin(manager.submit("skill", command));
     assert!(futures::poll!(&mut held).is_pending());
