@@ -1,5 +1,6 @@
 //! What the pages show must run as they show it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -90,6 +91,56 @@ fn all_pages(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(pages)
 }
 
+const MAP: &str = "ARCHITECTURE.md";
+const SCHEDULER: &str = "crates/a3s-lane/src/scheduler";
+/// By so many lines a file may be longer or shorter than the table says.
+const ROUNDED: usize = 10;
+
+/// The scheduler is read file by file: its folder holds those of the table in its head and no others, and each of its folders is in
+/// the map.
+pub(super) fn map(house: &House) -> Result<()> {
+    let scheduler = house.root.join(SCHEDULER);
+    let head = std::fs::read_to_string(scheduler.join("mod.rs"))?;
+    let map = std::fs::read_to_string(house.root.join(MAP))?;
+    let (mut files, mut missing) = (BTreeMap::new(), Vec::new());
+    for entry in std::fs::read_dir(&scheduler)? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if path.is_file() {
+            let lines = std::fs::read_to_string(&path)?.lines().count();
+            files.insert(name.into_owned(), lines);
+        } else if !map.contains(&format!("`scheduler/{name}/`")) {
+            missing.push(format!("{MAP} has no row for scheduler/{name}/"));
+        }
+    }
+    for (name, said) in head.lines().filter_map(row) {
+        match files.remove(name) {
+            None => missing.push(format!("{SCHEDULER} has no {name}.rs")),
+            Some(lines) if lines.abs_diff(said) > ROUNDED => {
+                missing.push(format!("{name}.rs has {lines} lines, not {said}"));
+            }
+            Some(_) => println!("{name}.rs is to be read"),
+        }
+    }
+    for name in files.into_keys() {
+        missing.push(format!(
+            "{name}.rs is not in the table of {SCHEDULER}/mod.rs"
+        ));
+    }
+    if !missing.is_empty() {
+        bail!("{}", missing.join("; "));
+    }
+    Ok(())
+}
+
+/// What a row of the table says: which file, and how many lines it has. Other tables have no number there.
+fn row(line: &str) -> Option<(&str, usize)> {
+    let mut cells = line.strip_prefix("//! | ")?.split(" | ");
+    let (name, lines) = (cells.next()?, cells.next()?.parse().ok()?);
+    let name = if name == "this one" { "mod" } else { name };
+    Some((name.trim_matches('`'), lines))
+}
+
 /// The command that the README shows first: it succeeds, and every command of the session has a result.
 pub(super) fn first_command(house: &House) -> Result<()> {
     if cfg!(windows) {
@@ -126,7 +177,18 @@ pub(super) fn first_command(house: &House) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::opens;
+    use super::{opens, row};
+
+    #[test]
+    fn a_row_has_a_file_and_its_lines() {
+        assert_eq!(
+            row("//! | `ready` | 240 | which lane |"),
+            Some(("ready", 240))
+        );
+        assert_eq!(row("//! | this one | 180 | words |"), Some(("mod", 180)));
+        assert_eq!(row("//! | `front` | the one in it |"), None);
+        assert_eq!(row("//! |---|---|---|"), None);
+    }
 
     #[test]
     fn the_language_is_a_whole_word() {

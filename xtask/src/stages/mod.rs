@@ -112,6 +112,12 @@ pub(crate) fn tests() -> Vec<Stage> {
         ),
         Stage::new(
             "docs",
+            "docs-map",
+            "the files of the scheduler are those that it says to read",
+            docs::map,
+        ),
+        Stage::new(
+            "docs",
             "first-command",
             "the README's first command",
             docs::first_command,

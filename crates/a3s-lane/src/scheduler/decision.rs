@@ -1,6 +1,6 @@
 //! What the scheduler is asked with and what it answers.
 
-pub(super) use super::arena::CommandKey;
+pub(super) use super::collections::CommandKey;
 pub(super) use super::lane::LaneKey;
 /// A cancel, a preemption, the end of the queue, a time limit, silence.
 pub(crate) use crate::command::StopReason;

@@ -1,9 +1,11 @@
 //! How attempts end: `conclude` decides what follows, `release` frees the slot and does it.
 
+mod leaving;
+
 use super::Scheduler;
 use super::decision::{CommandKey, Ending, Released, StopReason, Verdict};
 use super::entry::{After, State};
-use super::flow::End;
+use super::lane::End;
 
 impl<T> Scheduler<T> {
     /// Decides what follows the end of an attempt. `None` when that run is not running any more: someone else has

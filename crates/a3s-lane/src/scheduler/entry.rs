@@ -1,10 +1,11 @@
 //! A command inside the scheduler. In `answers` is what it says of itself, in a line or two each.
 
 mod answers;
+mod terms;
 
 use super::decision::{CommandKey, LaneKey, StopReason};
-use super::policy::LanePolicy;
-use super::terms::Terms;
+use super::lane::LanePolicy;
+pub(crate) use terms::Terms;
 
 /// Where a command is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

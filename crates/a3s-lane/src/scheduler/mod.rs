@@ -24,17 +24,17 @@
 //! `release`; `complete` is `conclude` and `release` in one, and `abandon` gives up a run whose runner is gone. `conclude` decides
 //! the outcome and is refused for a run that is not running, which is what makes every command settle once.
 //!
-//! To read it top to bottom, take these in order. Which lane starts next, and its front, is decided in the first five; the others are
-//! how it ends. The rest is for when it is needed, by subject (the map in `ARCHITECTURE.md`): the order inside a lane is `lane`,
-//! `flow`, `keys`.
+//! To read it top to bottom, take the files of this folder in this order. Which lane starts next, and its front, is decided in
+//! the first five; the others are how it ends. Each folder in it is a subject, for when it is needed (the map in
+//! `ARCHITECTURE.md`): the order inside a lane is `lane`, and in there `flow` and `keys`.
 //!
 //! | file | lines | |
 //! |---|---|---|
-//! | this one | 190 | words, and what the scheduler holds |
+//! | this one | 180 | words, and what the scheduler holds |
 //! | `decision` | 110 | what goes in and out |
-//! | `entry` | 95 | a command and its states; `terms` and `entry/answers` to look things up |
+//! | `entry` | 95 | a command and its states; `entry/terms` and `entry/answers` to look things up |
 //! | `starting` | 180 | how one comes in and starts; of `stop` it uses `withdraw` and `take_from_queue`, whose names say enough |
-//! | `ready` | 235 | which lane is next: `Demand`, then the example, then the rest |
+//! | `ready` | 240 | which lane is next: `Demand`, then the example, then the rest |
 //! | `ending` | 150 | how an attempt ends, and what it held is free again |
 //! | `stop` | 95 | how one is asked to stop, dropped, or taken out before it starts |
 //! | `timers` | 90 | what is due when |
@@ -60,7 +60,7 @@
 //! |---|---|
 //! | `join`, `leave` | a command belongs to the lane from here to there, which matters to fairness keys |
 //! | `push`, `unlink` | it enters the lane's queue, leaves it |
-//! | `front` | the one in it that starts next: a favoured child; else, with a boost, the oldest once it has waited the boost's deadline; else by priority, then by turns of the keys, then first come (`lane`, `flow`, `keys`) |
+//! | `front` | the one in it that starts next: a favoured child; else, with a boost, the oldest once it has waited the boost's deadline; else by priority, then by turns of the keys, then first come (`lane`, and in there `flow` and `keys`) |
 //! | `start`, `vacate` | it goes from the queue into a slot, gives the slot back |
 //! | `ready`, `unready` | how many are in the queue; how many wait outside of it, delayed or expired |
 //! | `startable`, `exempt` | how many could start, as far as slots (its own, and lent ones) and keys go; how many of these are exempt |
@@ -95,61 +95,45 @@
 //! calls of `next`, and it takes a `startable` of 0 for their `None`. Then `next_wake` may be another; at that time: `tick` until `None`,
 //! and the same.
 
-mod arena;
-mod block;
+mod collections;
 mod decision;
 mod ending;
 mod entry;
-mod explain;
-mod flow;
-mod heap;
-mod keys;
 mod lane;
-mod leaving;
-#[cfg_attr(not(feature = "distributed"), path = "unlimited.rs")]
 mod limits;
 #[cfg(test)]
 mod model;
 mod nest;
-mod policy;
 mod preempt;
 #[cfg(test)]
 mod properties;
 mod ready;
 mod setup;
-mod shortage;
-mod shortcuts;
 mod starting;
-mod steps;
 mod stop;
-mod terms;
 mod timers;
 mod view;
-mod waits;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use arena::Arena;
-pub(crate) use arena::CommandKey;
+pub(crate) use collections::CommandKey;
+use collections::{Arena, IndexedHeap};
 pub(crate) use decision::{Due, Ending, Released, Stopped, Verdict};
 #[cfg(test)]
 use decision::{Start, StopReason};
 use entry::Entry;
-pub(crate) use explain::{Explained, Obstacle};
-use heap::IndexedHeap;
-pub(crate) use lane::LaneKey;
+pub(crate) use entry::Terms;
 use lane::LaneState;
+pub(crate) use lane::{LaneKey, LanePolicy, nanos};
 #[cfg(feature = "distributed")]
 pub(crate) use limits::{Counts, Limiter, LimiterKey};
 use nest::Offer;
-pub(crate) use policy::{LanePolicy, nanos};
 use ready::ReadySet;
 pub(crate) use stop::OVERRUN_GRACE_NS;
-pub(crate) use terms::Terms;
-pub(crate) use view::{LaneCounts, Overview};
+pub(crate) use view::{Explained, LaneCounts, Obstacle, Overview};
 
 /// Lanes, their commands, and the order in which they run. `T` is what the caller keeps with each command.
 #[derive(Debug)]

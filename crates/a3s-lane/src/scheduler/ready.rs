@@ -15,10 +15,12 @@
 //!
 //! Without a total limit there are more shares than commands, and none is kept.
 
-use super::Scheduler;
+mod shortage;
+mod shortcuts;
+
 use super::decision::LaneKey;
-use super::heap::IndexedHeap;
 use super::lane::LaneState;
+use super::{IndexedHeap, Scheduler};
 use crate::hint::unlikely;
 
 /// What a lane could start now, and what is kept for it; also the sum over all lanes.

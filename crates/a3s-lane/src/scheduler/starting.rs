@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::Scheduler;
 use super::decision::{CommandKey, LaneKey, Start, Submitted};
-use super::entry::{Entry, State};
-use super::flow::End;
-use super::terms::Terms;
+use super::entry::{Entry, State, Terms};
+use super::lane::End;
 use crate::config::Overflow;
 use crate::hint::{likely, unlikely};
 

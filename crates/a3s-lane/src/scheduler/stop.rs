@@ -71,7 +71,7 @@ impl<T> Scheduler<T> {
         self.timers.set(place, (at, entry.serial));
     }
 
-    /// Takes a command out that holds no slot. Whether that relieves its lane, the caller asks (`relieve`, in `leaving`).
+    /// Takes a command out that holds no slot. Whether that relieves its lane, the caller asks (`relieve`, in `ending/leaving`).
     pub(super) fn withdraw(&mut self, place: u32, now: u64) -> T {
         self.timers.remove(place);
         self.pending -= 1;

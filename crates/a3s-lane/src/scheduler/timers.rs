@@ -3,7 +3,7 @@
 use super::Scheduler;
 use super::decision::{CommandKey, Due, StopReason};
 use super::entry::State;
-use super::flow::End;
+use super::lane::End;
 
 impl<T> Scheduler<T> {
     /// Handles what is due. Call until `None`, then [`next`](Self::next) and [`preempt`](Self::preempt).

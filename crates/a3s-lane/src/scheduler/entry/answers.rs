@@ -1,10 +1,8 @@
 //! A new entry, and what it says of itself and of its terms.
 
-use super::{After, Entry, State};
+use super::{After, Entry, State, Terms};
 use crate::scheduler::decision::{CommandKey, LaneKey};
-use crate::scheduler::flow::NONE;
-use crate::scheduler::policy::{LanePolicy, nanos};
-use crate::scheduler::terms::Terms;
+use crate::scheduler::lane::{LanePolicy, NONE, nanos};
 
 impl<T> Entry<T> {
     #[inline]

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::super::arena::Arena;
+use super::super::Arena;
 use super::super::decision::CommandKey;
 use super::super::entry::Entry;
-use super::super::flow::Chain;
-use super::super::lane::LaneState;
+use super::super::lane::{Chain, LaneState};
 use super::Favour;
 
 /// Those that start in the slot of an ancestor, and behind them those that need one of the lane's.

@@ -13,10 +13,10 @@
 //! | `leave_child`, or the parent ends | those below lose what came from above: `unfavour_from` |
 
 use super::super::Scheduler;
-use super::super::block::Block;
 use super::super::decision::{CommandKey, LaneKey};
 use super::super::entry::Entry;
-use super::super::flow::End;
+use super::super::lane::End;
+use super::super::limits::Block;
 use super::{Favour, Offer, Opening, Refusal, Right};
 
 impl<T> Scheduler<T> {

@@ -1,7 +1,7 @@
 //! The example of the module's documentation, played.
 
 use crate::config::{LaneConfig, LaneOptions};
-use crate::scheduler::steps::TAKEN;
+use crate::scheduler::collections::TAKEN;
 use crate::scheduler::{CommandKey, LanePolicy, Scheduler, Terms};
 
 #[test]

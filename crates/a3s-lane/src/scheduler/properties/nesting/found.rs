@@ -3,7 +3,7 @@
 use super::super::rules::{CommandRules, LaneRules, RetryRules};
 use super::family::Family;
 use super::operation::{Op, Setup};
-use crate::scheduler::steps::TAKEN;
+use crate::scheduler::collections::TAKEN;
 use crate::scheduler::{Ending, Obstacle, Scheduler, Start, StopReason, Terms};
 
 /// Lanes of one slot.

@@ -1,14 +1,14 @@
 //! When `refresh` would find nothing new. Each `Else` says why the condition below it is needed.
 
-use super::Scheduler;
-use super::decision::LaneKey;
-use super::lane::LaneState;
-use super::ready::Demand;
+use super::Demand;
+use crate::scheduler::Scheduler;
+use crate::scheduler::decision::LaneKey;
+use crate::scheduler::lane::LaneState;
 
 impl<T> Scheduler<T> {
     /// Whether `refresh` would find nothing new after a command of this lane has gone.
     #[inline]
-    pub(super) fn is_indifferent_to_room(&self, lane: LaneKey) -> bool {
+    pub(in crate::scheduler) fn is_indifferent_to_room(&self, lane: LaneKey) -> bool {
         let state = &self.lanes[lane.index()];
         // Else a share more is kept for it.
         !self.has_total()
@@ -29,7 +29,7 @@ impl<T> Scheduler<T> {
 impl LaneState {
     /// Whether `refresh` would find nothing new after one more command without terms has joined.
     #[inline]
-    pub(super) fn is_indifferent(&self) -> bool {
+    pub(in crate::scheduler) fn is_indifferent(&self) -> bool {
         // The newcomer is counted already. Else one more could start. Never true with keys.
         self.more_wait_than_free_slots()
             // Else the newcomer may be a front that was not refused.

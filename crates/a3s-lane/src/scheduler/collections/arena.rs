@@ -2,17 +2,17 @@
 //!
 //! A growing vector would copy every pending command while the queue's lock is held; here growth costs one block.
 
-use super::entry::Entry;
+use crate::scheduler::entry::Entry;
 
 /// A command of one scheduler, in the order of submission. Never valid again once the command is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct CommandKey {
-    pub(super) serial: u64,
-    pub(super) place: u32,
+    pub(in crate::scheduler) serial: u64,
+    pub(in crate::scheduler) place: u32,
 }
 
 impl CommandKey {
-    /// The number that [`Scheduler::draw_serial`](super::Scheduler::draw_serial) drew for this command.
+    /// The number that [`Scheduler::draw_serial`](crate::scheduler::Scheduler::draw_serial) drew for this command.
     pub(crate) fn serial(self) -> u64 {
         self.serial
     }
@@ -36,14 +36,14 @@ enum Place<T> {
 ///
 /// Blocks are kept when they become empty: memory follows the most values that were held at once.
 #[derive(Debug)]
-pub(super) struct Arena<T> {
+pub(in crate::scheduler) struct Arena<T> {
     blocks: Vec<Vec<Place<T>>>,
     free: u32,
     length: usize,
 }
 
 impl<T> Arena<T> {
-    pub(super) fn new() -> Self {
+    pub(in crate::scheduler) fn new() -> Self {
         Self {
             blocks: Vec::new(),
             free: NONE,
@@ -57,7 +57,7 @@ impl<T> Arena<T> {
     ///
     /// With 2^32 - 1 values in it.
     #[inline]
-    pub(super) fn insert(&mut self, value: T) -> u32 {
+    pub(in crate::scheduler) fn insert(&mut self, value: T) -> u32 {
         if self.free == NONE {
             self.add_place();
         }
@@ -86,7 +86,7 @@ impl<T> Arena<T> {
     }
 
     /// Takes the value out of `place` and frees it.
-    pub(super) fn remove(&mut self, place: u32) -> Option<T> {
+    pub(in crate::scheduler) fn remove(&mut self, place: u32) -> Option<T> {
         let taken = self.blocks.get_mut(block(place))?.get_mut(offset(place))?;
         if matches!(taken, Place::Free(_)) {
             return None;
@@ -99,14 +99,14 @@ impl<T> Arena<T> {
         Some(value)
     }
 
-    pub(super) fn get(&self, place: u32) -> Option<&T> {
+    pub(in crate::scheduler) fn get(&self, place: u32) -> Option<&T> {
         match self.blocks.get(block(place))?.get(offset(place))? {
             Place::Taken(value) => Some(value),
             Place::Free(_) => None,
         }
     }
 
-    pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
+    pub(in crate::scheduler) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
         match self.blocks.get_mut(block(place))?.get_mut(offset(place))? {
             Place::Taken(value) => Some(value),
             Place::Free(_) => None,
@@ -114,7 +114,7 @@ impl<T> Arena<T> {
     }
 
     /// All values with their places, in place order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+    pub(in crate::scheduler) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let places = self.blocks.iter().flatten().zip(0..);
         places.filter_map(|(held, place)| match held {
             Place::Taken(value) => Some((place, value)),
@@ -123,13 +123,13 @@ impl<T> Arena<T> {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::scheduler) fn len(&self) -> usize {
         self.length
     }
 
     /// How many places were ever in use at once.
     #[cfg(test)]
-    pub(super) fn places(&self) -> usize {
+    pub(in crate::scheduler) fn places(&self) -> usize {
         self.blocks.iter().map(Vec::len).sum()
     }
 }
@@ -159,20 +159,24 @@ impl<T> std::ops::IndexMut<u32> for Arena<T> {
 impl<T> Arena<Entry<T>> {
     /// The entry of a command that is not gone.
     #[inline]
-    pub(super) fn alive(&self, key: CommandKey) -> Option<&Entry<T>> {
+    pub(in crate::scheduler) fn alive(&self, key: CommandKey) -> Option<&Entry<T>> {
         let entry = self.get(key.place)?;
         (entry.serial == key.serial).then_some(entry)
     }
 
     #[inline]
-    pub(super) fn alive_mut(&mut self, key: CommandKey) -> Option<&mut Entry<T>> {
+    pub(in crate::scheduler) fn alive_mut(&mut self, key: CommandKey) -> Option<&mut Entry<T>> {
         let entry = self.get_mut(key.place)?;
         (entry.serial == key.serial).then_some(entry)
     }
 
     /// The entry of a command while this run of it is neither concluded nor over.
     #[inline]
-    pub(super) fn running_mut(&mut self, key: CommandKey, run: u32) -> Option<&mut Entry<T>> {
+    pub(in crate::scheduler) fn running_mut(
+        &mut self,
+        key: CommandKey,
+        run: u32,
+    ) -> Option<&mut Entry<T>> {
         let entry = self.get_mut(key.place)?;
         entry.is_running(key, run).then_some(entry)
     }

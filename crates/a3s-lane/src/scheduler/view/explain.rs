@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::Scheduler;
-use super::decision::{CommandKey, LaneKey};
-use super::entry::{Entry, State};
-use super::lane::LaneState;
-use super::nest::Favour;
+use crate::scheduler::Scheduler;
+use crate::scheduler::decision::{CommandKey, LaneKey};
+use crate::scheduler::entry::{Entry, State};
+use crate::scheduler::lane::LaneState;
+use crate::scheduler::nest::Favour;
 
 /// The most holders of slots that an obstacle names.
 const MAX_NAMED: usize = 16;

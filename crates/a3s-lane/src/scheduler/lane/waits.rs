@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use hashbrown::HashSet;
 
-use super::arena::Arena;
-use super::entry::{Entry, State};
+use crate::scheduler::Arena;
+use crate::scheduler::entry::{Entry, State};
 
 /// The ready commands in the order in which they became ready. Those that have left, and what is noted once more because it
 /// went from one queue to another, stay until they are the first, or outnumber the others.
 #[derive(Debug, Default)]
-pub(super) struct Waits(VecDeque<Wait>);
+pub(in crate::scheduler) struct Waits(VecDeque<Wait>);
 
 /// That a command became ready.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,7 @@ impl Wait {
 impl Waits {
     /// Since when the command waits that became ready first.
     #[cfg(feature = "metrics")]
-    pub(super) fn since<T>(&self, entries: &Arena<Entry<T>>) -> Option<u64> {
+    pub(in crate::scheduler) fn since<T>(&self, entries: &Arena<Entry<T>>) -> Option<u64> {
         let first = self.0.iter().find(|wait| wait.goes_on(entries))?;
         Some(first.since)
     }

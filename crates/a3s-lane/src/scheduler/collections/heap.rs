@@ -7,13 +7,13 @@ const ABSENT: u32 = u32::MAX;
 ///
 /// Memory grows with the highest number ever used and is never given back: at rest nothing is allocated.
 #[derive(Debug)]
-pub(super) struct IndexedHeap<K> {
+pub(in crate::scheduler) struct IndexedHeap<K> {
     heap: Vec<(K, u32)>,
     position: Vec<u32>,
 }
 
 impl<K: Ord + Copy> IndexedHeap<K> {
-    pub(super) fn new() -> Self {
+    pub(in crate::scheduler) fn new() -> Self {
         Self {
             heap: Vec::new(),
             position: Vec::new(),
@@ -21,27 +21,27 @@ impl<K: Ord + Copy> IndexedHeap<K> {
     }
 
     /// The smallest key and its member.
-    pub(super) fn peek(&self) -> Option<(K, u32)> {
+    pub(in crate::scheduler) fn peek(&self) -> Option<(K, u32)> {
         self.heap.first().copied()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::scheduler) fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
 
     /// The key of `member`, when it is in.
-    pub(super) fn get(&self, member: u32) -> Option<K> {
+    pub(in crate::scheduler) fn get(&self, member: u32) -> Option<K> {
         let position = *self.position.get(member as usize)?;
         self.heap.get(position as usize).map(|(key, _)| *key)
     }
 
     /// All keys and their members, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (K, u32)> + '_ {
+    pub(in crate::scheduler) fn iter(&self) -> impl Iterator<Item = (K, u32)> + '_ {
         self.heap.iter().copied()
     }
 
     /// The members whose keys `due` accepts, as it does every smaller key, in no order. Looks at two others at most for each.
-    pub(super) fn all_due(&self, mut due: impl FnMut(K) -> bool) -> Vec<u32> {
+    pub(in crate::scheduler) fn all_due(&self, mut due: impl FnMut(K) -> bool) -> Vec<u32> {
         let (mut found, mut left) = (Vec::new(), vec![0]);
         while let Some(at) = left.pop() {
             if let Some(&(key, member)) = self.heap.get(at)
@@ -56,19 +56,19 @@ impl<K: Ord + Copy> IndexedHeap<K> {
 
     /// How many members are in.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::scheduler) fn len(&self) -> usize {
         self.heap.len()
     }
 
     /// For how many members the heap has made room.
     #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
+    pub(in crate::scheduler) fn capacity(&self) -> usize {
         self.position.len()
     }
 
     /// Puts `member` in with `key`, or changes its key.
     #[inline(always)]
-    pub(super) fn set(&mut self, member: u32, key: K) {
+    pub(in crate::scheduler) fn set(&mut self, member: u32, key: K) {
         // Most calls change nothing.
         if self.get(member) != Some(key) {
             self.put(member, key);
@@ -77,7 +77,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
 
     /// Puts `member` in with its key, or takes it out when it has none.
     #[inline(always)]
-    pub(super) fn assign(&mut self, member: u32, key: Option<K>) {
+    pub(in crate::scheduler) fn assign(&mut self, member: u32, key: Option<K>) {
         match key {
             Some(key) => self.set(member, key),
             None => self.remove(member),
@@ -110,7 +110,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
 
     /// Takes `member` out; does nothing when it is not in.
     #[inline(always)]
-    pub(super) fn remove(&mut self, member: u32) {
+    pub(in crate::scheduler) fn remove(&mut self, member: u32) {
         if let Some(&position) = self.position.get(member as usize)
             && position != ABSENT
         {
@@ -131,7 +131,7 @@ impl<K: Ord + Copy> IndexedHeap<K> {
 
     /// Takes out the member with the smallest key if `due` accepts that key.
     #[inline]
-    pub(super) fn pop_if(&mut self, due: impl FnOnce(K) -> bool) -> Option<u32> {
+    pub(in crate::scheduler) fn pop_if(&mut self, due: impl FnOnce(K) -> bool) -> Option<u32> {
         let (key, member) = self.peek()?;
         if !due(key) {
             return None;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::decision::CommandKey;
-#[cfg(feature = "distributed")]
-use super::limits::Charges;
-use super::nest::Nest;
 use crate::retry::{Jitter, RetryPolicy};
+use crate::scheduler::decision::CommandKey;
+#[cfg(feature = "distributed")]
+use crate::scheduler::limits::Charges;
+use crate::scheduler::nest::Nest;
 
 /// The terms of one command. The default asks for nothing: such a command is submitted without terms.
 #[derive(Debug, Clone)]
@@ -41,23 +41,23 @@ pub(crate) struct Terms {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notes {
     /// The number of its key in the lane; 0 for none.
-    pub(super) key_number: u32,
+    pub(in crate::scheduler) key_number: u32,
     /// Runs that were preempted: they are no attempts.
-    pub(super) uncounted: u32,
+    pub(in crate::scheduler) uncounted: u32,
     /// The time limit of the present run, where the lane's has changed since it began.
-    pub(super) timeout_ns: Option<Option<u64>>,
+    pub(in crate::scheduler) timeout_ns: Option<Option<u64>>,
     /// How long the present run may give no sign of life, and, where that is limited, its last one.
-    pub(super) progress_ns: Option<u64>,
-    pub(super) beat: u64,
+    pub(in crate::scheduler) progress_ns: Option<u64>,
+    pub(in crate::scheduler) beat: u64,
     /// What the present run was charged.
     #[cfg(feature = "distributed")]
-    pub(super) charges: Charges,
+    pub(in crate::scheduler) charges: Charges,
     /// It has submitted children.
-    pub(super) is_parent: bool,
+    pub(in crate::scheduler) is_parent: bool,
     /// The parent's body waits for it.
-    pub(super) awaited: bool,
+    pub(in crate::scheduler) awaited: bool,
     /// What it shares with its parent and its children.
-    pub(super) nest: Option<Box<Nest>>,
+    pub(in crate::scheduler) nest: Option<Box<Nest>>,
 }
 
 impl Default for Terms {

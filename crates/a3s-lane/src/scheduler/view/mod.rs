@@ -1,15 +1,18 @@
 //! What the scheduler says about itself.
 
+mod explain;
+
 use std::sync::Arc;
 
 use hashbrown::HashSet;
 
 use super::Scheduler;
 use super::decision::{CommandKey, LaneKey, StopReason};
-use super::entry::{Entry, State};
+use super::entry::{Entry, State, Terms};
 use super::lane::LaneState;
-use super::terms::Terms;
 use crate::config::Overflow;
+
+pub(crate) use explain::{Explained, Obstacle};
 
 /// The scheduler as a whole.
 #[derive(Debug, Clone, Copy)]

@@ -1,23 +1,23 @@
 //! How many steps one call may take. Counted in tests only, where a loop without an end must fail and not hang.
 
-use super::Scheduler;
+use crate::scheduler::Scheduler;
 
 #[cfg(test)]
 thread_local! {
     /// Of all calls of a thread.
-    pub(super) static TAKEN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    pub(in crate::scheduler) static TAKEN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// The steps of one call.
 #[derive(Debug)]
-pub(super) struct Steps {
+pub(in crate::scheduler) struct Steps {
     #[cfg(test)]
     left: usize,
 }
 
 impl Steps {
     #[inline]
-    pub(super) fn count(&mut self) {
+    pub(in crate::scheduler) fn count(&mut self) {
         #[cfg(test)]
         {
             TAKEN.set(TAKEN.get() + 1);
@@ -29,7 +29,7 @@ impl Steps {
 impl<T> Scheduler<T> {
     /// Enough for every command to be tried again after each other one has left or was refused.
     #[inline]
-    pub(super) fn steps(&self) -> Steps {
+    pub(in crate::scheduler) fn steps(&self) -> Steps {
         Steps {
             #[cfg(test)]
             left: (self.entries.len() + self.lanes.len() + 2).pow(2),

@@ -4,15 +4,10 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
-use super::Scheduler;
-use super::arena::Arena;
 use super::decision::LaneKey;
-use super::flow::End;
-use super::heap::IndexedHeap;
-use super::lane::LaneState;
-use super::policy::LanePolicy;
+use super::lane::{End, LanePolicy, LaneState, Waits};
 use super::ready::ReadySet;
-use super::waits::Waits;
+use super::{Arena, IndexedHeap, Scheduler};
 
 impl<T> Scheduler<T> {
     /// Without lanes and without a total limit; nothing starts before [`set_open`](Self::set_open). With `keeps_waits` lanes

@@ -27,8 +27,7 @@ use std::cmp::Reverse;
 use super::Scheduler;
 use super::decision::{CommandKey, LaneKey, StopReason};
 use super::entry::State;
-use super::flow::NONE;
-use super::lane::LaneState;
+use super::lane::{LaneState, NONE};
 use super::ready::Demand;
 
 #[cfg(test)]

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use slab::Slab;
 
-use super::arena::Arena;
-use super::decision::CommandKey;
-use super::entry::Entry;
-use super::explain::Obstacle;
 use super::flow::{Age, End, Flow};
-use super::heap::IndexedHeap;
+use crate::scheduler::decision::CommandKey;
+use crate::scheduler::entry::Entry;
+use crate::scheduler::view::Obstacle;
+use crate::scheduler::{Arena, IndexedHeap};
 use turns::{Turn, Turns};
 
 /// The number of the flow of commands without a key.
@@ -66,7 +65,7 @@ impl KeyState {
 
 /// The keys of one lane.
 #[derive(Debug)]
-pub(super) struct KeyTable {
+pub(in crate::scheduler) struct KeyTable {
     names: HashMap<Arc<str>, u32>,
     states: Slab<KeyState>,
     /// Keys of which a command could start, in the order of their turns: priority of the front, pass, number.
@@ -276,7 +275,7 @@ impl KeyTable {
     }
 
     /// A command that is in no flow gets a slot: an awaited child starts in one, or inherits the one in which it runs.
-    pub(super) fn take_slot<T>(&mut self, entry: &Entry<T>) {
+    pub(in crate::scheduler) fn take_slot<T>(&mut self, entry: &Entry<T>) {
         self.charge(entry.key_number(), true, entry.was_preempted());
         self.occupy(entry.key_number());
     }
@@ -290,13 +289,13 @@ impl KeyTable {
     }
 
     /// A command of the key gets a slot, or has one set aside.
-    pub(super) fn occupy(&mut self, key: u32) {
+    pub(in crate::scheduler) fn occupy(&mut self, key: u32) {
         self.states[key as usize].slots += 1;
         self.update(key);
     }
 
     /// A command of the key gives its slot back.
-    pub(super) fn vacate(&mut self, key: u32) {
+    pub(in crate::scheduler) fn vacate(&mut self, key: u32) {
         self.states[key as usize].slots -= 1;
         self.update(key);
     }

@@ -4,19 +4,19 @@
 //! what is kept for them. One of vip may start, none of mail. After that none, until one of bulk ends: vip and mail leave the last
 //! share to each other.
 
-use super::Scheduler;
-use super::decision::LaneKey;
-use super::ready::Rank;
+use super::Rank;
+use crate::scheduler::Scheduler;
+use crate::scheduler::decision::LaneKey;
 
 impl<T> Scheduler<T> {
     /// Whether there is a free share for this lane: one that is not kept for another.
-    pub(super) fn has_share_for(&self, lane: LaneKey) -> bool {
+    pub(in crate::scheduler) fn has_share_for(&self, lane: LaneKey) -> bool {
         let own = self.lanes[lane.index()].demand.kept;
         self.free_shares() > self.ready.demand.kept - own
     }
 
     /// The best of the lanes that could start a command on a share that is kept for them.
-    pub(super) fn best_in_shortage(&self) -> Option<(Rank, u32)> {
+    pub(in crate::scheduler) fn best_in_shortage(&self) -> Option<(Rank, u32)> {
         let lanes = self.ready.reserved.iter();
         lanes
             .filter(|(_, lane)| self.has_share_for(LaneKey(*lane)))
@@ -27,7 +27,7 @@ impl<T> Scheduler<T> {
     ///
     /// A lane may start one while more are free than are kept for the others ([`has_share_for`](Self::has_share_for)): as often as its
     /// own kept ones exceed `missing`. A start takes one off both what is free and what is kept, so `missing` stays.
-    pub(super) fn startable_in_shortage(&self, free: usize, missing: usize) -> usize {
+    pub(in crate::scheduler) fn startable_in_shortage(&self, free: usize, missing: usize) -> usize {
         let lanes = self.lanes.iter().map(|lane| lane.demand);
         let of_lanes = lanes.map(|lane| lane.on_kept.min(lane.kept.saturating_sub(missing)));
         of_lanes.sum::<usize>().min(free)

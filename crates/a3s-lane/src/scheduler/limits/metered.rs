@@ -3,17 +3,17 @@
 //! A start asks all limits of its lane before it takes from any, so a refusal costs nothing. A refused lane is *blocked*
 //! until the limits would grant its front; anything that could make that sooner unblocks it.
 
-use super::decision::{CommandKey, LaneKey};
-use super::view::LaneView;
-use super::{Scheduler, Terms};
 use crate::ratelimit::{Charge, Meter};
+use crate::scheduler::decision::{CommandKey, LaneKey};
+use crate::scheduler::view::LaneView;
+use crate::scheduler::{Scheduler, Terms};
 
 /// What a run was charged.
-pub(super) type Charges = Vec<(LimiterKey, Charge)>;
+pub(in crate::scheduler) type Charges = Vec<(LimiterKey, Charge)>;
 
 /// A named limit of one scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct LimiterKey(pub(super) u32);
+pub(crate) struct LimiterKey(pub(in crate::scheduler) u32);
 
 /// What a start is charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,12 @@ impl<T> Scheduler<T> {
     }
 
     /// Whether the limits of a lane grant a start of its front now; if not, when.
-    pub(super) fn check_limits(&mut self, lane: LaneKey, place: u32, now: u64) -> Result<(), u64> {
+    pub(in crate::scheduler) fn check_limits(
+        &mut self,
+        lane: LaneKey,
+        place: u32,
+        now: u64,
+    ) -> Result<(), u64> {
         let policy = &mut self.lanes[lane.index()].policy;
         let own = policy
             .bucket
@@ -102,7 +107,7 @@ impl<T> Scheduler<T> {
     }
 
     /// Takes what [`check_limits`](Self::check_limits) has granted.
-    pub(super) fn charge_limits(&mut self, lane: LaneKey, place: u32, now: u64) {
+    pub(in crate::scheduler) fn charge_limits(&mut self, lane: LaneKey, place: u32, now: u64) {
         let policy = &mut self.lanes[lane.index()].policy;
         if let Some(bucket) = &mut policy.bucket {
             let taken = bucket.try_take(1, now);
@@ -142,7 +147,7 @@ impl<T> Scheduler<T> {
     }
 
     /// No settlement of this run will follow.
-    pub(super) fn forget_charges(&mut self, place: u32) {
+    pub(in crate::scheduler) fn forget_charges(&mut self, place: u32) {
         if let Some(terms) = &mut self.entries[place].terms {
             for (limiter, charge) in terms.notes.charges.drain(..) {
                 self.limits[limiter.0 as usize].meter.forget(charge);

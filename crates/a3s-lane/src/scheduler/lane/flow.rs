@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::arena::Arena;
-use super::decision::CommandKey;
-use super::entry::{After, Entry};
 use crate::hint::likely;
+use crate::scheduler::Arena;
+use crate::scheduler::decision::CommandKey;
+use crate::scheduler::entry::{After, Entry};
 
 /// No entry: the end of a list.
-pub(super) const NONE: u32 = u32::MAX;
+pub(in crate::scheduler) const NONE: u32 = u32::MAX;
 
 impl<T> Entry<T> {
     /// Whether a ready command was preempted when it ran last.
@@ -30,9 +30,9 @@ impl<T> Entry<T> {
 
 /// A list of entries that are linked to each other: adding and taking out cost the same at any length.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Chain {
-    pub(super) head: u32,
-    pub(super) tail: u32,
+pub(in crate::scheduler) struct Chain {
+    pub(in crate::scheduler) head: u32,
+    pub(in crate::scheduler) tail: u32,
 }
 
 impl Default for Chain {
@@ -46,17 +46,17 @@ impl Default for Chain {
 
 impl Chain {
     #[inline]
-    pub(super) fn is_empty(self) -> bool {
+    pub(in crate::scheduler) fn is_empty(self) -> bool {
         self.head == NONE
     }
 
     #[inline]
-    pub(super) fn front(self) -> Option<u32> {
+    pub(in crate::scheduler) fn front(self) -> Option<u32> {
         (self.head != NONE).then_some(self.head)
     }
 
     #[inline]
-    pub(super) fn push_back<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
+    pub(in crate::scheduler) fn push_back<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         let tail = std::mem::replace(&mut self.tail, place);
         if tail == NONE {
             self.head = place;
@@ -98,13 +98,16 @@ impl Chain {
     }
 
     /// The places from head to tail.
-    pub(super) fn iter<T>(self, entries: &Arena<Entry<T>>) -> impl Iterator<Item = u32> + '_ {
+    pub(in crate::scheduler) fn iter<T>(
+        self,
+        entries: &Arena<Entry<T>>,
+    ) -> impl Iterator<Item = u32> + '_ {
         let next = |&place: &u32| Some(entries[place].next).filter(|next| *next != NONE);
         std::iter::successors(self.front(), next)
     }
 
     #[inline]
-    pub(super) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
+    pub(in crate::scheduler) fn unlink<T>(&mut self, entries: &mut Arena<Entry<T>>, place: u32) {
         let entry = &entries[place];
         let (prev, next) = (entry.prev, entry.next);
         match prev {
@@ -120,7 +123,7 @@ impl Chain {
 
 /// Where a command joins a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::scheduler) enum End {
     Back,
     Front,
     /// Where it would be had it waited in the queue since it became ready.
@@ -136,7 +139,7 @@ struct Level(i32);
 ///
 /// Most flows hold one priority only, and keep it in `first`; `rest` has the less urgent ones.
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(in crate::scheduler) struct Flow {
     priority: i32,
     first: Chain,
     rest: BTreeMap<Level, Chain>,
@@ -299,7 +302,7 @@ impl Flow {
     }
 
     /// The commands in order.
-    pub(super) fn iter<'a, T>(
+    pub(in crate::scheduler) fn iter<'a, T>(
         &'a self,
         entries: &'a Arena<Entry<T>>,
     ) -> impl Iterator<Item = u32> + 'a {

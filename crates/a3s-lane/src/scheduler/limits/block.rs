@@ -1,23 +1,23 @@
 //! Lanes that a limit on starts per time has refused.
 //!
-//! Such a lane is *blocked*: it starts nothing until the limit grants its front (`catch_up`), or has changed (`limits`), or
+//! Such a lane is *blocked*: it starts nothing until the limit grants its front (`catch_up`), or has changed (`metered`), or
 //! another command is its front (`rank_lane`).
 
-use super::Scheduler;
-use super::decision::LaneKey;
+use crate::scheduler::Scheduler;
+use crate::scheduler::decision::LaneKey;
 
 /// What a limit has said.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Block {
+pub(in crate::scheduler) struct Block {
     /// When the limits grant.
-    pub(super) due: u64,
+    pub(in crate::scheduler) due: u64,
     /// What it was asked for: the serial of the lane's front.
-    pub(super) front: u64,
+    pub(in crate::scheduler) front: u64,
 }
 
 impl<T> Scheduler<T> {
     /// Leaves a lane alone until `due`, or until its effective priority changes, which may bring another front.
-    pub(super) fn block(&mut self, lane: LaneKey, place: u32, due: u64, now: u64) {
+    pub(in crate::scheduler) fn block(&mut self, lane: LaneKey, place: u32, due: u64, now: u64) {
         let front = self.entries[place].serial;
         self.lanes[lane.index()].block = Some(Block { due, front });
         self.refresh(lane, now);
@@ -26,7 +26,7 @@ impl<T> Scheduler<T> {
 
     /// Looks whether a lane that a limit has refused is still refused.
     #[cold]
-    pub(super) fn review_block(&mut self, lane: LaneKey, now: u64) {
+    pub(in crate::scheduler) fn review_block(&mut self, lane: LaneKey, now: u64) {
         let state = &mut self.lanes[lane.index()];
         let Some(block) = state.block else {
             return;

@@ -1,7 +1,7 @@
 //! Unusual ways out of the scheduler.
 
-use super::Scheduler;
-use super::decision::{CommandKey, LaneKey};
+use crate::scheduler::Scheduler;
+use crate::scheduler::decision::{CommandKey, LaneKey};
 
 impl<T> Scheduler<T> {
     /// Gives up a command whose run holds a slot, concluded or not, and frees the slot: its runner is gone.

@@ -1,19 +1,26 @@
 //! One lane inside the scheduler: its queue and its counts.
 
+mod flow;
+mod keys;
+mod policy;
+mod waits;
+
 use std::sync::Arc;
 
-use super::arena::Arena;
-use super::block::Block;
+use super::Arena;
 use super::decision::CommandKey;
 use super::entry::Entry;
-use super::explain::Obstacle;
-use super::flow::{Age, Chain, End, Flow, NONE};
-use super::keys::{KeyTable, NO_KEY};
+use super::limits::Block;
 use super::nest::Ahead;
-use super::policy::LanePolicy;
 use super::ready::Demand;
-use super::waits::Waits;
+use super::view::Obstacle;
 use crate::config::Overflow;
+use flow::{Age, Flow};
+use keys::{KeyTable, NO_KEY};
+
+pub(super) use flow::{Chain, End, NONE};
+pub(crate) use policy::{LanePolicy, nanos};
+pub(super) use waits::Waits;
 
 /// A lane of one scheduler. A removed lane's key may come to mean another lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::keys::KeyLimits;
-#[cfg(feature = "distributed")]
-use super::limits::LimiterKey;
 use crate::config::{LaneConfig, LaneOptions, Overflow};
 use crate::retry::{Jitter, RetryPolicy};
+#[cfg(feature = "distributed")]
+use crate::scheduler::LimiterKey;
 
 #[cfg(feature = "distributed")]
 use crate::{boost::PriorityBoostConfig, ratelimit::TokenBucket};
@@ -41,7 +41,7 @@ pub(crate) struct LanePolicy {
     pub(crate) key_max: Option<usize>,
     pub(crate) key_weights: HashMap<Arc<str>, u32>,
     /// How many keys without a command it remembers.
-    pub(super) most_absent_keys: usize,
+    pub(in crate::scheduler) most_absent_keys: usize,
     #[cfg(feature = "distributed")]
     pub(crate) bucket: Option<TokenBucket>,
     #[cfg(feature = "distributed")]
@@ -89,7 +89,7 @@ impl LanePolicy {
     }
 
     /// A new rate limit does not grant at once what the limit before it has used up.
-    pub(super) fn inherit_tokens(&mut self, before: &Self, now: u64) {
+    pub(in crate::scheduler) fn inherit_tokens(&mut self, before: &Self, now: u64) {
         #[cfg(feature = "distributed")]
         if let (Some(bucket), Some(before)) = (&mut self.bucket, &before.bucket) {
             bucket.inherit(before, now);
@@ -106,7 +106,7 @@ impl LanePolicy {
     }
 
     /// Whether the age of commands matters, beside their order.
-    pub(super) fn is_aged(&self) -> bool {
+    pub(in crate::scheduler) fn is_aged(&self) -> bool {
         self.overdue_ns().is_some() || self.overflow == Overflow::DropOldest
     }
 
@@ -116,7 +116,7 @@ impl LanePolicy {
     }
 
     /// Whether starts per time are limited.
-    pub(super) fn is_rated(&self) -> bool {
+    pub(in crate::scheduler) fn is_rated(&self) -> bool {
         #[cfg(feature = "distributed")]
         return self.bucket.is_some() || !self.limiters.is_empty();
         #[cfg(not(feature = "distributed"))]
