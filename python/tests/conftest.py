@@ -22,6 +22,9 @@ LIMIT_SECS = 30.0
 
 REPOSITORY = Path(__file__).parents[2]
 
+# A shell that runs the tests in the background has Ctrl-C ignored, which their processes would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture
 def lane() -> Iterator[Lane]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ def test_rounds_of_ten_thousand_handlers_leave_nothing() -> None:
     settled, last = rounds[2], rounds[-1]
     assert last["files"] <= settled["files"]
     assert last["objects"] <= settled["objects"] + 200
-    # What the allocator keeps for later does not count. A leak of 8 bytes for each command would be 1 MiB.
-    memory = [one["mib"] for one in rounds if one["mib"] is not None]
-    assert memory == [] or memory[-1] <= memory[3] + 0.5, rounds
+    # What the allocator keeps for later does not count. A table that grows once is no leak either: it is a step in one round. A leak
+    # of 8 bytes for each command is 0.09 MiB in each round, so in the one in the middle as well.
+    memory = [one["mib"] for one in rounds[3:] if one["mib"] is not None]
+    grown = [after - before for before, after in zip(memory, memory[1:])]
+    assert grown == [] or statistics.median(grown) <= 0.045, grown
