@@ -1,8 +1,8 @@
-//! What the scheduler is asked with and what it answers.
+//! What callers get back from the scheduler, and a few things that they pass in.
 
 pub(super) use super::collections::CommandKey;
 pub(super) use super::lane::LaneKey;
-/// A cancel, a preemption, the end of the queue, a time limit, silence.
+/// `Cancel`, `Preempt`, `Shutdown` (the queue ends), `Deadline` (its time limit), `Stall` (silence).
 pub(crate) use crate::command::StopReason;
 
 /// A command was accepted.
@@ -29,8 +29,8 @@ pub(crate) struct Start {
     pub(crate) timeout_ns: Option<u64>,
     /// Its longest time without a sign of life.
     pub(crate) progress_ns: Option<u64>,
-    /// The command may run again while the body of this run still blocks its thread: keep what a second run needs. False where
-    /// no limit and no preemption can conclude a run before its body ends, to run it again.
+    /// The body of this run may still block its thread when the command runs again: keep what a second run needs. True where a
+    /// limit or a preemption can conclude a run before its body ends.
     pub(crate) may_overlap: bool,
     /// The lane is relieved of its pressure.
     pub(crate) relieved: bool,
@@ -46,13 +46,14 @@ pub(crate) enum Ending {
     Unrecoverable,
 }
 
-/// What follows the end of an attempt. All but the last two leave with `release`.
+/// What follows the end of an attempt. With the first three the command leaves at `release`; with the last two it runs again,
+/// unless it is cancelled before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The command has its final outcome: the attempt's own.
     Settle,
     Cancelled,
-    /// It leaves without an outcome: the queue ends, and a storage keeps it.
+    /// It was running and leaves without an outcome: the queue ends, and a storage keeps it.
     Withdrawn,
     /// It runs again; `attempt` is the number of the attempt that has ended, from 1.
     Retry {
@@ -88,7 +89,8 @@ pub(crate) enum Stopped<T> {
     Left(LaneKey, T),
     /// It runs and must be asked to stop; with `drop` its body must be dropped at once.
     Asked { drop: bool },
-    /// It runs and was asked before, or has run and would run again. A cancel counts all the same; else what was first stays.
+    /// It was asked before, or is concluded and would run again. The first reason stays, but a cancel replaces it: then it does
+    /// not run again.
     Already,
 }
 
@@ -101,8 +103,7 @@ pub(crate) enum Due<T> {
     Stalled(CommandKey),
     /// It had its grace after it was asked to stop.
     Drop(CommandKey, StopReason),
-    /// The body of this run should have been dropped and was not: conclude it without its help. A caller that lets it run on, as
-    /// it may where the command runs again only after this body, is told once more if the command is cancelled.
+    /// The body of this run should have been dropped and was not: conclude the run without it. May be told twice: see `stop`.
     Overrun(CommandKey, u32),
     /// The command was not started in time; it has left.
     Expired(CommandKey, LaneKey, T),

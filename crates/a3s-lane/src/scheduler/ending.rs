@@ -72,7 +72,7 @@ impl<T> Scheduler<T> {
             entry.serial == key.serial && entry.state == State::Concluded,
             "only a concluded command is released"
         );
-        // Since the verdict: that took the reason that there was before.
+        // A cancel since the verdict: `conclude` took any reason from before.
         let cancelled = entry.stop.take() == Some(StopReason::Cancel);
         let after = if cancelled { After::Leave } else { entry.after };
         self.free_slot(key.place, now);
@@ -119,14 +119,14 @@ impl<T> Scheduler<T> {
         self.nest_ready(key, now);
     }
 
-    /// Frees the slot that a command holds, and its share. The lane must be refreshed: `remove` and `requeue` do.
+    /// Frees the slot that a command holds, and its share. Go on with `remove` or `requeue`: they refresh the lane (`remove` only
+    /// where that would find anything new).
     pub(super) fn free_slot(&mut self, place: u32, now: u64) {
         // What its limiters were charged stays as it is: nobody corrects it any more.
         self.forget_charges(place);
         let entry = &self.entries[place];
         let (lane, number) = (entry.lane, entry.key_number());
-        // `complete` frees the slot of one that was neither asked to stop nor concluded, and so may `abandon` (in `leaving`): such
-        // a one is not in `stopping`.
+        // From `complete` and `abandon` the command may still be Running: then `stopping` has not counted it.
         let stopping = usize::from(entry.state != State::Running);
         if !self.nest_free(place, now) {
             self.shares -= 1;

@@ -1,4 +1,4 @@
-//! A command inside the scheduler. In `answers` is what it says of itself, in a line or two each.
+//! A command inside the scheduler. What it says of itself, in a line or two each, is in `answers`.
 
 mod answers;
 mod terms;
@@ -23,8 +23,8 @@ pub(super) enum State {
     Concluded,
 }
 
-/// What `release` does with a concluded command. One that is back in the queue keeps it, for its order there: preempted ones stand
-/// before the others.
+/// What `release` does with a concluded command. Back in the queue the command keeps this value: preempted ones stand before the
+/// others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
     Leave,
@@ -87,7 +87,7 @@ impl<T> Entry<T> {
         };
         // It was started in time; a retry has all the time that it needs.
         terms.expires_at = None;
-        // `set_policy` has noted the old limit for the run before; this one has the lane's present one.
+        // If `set_policy` noted here the limit of an earlier run: this run has the lane's present one.
         terms.notes.timeout_ns = None;
         terms.notes.progress_ns = terms.progress_ns.or(policy.progress_ns);
         terms.notes.beat = now;

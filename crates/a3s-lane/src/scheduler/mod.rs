@@ -1,9 +1,7 @@
 //! The pure scheduler: a state machine that decides what runs next.
 //!
 //! Commands go in with [`submit`](Scheduler::submit), decisions come out of [`next`](Scheduler::next). It never reads a clock
-//! (`now` is an argument, in nanoseconds since the queue's epoch), never waits and does no I/O. Once its buffers have grown to
-//! the load, dispatching commands without terms allocates nothing, but for progress limits, named limiters, lanes that keep ages
-//! (boost, drop-oldest) and runs that are preempted.
+//! (`now` is an argument, in nanoseconds since the queue's epoch), never waits and does no I/O.
 //!
 //! The life of a command:
 //!
@@ -19,81 +17,69 @@
 //!            +-- found too old: Expired -- tick --> gone
 //! ```
 //!
-//! A command with a delay of its own is Delayed first. `release` also takes the ways back. `stop` takes out what holds no slot,
-//! and `tick` what is too old, from any state in which it waits. Without a grace Asked is left out. A slot is held from `next` to
-//! `release`; `complete` is `conclude` and `release` in one, and `abandon` gives up a run whose runner is gone. `conclude` decides
-//! the outcome and is refused for a run that is not running, which is what makes every command settle once.
+//! A command with a delay of its own is Delayed first. The two ways back go through `release` as well. `stop` takes out a waiting
+//! command (Ready, Delayed, Expired) at once, and `tick` one that has waited too long. Without a grace, Asked is left out.
 //!
-//! To read it top to bottom, take the files of this folder in this order. Which lane starts next, and its front, is decided in
-//! the first five; the others are how it ends. Each folder in it is a subject, for when it is needed (the map in
-//! `ARCHITECTURE.md`): the order inside a lane is `lane`, and in there `flow` and `keys`.
+//! A slot is held from `next` to `release`. `conclude` decides the outcome. It refuses a run that is not running, so every command
+//! settles once. `complete` is `conclude` and `release` in one; `abandon` gives up a run whose runner is gone.
+//!
+//! Read the files of this folder in this order. The first five say which lane starts next, the other three how a command ends.
+//! Each sub-folder is a subject for when it is needed (the map is in `ARCHITECTURE.md`). One of them, `lane`, says which command
+//! of a lane goes first: its *front*.
 //!
 //! | file | lines | |
 //! |---|---|---|
-//! | this one | 180 | words, and what the scheduler holds |
-//! | `decision` | 110 | what goes in and out |
+//! | this one | 170 | words, and what the scheduler holds |
+//! | `decision` | 110 | what goes in and out; to look things up, once seen |
 //! | `entry` | 95 | a command and its states; `entry/terms` and `entry/answers` to look things up |
-//! | `starting` | 180 | how one comes in and starts; of `stop` it uses `withdraw` and `take_from_queue`, whose names say enough |
-//! | `ready` | 240 | which lane is next: `Demand`, then the example, then the rest |
+//! | `starting` | 180 | how one comes in and starts; `take_out` and `take_from_queue` are in `stop` |
+//! | `ready` | 240 | which lane is next: the example, then `Demand`, then the rest |
 //! | `ending` | 150 | how an attempt ends, and what it held is free again |
 //! | `stop` | 95 | how one is asked to stop, dropped, or taken out before it starts |
-//! | `timers` | 90 | what is due when |
+//! | `timers` | 100 | what is due when |
 //!
-//! Words. The `T` that the caller keeps with a command is its *job*; what few commands ask for is in their *terms*, and what the
-//! scheduler remembers of those in its *notes*. A command is an *entry* at a *place*; its *serial* is its number in the order of
-//! submission. A *run* is one start; an *attempt* is a run that counts, as one that was preempted does not. What the caller runs is
-//! the *body*. `beat` is its *sign of life*, *silence* is none for too long, the *grace* is how long it may go on once it was
-//! asked to stop.
+//! Words. The `T` that the caller keeps with a command is its *job*. What few commands ask for is in their *terms*, and the *notes*
+//! of the terms are what the scheduler remembers of such a command. A command is an *entry* at a *place*; its *serial* is its
+//! number in the order of submission. A *run* is one start. An *attempt* is a run that counts: a preempted one does not. The *body*
+//! is what the caller runs. `beat` is its *sign of life*; *silence* is none for too long. The *grace* is how long the body may go
+//! on after it was asked to stop.
 //!
 //! A command that runs holds a *slot* of its lane and a *share* of the total limit. Of the total, shares are *kept* for lanes below
-//! their minimum. A lane is *pressed* from when a submission brings it to its pressure threshold until nothing waits in it, which
-//! is its relief. One whose front was refused by a limit on starts per time is *blocked*: it starts nothing until the limit
-//! grants, or another command is its front. Its *effective priority* is its own, or a more urgent one (a *boost*) once its oldest
-//! command has waited long. A *fairness key* is a name that commands of a lane may carry; those of different keys take turns. In
-//! `lane` and `keys` a bare `key` is the number of one; a `CommandKey` says which command, a `LaneKey` which lane.
+//! their minimum. A lane is *pressed* from the submission that reaches its pressure threshold until nothing waits in it: then it
+//! is *relieved*. A lane is *blocked* when a limit on starts per time has refused its front: it starts nothing until the limit
+//! grants, or its front is another. The *effective priority* of a lane is its own, or a more urgent one (a *boost*) once its oldest
+//! command has waited long. A *fairness key* is a name that commands of a lane may carry; those of different keys take turns. A
+//! `CommandKey` says which command and a `LaneKey` which lane: these are no fairness keys.
 //!
-//! `entries[place]` is there, or it panics; `alive` is `None` once the command is gone, `running_mut` once that run is over.
+//! `entries[place]` panics if nothing is there. `alive` is `None` once the command is gone, `running_mut` once that run is over.
 //!
-//! Of a lane the path needs no more than this:
+//! Of a lane you need no more than this:
 //!
 //! | | |
 //! |---|---|
 //! | `join`, `leave` | a command belongs to the lane from here to there, which matters to fairness keys |
 //! | `push`, `unlink` | it enters the lane's queue, leaves it |
-//! | `front` | the one in it that starts next: a favoured child; else, with a boost, the oldest once it has waited the boost's deadline; else by priority, then by turns of the keys, then first come (`lane`, and in there `flow` and `keys`) |
+//! | `front` | the one in it that starts next: by priority, then by turns of the keys, then first come; with a boost, before these the oldest once it has waited long enough; before all, a favoured child |
 //! | `start`, `vacate` | it goes from the queue into a slot, gives the slot back |
 //! | `ready`, `unready` | how many are in the queue; how many wait outside of it, delayed or expired |
-//! | `startable`, `exempt` | how many could start, as far as slots (its own, and lent ones) and keys go; how many of these are exempt |
+//! | `startable` | how many could start, as far as slots (its own, and lent ones) and keys go |
+//! | `exempt` | how many of these need no free share (see below) |
 //! | `urgency` | its effective priority, and when that changes next |
 //! | `slots`, `shares` | how many are in use |
 //! | `running` | who holds a slot, in the order of starts; `start` and `vacate` leave it to the caller |
-//! | `stopping` | how many of those were asked to stop or are concluded: a count for `preempt` |
+//! | `stopping` | how many of those are not Running any more: Asked, Dropped, Concluded; for `preempt` |
 //!
-//! What begins with `nest_` is about commands that have a parent or are one: a parent that waits for a child lends it its share
-//! and, in its own lane, its slot (`nest` says when). A child for which something is set aside is *favoured*: it goes first in its
-//! lane. While it could start it is *exempt*: it needs no free share. Without such ties these functions change nothing, and those
-//! that answer answer false; one that answers true has done the step itself. After each change of a lane, `refresh` brings up to
-//! date what others know of it.
+//! Functions that begin with `nest_` are about commands that have a parent or are one. A parent that waits for a child lends it its
+//! share and, in its own lane, its slot (`nest` says when). A child for which something is set aside is *favoured*: it goes first
+//! in its lane. While it could start it is *exempt*: it needs no free share. Without such ties these functions change nothing and
+//! return false; true means that the step is done.
 //!
-//! In an `IndexedHeap`, the smallest key first, `assign` puts a number in, moves it, or takes it out when it has no key; `pop_if` takes
-//! out the first if its key is accepted.
+//! After each change of a lane, `refresh` brings up to date what others know of it. `is_indifferent` and `is_indifferent_to_room`
+//! are true where that would find nothing new.
 //!
-//! What the engine calls, to look up:
-//!
-//! | | |
-//! |---|---|
-//! | in | `draw_serial`, `submit`; `admit`, which refuses and gives up nothing |
-//! | run | `next`, `startable`; then `complete`, or `conclude` and `release`, or `abandon`; meanwhile `beat`, `running_attempt`, `settle_cost` |
-//! | time | `tick`, `next_wake` |
-//! | stop | `stop`, `take_waiting`; `may_preempt`, `preempt` |
-//! | nested work | `await_child`, `leave_child` |
-//! | set up | `new`, `set_open`, `add_lane`, `set_policy`, `remove_lane`, `set_total`, `pause_lane`, `pause_key`, `put_behind`, `add_limiter`, `set_limiter` |
-//! | told | `relieve`, `watch_slots`, `has_vacated`, `next_vacated` |
-//! | views | `overview`, `lane`, `command`, `commands`, `job_mut`, `explain` |
-//!
-//! After any of these that may let something start: `next` until `None`, then `preempt` until `None`; the engine's runners share these
-//! calls of `next`, and it takes a `startable` of 0 for their `None`. Then `next_wake` may be another; at that time: `tick` until `None`,
-//! and the same.
+//! The caller: after a call that may let something start, `next` until `None`, then `preempt` until `None`. Then `next_wake` says
+//! when to come again, with `tick` until `None`, and the same. (The engine's runners share these calls of `next`, and the engine
+//! takes a `startable` of 0 for their `None`.)
 
 mod collections;
 mod decision;
@@ -162,6 +148,7 @@ pub(crate) struct Scheduler<T> {
     serial: u64,
     /// The number of the last start.
     served: u64,
+    /// Commands that hold no slot.
     pending: usize,
     /// Shares that are in use.
     shares: usize,

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! All 3 free shares are kept: two of vip may start and one of mail. When one of bulk ends, a fourth share is free, for the best
-//! ranked lane. When instead the limits are changed, fewer may be free than are kept: see `shortage`.
+//! ranked lane. When instead a limit is changed, fewer shares may be free than are kept: see
+//! `shortage`.
 //!
 //! Without a total limit there are more shares than commands, and none is kept.
 
@@ -37,7 +38,7 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    /// How many commands could start now.
+    /// How many commands could start now if shares were free.
     pub(super) fn startable(self) -> usize {
         self.exempt + self.on_kept + self.on_common
     }
@@ -162,7 +163,7 @@ impl<T> Scheduler<T> {
         let reserved = if free >= kept {
             self.ready.reserved.peek()
         } else {
-            // Of the lanes with kept shares, one that leaves the others all that is kept for them; there may be none.
+            // Too few for all: only a lane that leaves the others what is kept for them, if any.
             self.best_in_shortage()
         };
         let best = [common, reserved, exempt].into_iter().flatten().min();
@@ -199,11 +200,13 @@ impl<T> Scheduler<T> {
         self.nest_lend(now);
     }
 
-    /// Brings up to date what others know of a lane: whether it is still refused (first, for then nothing of it can start), that it
-    /// lets more awaited children start (an *offer*, which `refresh` takes up by `nest_lend`), that it has a free slot (`vacated`),
-    /// that it may lose a command (`givers`), its demand, and its rank.
+    /// As `refresh`, but takes up no offers: the caller ends with `nest_lend`. In this order it brings up to date
     ///
-    /// As `refresh`, but leaves offers to the caller, who ends with `nest_lend`.
+    /// - whether a limit still refuses the lane: if so, nothing of it can start;
+    /// - whether it lets more awaited children start (an *offer*);
+    /// - that it has a free slot (`vacated`);
+    /// - that it may lose a command (`givers`);
+    /// - its demand and its rank.
     pub(super) fn rank_lane(&mut self, lane: LaneKey, now: u64) {
         if unlikely(self.lanes[lane.index()].block.is_some()) {
             self.review_block(lane, now);

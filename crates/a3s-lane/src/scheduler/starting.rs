@@ -23,7 +23,8 @@ impl<T> Scheduler<T> {
     ) -> Result<Submitted<T>, T> {
         let state = &self.lanes[lane.index()];
         let mut evicted = None;
-        // A child goes into a full lane where others wait for room: it might wait for its own parent.
+        // With `Overflow::Wait` a child is let into a full lane: the room that it would wait for might come only when its parent
+        // ends.
         let is_child = terms.as_ref().is_some_and(|terms| terms.parent.is_some());
         if state.is_full(is_child) {
             let drops = state.policy.overflow == Overflow::DropOldest;
@@ -31,7 +32,7 @@ impl<T> Scheduler<T> {
             let Some(place) = state.oldest_of_all().filter(|_| drops) else {
                 return Err(job);
             };
-            evicted = Some((self.entries[place].key(place), self.withdraw(place, now)));
+            evicted = Some((self.entries[place].key(place), self.take_out(place, now)));
         }
         let (key, pressure) = self.admit(lane, serial, job, terms, now);
         Ok(Submitted {
@@ -79,6 +80,7 @@ impl<T> Scheduler<T> {
         let entry = &mut self.entries[place];
         let state = &mut self.lanes[entry.lane.index()];
         let terms = entry.terms.get_or_insert_default();
+        // For when `join` meets this key for the first time: whether it begins paused.
         let paused_keys = &self.paused_keys;
         let paused = |key: &Arc<str>| paused_keys.contains(key);
         terms.notes.key_number = state.join(terms.key.as_ref(), terms.priority, paused);
@@ -171,7 +173,7 @@ impl<T> Scheduler<T> {
             .unwrap_or(u64::MAX)
             .min(progress_ns.unwrap_or(u64::MAX));
         match now.saturating_add(limit) {
-            // No limit. A timer from before the start, as of its expiry, is over; only a command with terms has one.
+            // No limit. A timer from before the start, such as that of its expiry, is over; only a command with terms has one.
             u64::MAX if entry.terms.is_some() => self.timers.remove(place),
             u64::MAX => {}
             at => self.timers.set(place, (at, entry.serial)),

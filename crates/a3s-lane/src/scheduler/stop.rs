@@ -19,7 +19,7 @@ impl<T> Scheduler<T> {
         match entry.state {
             State::Ready | State::Delayed | State::Expired => {
                 let lane = entry.lane;
-                Stopped::Left(lane, self.withdraw(key.place, now))
+                Stopped::Left(lane, self.take_out(key.place, now))
             }
             State::Running => Stopped::Asked {
                 drop: self.ask(key.place, reason, now),
@@ -29,8 +29,8 @@ impl<T> Scheduler<T> {
                 // Whatever it was asked for before, and even with a verdict: one that is cancelled does not run again.
                 if reason == StopReason::Cancel {
                     entry.stop = Some(reason);
-                    // `Overrun` was told, and the caller let the run go on, since the command was to run again only after this body
-                    // has ended. Now it will not run again: the caller is told once more.
+                    // No timer: its `Overrun` was told, and the caller let the run go on, as the command was to run again after
+                    // this body. Now it will not: tell once more.
                     if entry.state == State::Dropped && self.timers.get(key.place).is_none() {
                         let at = now.saturating_add(OVERRUN_GRACE_NS);
                         self.timers.set(key.place, (at, key.serial));
@@ -50,7 +50,7 @@ impl<T> Scheduler<T> {
             self.drop_body(place, reason, now);
             return true;
         }
-        // A grace does not outlast the time limit.
+        // A grace does not outlast the time limit; silence no longer counts.
         let until = entry.times_out_at(state.policy.timeout_ns);
         let at = now.saturating_add(grace).min(until);
         (entry.state, entry.stop) = (State::Asked, Some(reason));
@@ -71,8 +71,8 @@ impl<T> Scheduler<T> {
         self.timers.set(place, (at, entry.serial));
     }
 
-    /// Takes a command out that holds no slot. Whether that relieves its lane, the caller asks (`relieve`, in `ending/leaving`).
-    pub(super) fn withdraw(&mut self, place: u32, now: u64) -> T {
+    /// Takes out a command that holds no slot. The caller asks `relieve` (in `ending/leaving`) whether that relieves its lane.
+    pub(super) fn take_out(&mut self, place: u32, now: u64) -> T {
         self.timers.remove(place);
         self.pending -= 1;
         let entry = &self.entries[place];

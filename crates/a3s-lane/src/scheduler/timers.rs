@@ -1,4 +1,16 @@
-//! What is due: delays, expiries, time limits, silence, ends of graces, overruns, and children that a limit refused.
+//! What is due. When to call `tick` next, `next_wake` says (in `view`).
+//!
+//! A command has at most one timer:
+//!
+//! | state | when |
+//! |---|---|
+//! | Ready | its expiry; or, of a child that a limit has refused, when to ask again |
+//! | Delayed | the end of the delay or its expiry, the earlier one |
+//! | Expired | it is due already |
+//! | Running | its time limit or the end of the longest silence, the earlier one |
+//! | Asked | the end of the grace |
+//! | Dropped | when the body has overrun |
+//! | Concluded | none |
 
 use super::Scheduler;
 use super::decision::{CommandKey, Due, StopReason};
@@ -13,13 +25,12 @@ impl<T> Scheduler<T> {
             let entry = &self.entries[place];
             let key = entry.key(place);
             match entry.state {
-                // `nest_refused` set this timer of a child that a limit had refused: it may be favoured again, and its expiry is its
-                // next timer. Another ready command has none but that of its expiry.
+                // Of a child that a limit had refused: it may be favoured again, and its next timer is its expiry.
                 State::Ready if !entry.is_expired(now) => self.nest_refused_no_more(place, now),
                 State::Delayed if !entry.is_expired(now) => self.wake(place, now),
                 State::Ready | State::Delayed | State::Expired => {
                     let lane = entry.lane;
-                    let job = self.withdraw(place, now);
+                    let job = self.take_out(place, now);
                     return Some(Due::Expired(key, lane, job));
                 }
                 State::Running => {
@@ -37,7 +48,7 @@ impl<T> Scheduler<T> {
                     self.drop_body(place, reason, now);
                     return Some(Due::Drop(key, reason));
                 }
-                // It has no timer now: see `stop`.
+                // The caller is to conclude it. No timer is left; a cancel may set one again (`stop`).
                 State::Dropped => return Some(Due::Overrun(key, entry.run)),
                 State::Concluded => debug_assert!(false, "a concluded command has no timer"),
             }

@@ -23,7 +23,7 @@ impl<T> Scheduler<T> {
         keys.sort_unstable();
         let take = |key: CommandKey| {
             let lane = self.entries[key.place].lane;
-            (key, lane, self.withdraw(key.place, now))
+            (key, lane, self.take_out(key.place, now))
         };
         keys.into_iter().map(take).collect()
     }
