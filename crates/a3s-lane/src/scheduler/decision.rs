@@ -9,7 +9,8 @@ pub(crate) use crate::command::StopReason;
 #[derive(Debug)]
 pub(crate) struct Submitted<T> {
     pub(crate) key: CommandKey,
-    /// The lane is pressed now, and was not before.
+    /// The lane is *pressed* now, and was not before: it is from the submission that reaches its pressure threshold until nothing
+    /// waits in it.
     pub(crate) pressure: bool,
     /// The command that left to make room.
     pub(crate) evicted: Option<(CommandKey, T)>,
@@ -29,10 +30,10 @@ pub(crate) struct Start {
     pub(crate) timeout_ns: Option<u64>,
     /// Its longest time without a sign of life.
     pub(crate) progress_ns: Option<u64>,
-    /// The body of this run may still block its thread when the command runs again: keep what a second run needs. True where a
-    /// limit or a preemption can conclude a run before its body ends.
+    /// This run may be concluded before its body ends, by a limit or a preemption: keep what a second run needs, as the body may
+    /// still hold it.
     pub(crate) may_overlap: bool,
-    /// The lane is relieved of its pressure.
+    /// The lane was pressed, and is no more.
     pub(crate) relieved: bool,
 }
 
@@ -94,16 +95,17 @@ pub(crate) enum Stopped<T> {
     Already,
 }
 
-/// Something is due. The first three: drop the body of its run.
+/// Something is due for a command. After the first three, drop the body of its run.
 #[derive(Debug)]
 pub(crate) enum Due<T> {
     /// It met its time limit.
     Deadline(CommandKey),
     /// It gave no sign of life for too long.
     Stalled(CommandKey),
-    /// It had its grace after it was asked to stop.
+    /// It was asked to stop, and its grace or its time limit is over.
     Drop(CommandKey, StopReason),
-    /// The body of this run should have been dropped and was not: conclude the run without it. May be told twice: see `stop`.
+    /// The body of this run should have been dropped and was not: conclude the run without it. The caller may let a preempted run
+    /// go on whose command it could not run again without that body; then a cancel tells this again.
     Overrun(CommandKey, u32),
     /// The command was not started in time; it has left.
     Expired(CommandKey, LaneKey, T),

@@ -20,7 +20,7 @@ impl<T> Scheduler<T> {
         let entry = self.entries.running_mut(key, run)?;
         let state = &mut self.lanes[entry.lane.index()];
         if entry.state == State::Running {
-            // One that was asked to stop is counted already.
+            // Asked and Dropped ones are counted already.
             state.stopping += 1;
         }
         entry.state = State::Concluded;
@@ -30,7 +30,7 @@ impl<T> Scheduler<T> {
         if ending == Ending::Completed {
             return Some(Verdict::Settle);
         }
-        // A cancel goes before all; what cannot be mended does not run again.
+        // It did not complete. A cancel goes first; then, what cannot be mended does not run again.
         match stopped {
             Some(StopReason::Cancel) => return Some(Verdict::Cancelled),
             _ if ending == Ending::Unrecoverable => return Some(Verdict::Settle),
@@ -119,10 +119,9 @@ impl<T> Scheduler<T> {
         self.nest_ready(key, now);
     }
 
-    /// Frees the slot that a command holds, and its share. Go on with `remove` or `requeue`: they refresh the lane (`remove` only
-    /// where that would find anything new).
+    /// Frees the slot that a command holds, and its share. The caller goes on with `remove` or `requeue`, which refresh the lane.
     pub(super) fn free_slot(&mut self, place: u32, now: u64) {
-        // What its limiters were charged stays as it is: nobody corrects it any more.
+        // What its limiters were charged is final now.
         self.forget_charges(place);
         let entry = &self.entries[place];
         let (lane, number) = (entry.lane, entry.key_number());

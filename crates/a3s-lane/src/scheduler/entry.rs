@@ -23,8 +23,8 @@ pub(super) enum State {
     Concluded,
 }
 
-/// What `release` does with a concluded command. Back in the queue the command keeps this value: preempted ones stand before the
-/// others.
+/// What `release` does with a concluded command. It keeps this value when it is back in the queue, whose order depends on it (in
+/// `lane/flow`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
     Leave,
@@ -40,8 +40,8 @@ pub(super) struct Entry<T> {
     pub(super) job: T,
     pub(super) serial: u64,
     pub(super) submitted_at: u64,
-    /// Of a ready command when it became ready, of a running one when that run started, of one concluded with a retry the
-    /// delay. Else it means nothing.
+    /// Of a Ready command when it became ready; of one that is Running, Asked or Dropped when that run started; of one concluded
+    /// with a retry the delay. Else it means nothing.
     pub(super) time: u64,
     pub(super) terms: Option<Box<Terms>>,
     /// Neighbours in the lane's queue, or among those that run.
@@ -51,7 +51,7 @@ pub(super) struct Entry<T> {
     /// How often it was started.
     pub(super) run: u32,
     pub(super) state: State,
-    /// Why this run was asked to stop. `conclude` takes it; what comes between that and `release` is a cancel.
+    /// Why this run is to end early, if it is. `conclude` takes it; what comes between that and `release` is a cancel.
     pub(super) stop: Option<StopReason>,
     pub(super) after: After,
 }

@@ -12,7 +12,7 @@
 //!            |   ^               |                              ^   |
 //!            |   |               | time limit, silence: Dropped +   |
 //!            |   |               | stop, preempt: Asked --------+   |
-//!            |   |               |         after the grace: Dropped |
+//!            |   |               | Asked, grace over: Dropped --+   |
 //!            |   +---------------------- retry, preempted ----------+
 //!            +-- found too old: Expired -- tick --> gone
 //! ```
@@ -23,33 +23,31 @@
 //! A slot is held from `next` to `release`. `conclude` decides the outcome. It refuses a run that is not running, so every command
 //! settles once. `complete` is `conclude` and `release` in one; `abandon` gives up a run whose runner is gone.
 //!
-//! Read the files of this folder in this order. The first five say which lane starts next, the other three how a command ends.
-//! Each sub-folder is a subject for when it is needed (the map is in `ARCHITECTURE.md`). One of them, `lane`, says which command
-//! of a lane goes first: its *front*.
+//! Read the files of this folder in this order. The first four lead to which lane starts next, the three after them to how a
+//! command ends. Each sub-folder is a subject for when it is needed (the map is in `ARCHITECTURE.md`). One of them, `lane`, says
+//! which command of a lane goes first: its *front*.
 //!
 //! | file | lines | |
 //! |---|---|---|
 //! | this one | 170 | words, and what the scheduler holds |
-//! | `decision` | 110 | what goes in and out; to look things up, once seen |
 //! | `entry` | 95 | a command and its states; `entry/terms` and `entry/answers` to look things up |
 //! | `starting` | 180 | how one comes in and starts; `take_out` and `take_from_queue` are in `stop` |
 //! | `ready` | 240 | which lane is next: the example, then `Demand`, then the rest |
 //! | `ending` | 150 | how an attempt ends, and what it held is free again |
 //! | `stop` | 95 | how one is asked to stop, dropped, or taken out before it starts |
 //! | `timers` | 100 | what is due when |
+//! | `decision` | 110 | what goes in and out, to look things up |
 //!
-//! Words. The `T` that the caller keeps with a command is its *job*. What few commands ask for is in their *terms*, and the *notes*
-//! of the terms are what the scheduler remembers of such a command. A command is an *entry* at a *place*; its *serial* is its
-//! number in the order of submission. A *run* is one start. An *attempt* is a run that counts: a preempted one does not. The *body*
-//! is what the caller runs. `beat` is its *sign of life*; *silence* is none for too long. The *grace* is how long the body may go
-//! on after it was asked to stop.
+//! Words. The `T` that the caller keeps with a command is its *job*. What a command asks for beside its lane's policy is in its
+//! *terms*; most have none. In the terms, the *notes* are what the scheduler remembers of it. A command is an *entry* at a *place*;
+//! its *serial* is its number in the order of submission. A *run* is one start. An *attempt* is a run that counts: a preempted one
+//! does not. The *body* is what the caller runs. `beat` is its *sign of life*; *silence* is none for too long. The *grace* is how
+//! long the body may go on after it was asked to stop.
 //!
-//! A command that runs holds a *slot* of its lane and a *share* of the total limit. Of the total, shares are *kept* for lanes below
-//! their minimum. A lane is *pressed* from the submission that reaches its pressure threshold until nothing waits in it: then it
-//! is *relieved*. A lane is *blocked* when a limit on starts per time has refused its front: it starts nothing until the limit
-//! grants, or its front is another. The *effective priority* of a lane is its own, or a more urgent one (a *boost*) once its oldest
-//! command has waited long. A *fairness key* is a name that commands of a lane may carry; those of different keys take turns. A
-//! `CommandKey` says which command and a `LaneKey` which lane: these are no fairness keys.
+//! A command that runs holds a *slot* of its lane and a *share* of the total limit. A lane is *blocked* when a limit on starts per
+//! time has refused its front: it starts nothing until the limit grants, or its front is or may be another. A *fairness key* is a
+//! name that commands of a lane may carry; those of different keys take turns. A `CommandKey` says which command and a `LaneKey`
+//! which lane: these are no fairness keys.
 //!
 //! `entries[place]` panics if nothing is there. `alive` is `None` once the command is gone, `running_mut` once that run is over.
 //!
@@ -59,27 +57,26 @@
 //! |---|---|
 //! | `join`, `leave` | a command belongs to the lane from here to there, which matters to fairness keys |
 //! | `push`, `unlink` | it enters the lane's queue, leaves it |
-//! | `front` | the one in it that starts next: by priority, then by turns of the keys, then first come; with a boost, before these the oldest once it has waited long enough; before all, a favoured child |
+//! | `front` | the one in it that starts next: a favoured child; else, with a boost, the oldest once it has waited long enough; else by priority, then by turns of the fairness keys, then first come |
 //! | `start`, `vacate` | it goes from the queue into a slot, gives the slot back |
-//! | `ready`, `unready` | how many are in the queue; how many wait outside of it, delayed or expired |
-//! | `startable` | how many could start, as far as slots (its own, and lent ones) and keys go |
+//! | `unready` | how many wait outside of the queue, delayed or expired |
+//! | `startable` | how many could start, as far as slots (its own, and lent ones), keys and pauses go |
 //! | `exempt` | how many of these need no free share (see below) |
 //! | `urgency` | its effective priority, and when that changes next |
-//! | `slots`, `shares` | how many are in use |
+//! | `shares` | how many of the total it uses |
 //! | `running` | who holds a slot, in the order of starts; `start` and `vacate` leave it to the caller |
 //! | `stopping` | how many of those are not Running any more: Asked, Dropped, Concluded; for `preempt` |
 //!
 //! Functions that begin with `nest_` are about commands that have a parent or are one. A parent that waits for a child lends it its
 //! share and, in its own lane, its slot (`nest` says when). A child for which something is set aside is *favoured*: it goes first
-//! in its lane. While it could start it is *exempt*: it needs no free share. Without such ties these functions change nothing and
-//! return false; true means that the step is done.
+//! in its lane. While it could start it is *exempt*: it needs no free share. Without such ties they change nothing. Those that return
+//! a bool say whether they have done the step themselves: then the caller leaves it out.
 //!
-//! After each change of a lane, `refresh` brings up to date what others know of it. `is_indifferent` and `is_indifferent_to_room`
-//! are true where that would find nothing new.
+//! After each change of a lane, `refresh` brings up to date what follows from it: its rank and its demand (`ready`), offers to
+//! children. `is_indifferent` and `is_indifferent_to_room` are true where that would find nothing new.
 //!
 //! The caller: after a call that may let something start, `next` until `None`, then `preempt` until `None`. Then `next_wake` says
-//! when to come again, with `tick` until `None`, and the same. (The engine's runners share these calls of `next`, and the engine
-//! takes a `startable` of 0 for their `None`.)
+//! when to come again, with `tick` until `None`, and the same.
 
 mod collections;
 mod decision;

@@ -1,18 +1,22 @@
 //! Which lane goes next: the ready set, the total limit and the shares that are kept of it.
 //!
+//! A lane that uses fewer shares than its minimum has the difference *kept*: only it may start on those. What is free beyond all
+//! that is kept is *common*. A minimum puts no lane first: of the lanes that may start a command, the best ranked does. The rank is
+//! by *effective priority*: that of the lane, or a more urgent one (a *boost*) once its oldest command has waited long. Among
+//! equals, the lane goes first that has waited longest since its last start.
+//!
 //! An example, with a total of 6 of which 3 shares are in use:
 //!
 //! ```text
-//!  lane  min  max  runs  ready    kept  on_kept  on_common
-//!  vip    3    4    1      5       2       2         1       it has 3 free slots, and is 2 below its minimum
-//!  mail   1    2    0      1       1       1         0
-//!  bulk   0    9    2      9       0       0         7
-//!  sum                             3       3         8
+//!  lane  min  max  shares  ready  kept  on_kept  on_common
+//!  vip    3    4     1       5     2       2         1       it has 3 free slots, and is 2 below its minimum
+//!  mail   1    2     0       1     1       1         0
+//!  bulk   0    9     2       9     0       0         7
+//!  sum               3             3       3         8
 //! ```
 //!
 //! All 3 free shares are kept: two of vip may start and one of mail. When one of bulk ends, a fourth share is free, for the best
-//! ranked lane. When instead a limit is changed, fewer shares may be free than are kept: see
-//! `shortage`.
+//! ranked lane. When the total or a minimum is changed while commands run, fewer shares may be free than are kept: see `shortage`.
 //!
 //! Without a total limit there are more shares than commands, and none is kept.
 
@@ -109,6 +113,7 @@ impl ReadySet {
         let is_reserved = demand.on_kept > 0;
         let is_common = !is_reserved && demand.on_common > 0;
         let is_exempt = demand.exempt > 0;
+        // `None` takes it out.
         self.common.assign(lane.0, is_common.then_some(rank));
         if unlikely(is_reserved || !self.reserved.is_empty()) {
             self.reserved.assign(lane.0, is_reserved.then_some(rank));
@@ -151,13 +156,14 @@ impl<T> Scheduler<T> {
         let free = self.free_shares();
         let exempt = self.ready.exempt.peek();
         if free == 0 {
-            // The front of such a lane is a favoured child: they go first.
+            // No share is needed: the front of such a lane is a favoured child.
             return exempt.map(|(_, lane)| LaneKey(lane));
         }
         let kept = self.ready.demand.kept;
+        // Only what is not kept is for anybody.
         let common = self.ready.common.peek().filter(|_| free > kept);
         if exempt.is_none() && self.ready.reserved.is_empty() {
-            // As mostly.
+            // The usual case.
             return common.map(|(_, lane)| LaneKey(lane));
         }
         let reserved = if free >= kept {
@@ -182,7 +188,7 @@ impl<T> Scheduler<T> {
         self.total.saturating_sub(self.shares)
     }
 
-    /// Brings effective priorities up to date, and lets lanes take part again whose refusal is over.
+    /// Brings effective priorities up to date. Blocked lanes take part again when it is time to look again.
     pub(super) fn catch_up(&mut self, now: u64) {
         while let Some(lane) = self.blocks.pop_if(|at| at <= now) {
             self.lanes[lane as usize].block = None;

@@ -23,8 +23,7 @@ impl<T> Scheduler<T> {
     ) -> Result<Submitted<T>, T> {
         let state = &self.lanes[lane.index()];
         let mut evicted = None;
-        // With `Overflow::Wait` a child is let into a full lane: the room that it would wait for might come only when its parent
-        // ends.
+        // With `Overflow::Wait`, `is_full` says no for a child: the room that it would wait for might come only when its parent ends.
         let is_child = terms.as_ref().is_some_and(|terms| terms.parent.is_some());
         if state.is_full(is_child) {
             let drops = state.policy.overflow == Overflow::DropOldest;
@@ -106,7 +105,7 @@ impl<T> Scheduler<T> {
         self.catch_up(now);
         let mut steps = self.steps();
         loop {
-            // In tests: that the loop ends.
+            // Counted in tests only, where a loop without an end fails.
             steps.count();
             let lane = self.best_lane()?;
             let state = &self.lanes[lane.index()];
@@ -118,6 +117,7 @@ impl<T> Scheduler<T> {
                 self.shelve(place, now);
                 continue;
             }
+            // It has limits on starts per time.
             if unlikely(state.policy.is_rated()) {
                 if let Err(due) = self.check_limits(lane, place, now) {
                     // It is not among the lanes until then: the next best one is asked.
@@ -143,7 +143,6 @@ impl<T> Scheduler<T> {
     fn start(&mut self, lane: LaneKey, place: u32, now: u64) -> Start {
         self.served += 1;
         self.pending -= 1;
-        // True: it has done this itself.
         if !self.nest_start(place) {
             self.shares += 1;
             let state = &mut self.lanes[lane.index()];
@@ -155,7 +154,7 @@ impl<T> Scheduler<T> {
         state.last_served = self.served;
         let relieved = state.relieve();
         let entry = &mut self.entries[place];
-        // Before `begin_run`, which puts the time of the start in the place of that at which it became ready.
+        // Read here: `begin_run` overwrites it with the time of the start.
         let wait_ns = now.saturating_sub(entry.ready_at());
         let (timeout_ns, progress_ns) = entry.begin_run(&state.policy, now);
         let start = Start {
@@ -173,7 +172,8 @@ impl<T> Scheduler<T> {
             .unwrap_or(u64::MAX)
             .min(progress_ns.unwrap_or(u64::MAX));
         match now.saturating_add(limit) {
-            // No limit. A timer from before the start, such as that of its expiry, is over; only a command with terms has one.
+            // No limit. A timer from before the start, such as that of its expiry, is over. One without terms has none: that of a
+            // retry's delay was taken when it was due.
             u64::MAX if entry.terms.is_some() => self.timers.remove(place),
             u64::MAX => {}
             at => self.timers.set(place, (at, entry.serial)),

@@ -4,7 +4,7 @@ use super::Scheduler;
 use super::decision::{CommandKey, StopReason, Stopped};
 use super::entry::{After, State};
 
-/// How long a body that must be dropped may take to give up its future before its slot is taken away, in nanoseconds.
+/// How long a body that must be dropped may take to give up its future before `Overrun` is told, in nanoseconds.
 ///
 /// An asynchronous body gives up at its next wake-up, far sooner; this bounds a body that blocks its thread.
 pub(crate) const OVERRUN_GRACE_NS: u64 = 20_000_000;
@@ -29,8 +29,8 @@ impl<T> Scheduler<T> {
                 // Whatever it was asked for before, and even with a verdict: one that is cancelled does not run again.
                 if reason == StopReason::Cancel {
                     entry.stop = Some(reason);
-                    // No timer: its `Overrun` was told, and the caller let the run go on, as the command was to run again after
-                    // this body. Now it will not: tell once more.
+                    // Dropped and no timer: its `Overrun` was told, but the caller let the run go on, as the command was to run
+                    // again and only its body has it. Cancelled, it will not run again: tell once more.
                     if entry.state == State::Dropped && self.timers.get(key.place).is_none() {
                         let at = now.saturating_add(OVERRUN_GRACE_NS);
                         self.timers.set(key.place, (at, key.serial));
@@ -71,7 +71,8 @@ impl<T> Scheduler<T> {
         self.timers.set(place, (at, entry.serial));
     }
 
-    /// Takes out a command that holds no slot. The caller asks `relieve` (in `ending/leaving`) whether that relieves its lane.
+    /// Takes out a command that holds no slot. Whether its lane is pressed no more, the engine asks afterwards (`relieve`, in
+    /// `ending/leaving`).
     pub(super) fn take_out(&mut self, place: u32, now: u64) -> T {
         self.timers.remove(place);
         self.pending -= 1;

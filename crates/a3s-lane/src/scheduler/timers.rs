@@ -1,4 +1,4 @@
-//! What is due. When to call `tick` next, `next_wake` says (in `view`).
+//! What is due. `next_wake` (in `view`) says when to call `tick` next.
 //!
 //! A command has at most one timer:
 //!
@@ -7,8 +7,8 @@
 //! | Ready | its expiry; or, of a child that a limit has refused, when to ask again |
 //! | Delayed | the end of the delay or its expiry, the earlier one |
 //! | Expired | it is due already |
-//! | Running | its time limit or the end of the longest silence, the earlier one |
-//! | Asked | the end of the grace |
+//! | Running | its time limit or the end of the longest silence, the earlier one; a sign of life does not move it: once due, it is set anew |
+//! | Asked | the end of the grace or its time limit, the earlier one |
 //! | Dropped | when the body has overrun |
 //! | Concluded | none |
 
@@ -25,7 +25,7 @@ impl<T> Scheduler<T> {
             let entry = &self.entries[place];
             let key = entry.key(place);
             match entry.state {
-                // Of a child that a limit had refused: it may be favoured again, and its next timer is its expiry.
+                // Only a child that a limit has refused has a timer now: ask again.
                 State::Ready if !entry.is_expired(now) => self.nest_refused_no_more(place, now),
                 State::Delayed if !entry.is_expired(now) => self.wake(place, now),
                 State::Ready | State::Delayed | State::Expired => {
@@ -48,7 +48,7 @@ impl<T> Scheduler<T> {
                     self.drop_body(place, reason, now);
                     return Some(Due::Drop(key, reason));
                 }
-                // The caller is to conclude it. No timer is left; a cancel may set one again (`stop`).
+                // No timer is left; a cancel may set one again (`stop`).
                 State::Dropped => return Some(Due::Overrun(key, entry.run)),
                 State::Concluded => debug_assert!(false, "a concluded command has no timer"),
             }
