@@ -3,6 +3,7 @@
 // What makes the storage of another process fail: a full disk, and calls of the operating system that do. Where it cannot be had, `skip`
 // says why.
 
+const assert = require('node:assert/strict');
 const { spawnSync } = require('child_process');
 const fs = require('fs');
 const path = require('path');
@@ -10,6 +11,9 @@ const path = require('path');
 const { root } = require('./support.js');
 
 const SOURCE = path.join(root, 'crates', 'a3s-lane', 'tests', 'storage', 'faults', 'fail_calls.c');
+
+/** What no small disk takes. */
+const LARGE = 64 * 1024 * 1024;
 
 /** A test cannot be made here; where none may be left out, that is a failure. */
 function skipped(skip) {
@@ -31,10 +35,24 @@ function library() {
   return { library: compiled };
 }
 
-/** Mounts a file system of a megabyte in memory. */
-function smallDisk(directory) {
+/** Takes all the space of a small disk but so many bytes. */
+function fill(filler, left = 0) {
+  const file = fs.openSync(filler, 'w');
+  let taken = 0;
+  try {
+    while (taken < LARGE) taken += fs.writeSync(file, Buffer.alloc(65536, 1));
+  } catch (error) {
+    assert.equal(error.code, 'ENOSPC');
+  }
+  assert.ok(taken < LARGE, 'it is no small disk');
+  fs.ftruncateSync(file, Math.max(0, taken - left));
+  fs.closeSync(file);
+}
+
+/** Mounts a file system in memory, by default of a megabyte. */
+function smallDisk(directory, size = '1m') {
   fs.mkdirSync(directory);
-  const mount = ['mount', '-t', 'tmpfs', '-o', 'size=1m,mode=777', 'tmpfs', directory];
+  const mount = ['mount', '-t', 'tmpfs', '-o', `size=${size},mode=777`, 'tmpfs', directory];
   let said;
   // It takes root, which a hosted CI has by `sudo`.
   for (const by of process.env.CI ? [[], ['sudo', '-n']] : [[]]) {
@@ -46,4 +64,4 @@ function smallDisk(directory) {
   return skipped(`a file system cannot be mounted here: ${said}`);
 }
 
-module.exports = { library, smallDisk };
+module.exports = { fill, library, smallDisk };

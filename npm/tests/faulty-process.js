@@ -9,6 +9,7 @@ const fs = require('fs');
 const path = require('path');
 
 const { Lane, LaneError, inspect } = require('@a3s-lab/lane');
+const { fill } = require('./faults.js');
 const { eventually } = require('./support.js');
 
 const [, , task, directory, argument] = process.argv;
@@ -33,13 +34,7 @@ function queue(tell) {
 const full = {
   filler: path.join(directory, '..', 'filler'),
   begin() {
-    const file = fs.openSync(this.filler, 'w');
-    try {
-      for (;;) fs.writeSync(file, Buffer.alloc(512, 1));
-    } catch (error) {
-      assert.equal(error.code, 'ENOSPC');
-    }
-    fs.closeSync(file);
+    fill(this.filler);
   },
   end() {
     fs.unlinkSync(this.filler);

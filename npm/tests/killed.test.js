@@ -3,148 +3,48 @@
 // A queue that is killed at any instant goes on where it was: what was acknowledged settles, once. The other process says what
 // happens; this one kills it, again and again on one directory, and now and then has a third one
 // restart it, and compares. It does so on two directories side by side.
-//
-// A3S_LANE_KILLS says how often, A3S_LANE_KILLS_SEED plays the same instants again.
 
 const assert = require('node:assert/strict');
-const { spawn } = require('child_process');
 const fs = require('fs');
-const os = require('os');
 const path = require('path');
 const test = require('node:test');
 
 const { Lane } = require('@a3s-lab/lane');
-const { MANY, kindOf } = require('./storage-process.js');
-const { PATIENCE_MS, root } = require('./support.js');
+const { Said, Worker, add, noKill, play, restart } = require('./kills.js');
+const { MANY } = require('./storage-process.js');
+const { sleep, temporary } = require('./support.js');
 
-const PROCESS = path.join(__dirname, 'storage-process.js');
-const noKill = process.platform === 'win32' && 'an exit code cannot be told from a kill';
-
-function temporary() {
-  return fs.mkdtempSync(path.join(os.tmpdir(), 'a3s-lane-'));
-}
-
-/** Runs a task. `kill` is called at its first step, or at once, and may kill it. */
-function run(task, directory, { kill = () => {}, early = false, args = [], isQuiet = false } = {}) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [PROCESS, task, directory, ...args], {
-      cwd: root,
-      stdio: ['ignore', 'pipe', isQuiet ? 'ignore' : 'inherit'],
-    });
-    let text = '';
-    let isAsked = false;
-    const ask = () => {
-      if (isAsked) return;
-      isAsked = true;
-      kill(child);
-    };
-    child.stdout.setEncoding('utf8');
-    child.stdout.on('data', (data) => {
-      text += data;
-      if (text.includes('=')) ask();
-    });
-    const timer = setTimeout(() => {
-      child.kill('SIGKILL');
-      reject(new Error(`'${task}' never ended; it said:${text}`));
-    }, PATIENCE_MS * 2);
-    child.on('error', reject);
-    child.on('spawn', () => early && ask());
-    child.on('close', (status, signal) => {
-      clearTimeout(timer);
-      // A line without an end was not said.
-      const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
-      const steps = lines.filter((line) => line.startsWith('=')).map((line) => line.slice(1).split(' '));
-      resolve({ status, signal, steps });
-    });
-  });
-}
-
-/** What was said so far about the commands that this test has not seen settle. */
-class Said {
-  acknowledged = new Set();
-  settled = new Set();
-  runs = 0;
-
-  hear(step, id) {
-    if (step === 'run') {
-      assert.ok(!this.settled.has(id), `${id} runs after it has settled`);
-      this.runs += 1;
-    } else {
-      assert.ok(!this[step].has(id), `${id} is ${step} twice`);
-      this[step].add(id);
-    }
-  }
-}
-
-/** Has another process restart the queue and let it run empty, and compares with what was said. */
-async function restart(directory, said) {
-  const asked = [...said.acknowledged];
-  fs.writeFileSync(`${directory}.asked`, JSON.stringify(asked));
-  assert.equal((await run('restart', directory)).status, 0, 'it restarts');
-  const found = JSON.parse(fs.readFileSync(`${directory}.found`, 'utf8'));
-  const { runs, settled, results, letters, ends, pending, unclaimed } = found;
-  const before = new Set(settled);
-  const forgotten = [...said.settled].filter((id) => !before.has(id));
-  assert.deepEqual(forgotten, [], 'settled and forgotten');
-  const left = new Map();
-  for (const id of letters) left.set(id, (left.get(id) || 0) + 1);
-  for (const id of asked) {
-    const number = Number(id.split('-')[2]);
-    const fails = kindOf(number) === 'fails';
-    assert.equal(results[id], fails ? 'COMMAND_ERROR' : number, id);
-    assert.equal(left.get(id), fails ? 1 : undefined, `letters of ${id}`);
-  }
-  const again = Object.keys(runs).filter((id) => before.has(id));
-  assert.deepEqual(again, [], 'they run after they have settled');
-  // Of all processes that this directory had.
-  const more = Object.keys(ends).filter((id) => ends[id] !== 1);
-  assert.deepEqual(more, [], 'settled more than once');
-  const without = asked.filter((id) => ends[id] === undefined);
-  assert.deepEqual(without, [], 'never settled');
-  assert.deepEqual([pending, unclaimed], [[], []]);
+/** Runs a task to its end. */
+function run(task, directory, options) {
+  return new Worker(task, directory, options).ended;
 }
 
 /** Kills so many processes in a row, on one directory. */
-async function killMany(rounds, seed) {
-  const directory = temporary();
-  let random = seed;
+async function killMany(rounds, random) {
+  const directory = path.join(temporary(), 'queue');
   let said = new Said();
-  const sum = { kills: 0, acknowledged: 0, settled: 0, runs: 0 };
+  const sum = {};
   for (let round = 0; round < rounds; round += 1) {
-    random = BigInt.asUintN(64, random * 6_364_136_223_846_793_005n + 1_442_695_040_888_963_407n);
-    const life = Number((random >> 33n) % 60_000n) / 1000;
-    const kill = (child) => setTimeout(() => child.kill('SIGKILL'), life);
+    const life = random.below(60_000) / 1000;
     // A killed process needs no fsync; some have it all the same, as it makes groups and takes time.
-    const args = [(random >> 20n) % 4n === 0n ? 'full' : 'relaxed'];
-    const { signal, steps } = await run('work', directory, { kill, early: round % 5 === 0, args });
-    assert.equal(signal, 'SIGKILL', 'it has ended by itself');
-    sum.kills += 1;
-    for (const [step, id] of steps) said.hear(step, id);
+    const worker = new Worker('work', directory, { args: [random.below(4) === 0 ? 'full' : 'relaxed'] });
+    if (round % 5 > 0) await worker.until((steps) => steps.length > 0);
+    await sleep(life);
+    said.hear(await worker.kill());
+    add(sum, { kills: 1 });
     // Several kills in a row: the next process is killed while it restores what this one has left.
-    if (random % 3n === 0n || round + 1 === rounds) {
+    if (random.below(3) === 0 || round + 1 === rounds) {
       await restart(directory, said);
-      sum.acknowledged += said.acknowledged.size;
-      sum.settled += said.settled.size;
-      sum.runs += said.runs;
+      add(sum, said.totals());
       said = new Said();
     }
   }
-  fs.rmSync(directory, { recursive: true, force: true });
   return sum;
 }
 
 /** I8, durable_ack: an acknowledged submit survives `kill -9` at any instant. */
 test('i8_durable_ack', { skip: noKill }, async () => {
-  // Per interpreter: the tests run on two of them.
-  const rounds = Number(process.env.A3S_LANE_KILLS || 250);
-  const seed = BigInt(process.env.A3S_LANE_KILLS_SEED || Date.now() % 1_000_000_000);
-  console.log(`A3S_LANE_KILLS=${rounds} A3S_LANE_KILLS_SEED=${seed}`);
-  const half = Math.floor(rounds / 2);
-  const [one, other] = await Promise.all([killMany(rounds - half, seed), killMany(half, seed + 1n)]);
-  const sum = Object.fromEntries(Object.keys(one).map((name) => [name, one[name] + other[name]]));
-  console.log(sum);
-  assert.equal(sum.kills, rounds);
-  assert.ok(rounds < 50 || sum.settled > 0, 'no process came to work before it was killed');
+  await play(250, killMany);
 });
 
 test('a_command_that_kills_its_process_becomes_a_dead_letter', { skip: noKill }, async () => {
@@ -175,16 +75,15 @@ test('maxCrashes is how often the process may end while a command runs', { skip:
 
 test('a directory that another process uses is refused', { skip: noKill }, async () => {
   const directory = temporary();
+  const worker = new Worker('work', directory);
+  await worker.until((steps) => steps.length > 0);
   let refusal;
-  const kill = (child) => {
-    try {
-      new Lane({ storage: directory });
-    } catch (error) {
-      refusal = error;
-    }
-    child.kill('SIGKILL');
-  };
-  await run('work', directory, { kill });
+  try {
+    new Lane({ storage: directory });
+  } catch (error) {
+    refusal = error;
+  }
+  await worker.kill();
   assert.equal(refusal.code, 'STORAGE_ERROR');
   assert.match(refusal.message, /storage: /);
 });

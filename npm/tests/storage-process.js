@@ -1,12 +1,16 @@
 'use strict';
 
-// The other process of storage.test.js and killed.test.js:  node storage-process.js TASK DIRECTORY [ARGUMENT]
+// The other process of storage.test.js and of kills.js:  node storage-process.js TASK DIRECTORY [ARGUMENT [faulty]]
 
 const fs = require('fs');
 
 const { Lane } = require('@a3s-lab/lane');
+const { sleep } = require('./support.js');
 
-const [, , task, directory, argument] = process.argv;
+const [, , task, directory, argument, disk] = process.argv;
+
+/** Its disk may be faulty: then calls may be refused. */
+const isFaulty = disk === 'faulty';
 
 const TASKS = 4;
 const MANY = 2000;
@@ -16,6 +20,9 @@ const began = Date.now();
 /** How the command with this number goes. */
 const KINDS = ['completes', 'retries', 'fails', 'lasts', 'delayed'];
 
+/** In the history. */
+const ENDS = ['completed', 'failed'];
+
 function kindOf(number) {
   return KINDS[number % KINDS.length];
 }
@@ -23,10 +30,6 @@ function kindOf(number) {
 /** Says what happened: a line in one write, which a pipe takes whole. */
 function say(step, id) {
   fs.writeSync(1, `\n=${step} ${id}\n`);
-}
-
-function sleep(ms) {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** A queue whose commands are in the directory, with the durability of the argument. `tell` is called when an attempt begins. */
@@ -58,25 +61,61 @@ function queue(where, tell) {
   return lane;
 }
 
+function refuse(id, error) {
+  if (!isFaulty || error.code !== 'STORAGE_ERROR') throw error;
+  say('refused', id);
+}
+
+/** Calls until it is not refused. */
+async function untilItDoes(call) {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      refuse('all', error);
+    }
+    await sleep(2);
+  }
+}
+
+/** A result is there although the storage could not be told; what it knows is what counts. It may not be readable. */
+async function isSettled(lane, commandId) {
+  if (!isFaulty) return true;
+  try {
+    return (await lane.history({ commandId })).some(({ event }) => ENDS.includes(event));
+  } catch (error) {
+    if (error.code !== 'STORAGE_ERROR') throw error;
+    return false;
+  }
+}
+
 async function submitForEver(lane, mine) {
   for (let number = 0; ; number += 1) {
     const id = `${process.pid}.${began}-${mine}-${number}`;
     const delayMs = kindOf(number) === 'delayed' ? 3 : undefined;
-    const handle = lane.enqueue(number % 2 === 0 ? 'even' : 'odd', 'work', number, { id, delayMs });
-    await handle.accepted();
+    let handle;
+    try {
+      handle = lane.enqueue(number % 2 === 0 ? 'even' : 'odd', 'work', number, { id, delayMs });
+      await handle.accepted();
+    } catch (error) {
+      refuse(id, error);
+      // A refusal may come at once; the others have their turn.
+      await new Promise(setImmediate);
+      continue;
+    }
     say('acknowledged', id);
     // Two in three are awaited; the rest heap up.
     if (number % 3 === 0) continue;
     await handle.result().catch(() => {});
-    say('settled', id);
+    if (await isSettled(lane, id)) say('settled', id);
   }
 }
 
 const tasks = {
   /** Works until it is killed. */
   async work() {
-    const lane = queue(directory, say);
-    await lane.startAsync();
+    const lane = await untilItDoes(() => queue(directory, say));
+    await untilItDoes(() => lane.startAsync());
     for (let mine = 0; mine < TASKS; mine += 1) submitForEver(lane, mine);
   },
 
@@ -98,7 +137,7 @@ const tasks = {
     await lane.deadLetters.discard();
     const ends = {};
     for (const { event, commandId } of await lane.history()) {
-      if (event === 'completed' || event === 'failed') ends[commandId] = (ends[commandId] || 0) + 1;
+      if (ENDS.includes(event)) ends[commandId] = (ends[commandId] || 0) + 1;
     }
     const { pending } = await lane.shutdownWithin(0);
     const unclaimed = await lane.unclaimed();

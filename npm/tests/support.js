@@ -15,8 +15,8 @@ const root = path.join(__dirname, '..', '..');
 /** How long a condition may take. Far more than any machine needs. */
 const PATIENCE_MS = 30000;
 
-function turn() {
-  return new Promise((resolve) => setTimeout(resolve, 2));
+function sleep(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** Waits until `look` returns something truthy, and returns that. */
@@ -26,7 +26,7 @@ async function eventually(look, what = look, patienceMs = PATIENCE_MS) {
     const found = await look();
     if (found) return found;
     if (Date.now() > end) throw new Error(`never came true: ${what}`);
-    await turn();
+    await sleep(2);
   }
 }
 
@@ -84,4 +84,4 @@ function program(code, { esm = false, node = process.execPath, cwd = root, args 
   });
 }
 
-module.exports = { PATIENCE_MS, eventually, one, program, record, root, temporary };
+module.exports = { PATIENCE_MS, eventually, one, program, record, root, sleep, temporary };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -15,6 +16,9 @@ import pytest
 from conftest import REPOSITORY
 
 SOURCE = REPOSITORY / "crates" / "a3s-lane" / "tests" / "storage" / "faults" / "fail_calls.c"
+
+# What no small disk takes, in bytes.
+LARGE = 2**26
 
 
 def skip(why: str) -> NoReturn:
@@ -43,11 +47,23 @@ def library() -> Path:
     return compiled
 
 
+def fill(file: Path, left: int = 0) -> None:
+    """Takes all the space of a small disk but so many bytes."""
+    with open(file, "wb", buffering=0) as filler:
+        try:
+            while filler.tell() < LARGE:
+                filler.write(b"\1" * 65536)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error
+        assert filler.tell() < LARGE, "it is no small disk"
+        filler.truncate(max(0, filler.tell() - left))
+
+
 @contextmanager
-def small_disk(path: Path) -> Iterator[Path]:
-    """A file system of a megabyte in memory."""
+def small_disk(path: Path, size: str = "1m") -> Iterator[Path]:
+    """A file system in memory, by default of a megabyte."""
     path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=777", "tmpfs", str(path)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=777", "tmpfs", str(path)]
     # It takes root, which a hosted CI has by `sudo`.
     for by in [[], ["sudo", "-n"]] if "CI" in os.environ else [[]]:
         try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from a3s_lane import CommandContext, CommandHandle, Lane, LaneConfig, LaneError, Retention, StorageError, inspect
 from conftest import LIMIT_SECS, wait_until
+from faults import fill
 
 LARGE = "x" * 3000
 
@@ -39,12 +40,7 @@ class Full:
         self.filler = directory.parent / "filler"
 
     def begin(self) -> None:
-        with open(self.filler, "wb", buffering=0) as file:
-            try:
-                while file.write(b"\1" * 512):
-                    pass
-            except OSError:
-                pass
+        fill(self.filler)
 
     def end(self) -> None:
         self.filler.unlink()
