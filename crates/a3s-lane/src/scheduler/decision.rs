@@ -9,8 +9,7 @@ pub(crate) use crate::command::StopReason;
 #[derive(Debug)]
 pub(crate) struct Submitted<T> {
     pub(crate) key: CommandKey,
-    /// The lane is *pressed* now, and was not before: it is from the submission that reaches its pressure threshold until nothing
-    /// waits in it.
+    /// This made the lane *pressed*, as its pressure threshold was reached: it stays so until nothing waits in it.
     pub(crate) pressure: bool,
     /// The command that left to make room.
     pub(crate) evicted: Option<(CommandKey, T)>,
@@ -90,7 +89,7 @@ pub(crate) enum Stopped<T> {
     Left(LaneKey, T),
     /// It runs and must be asked to stop; with `drop` its body must be dropped at once.
     Asked { drop: bool },
-    /// It was asked before, or is concluded and would run again. The first reason stays, but a cancel replaces it: then it does
+    /// It was asked or dropped before, or is concluded and would run again. The first reason stays, but a cancel replaces it: then it does
     /// not run again.
     Already,
 }

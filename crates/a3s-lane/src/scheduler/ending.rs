@@ -8,8 +8,7 @@ use super::entry::{After, State};
 use super::lane::End;
 
 impl<T> Scheduler<T> {
-    /// Decides what follows the end of an attempt. `None` when that run is not running any more: someone else has
-    /// concluded it. The slot stays taken until [`release`](Self::release). `random` spreads the delay of a retry.
+    /// Decides what follows the end of an attempt. `None` when that run is over. The slot stays taken until [`release`](Self::release). `random` spreads the delay of a retry.
     pub(crate) fn conclude(
         &mut self,
         key: CommandKey,
@@ -51,8 +50,8 @@ impl<T> Scheduler<T> {
         })
     }
 
-    /// Ends an attempt that has completed: `conclude` and `release` in one, as nothing comes between. `None` when that run is not
-    /// running any more.
+    /// Ends an attempt that has completed: `conclude` and `release` in one, as nothing comes between. `None` when that run is
+    /// over.
     #[inline]
     pub(crate) fn complete(&mut self, key: CommandKey, run: u32, now: u64) -> Option<T> {
         self.entries.running_mut(key, run)?;
@@ -93,7 +92,7 @@ impl<T> Scheduler<T> {
         self.pending += 1;
         let entry = &mut self.entries[place];
         let lane = entry.lane;
-        // 0 for a preempted one. Read here: `make_ready` overwrites it.
+        // 0 for a preempted one. Read while it is Concluded: its time means the delay only then.
         let delay = entry.retry_delay();
         if after == After::Preempted {
             entry.terms.get_or_insert_default().notes.uncounted += 1;
@@ -121,7 +120,7 @@ impl<T> Scheduler<T> {
 
     /// Frees the slot that a command holds, and its share. The caller goes on with `remove` or `requeue`, which refresh the lane.
     pub(super) fn free_slot(&mut self, place: u32, now: u64) {
-        // What its limiters were charged is final now.
+        // Too late to correct what its limiters were charged (`settle_cost`).
         self.forget_charges(place);
         let entry = &self.entries[place];
         let (lane, number) = (entry.lane, entry.key_number());

@@ -23,8 +23,7 @@ pub(super) enum State {
     Concluded,
 }
 
-/// What `release` does with a concluded command. It keeps this value when it is back in the queue, whose order depends on it (in
-/// `lane/flow`).
+/// What `release` does with a concluded command. Kept after that: the queue orders by it (`lane/flow`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
     Leave,
@@ -40,8 +39,7 @@ pub(super) struct Entry<T> {
     pub(super) job: T,
     pub(super) serial: u64,
     pub(super) submitted_at: u64,
-    /// Of a Ready command when it became ready; of one that is Running, Asked or Dropped when that run started; of one concluded
-    /// with a retry the delay. Else it means nothing.
+    /// By state. Ready: since when. Running, Asked, Dropped: when the run started. Concluded with a retry: the delay. Else nothing.
     pub(super) time: u64,
     pub(super) terms: Option<Box<Terms>>,
     /// Neighbours in the lane's queue, or among those that run.
@@ -61,7 +59,7 @@ impl<T> Entry<T> {
         !matches!(self.state, State::Ready | State::Delayed | State::Expired)
     }
 
-    /// Whether this is its run, and not concluded.
+    /// Whether this is its run, and not over.
     pub(super) fn is_running(&self, key: CommandKey, run: u32) -> bool {
         self.serial == key.serial
             && self.run == run
@@ -87,7 +85,7 @@ impl<T> Entry<T> {
         };
         // It was started in time; a retry has all the time that it needs.
         terms.expires_at = None;
-        // If `set_policy` noted here the limit of an earlier run: this run has the lane's present one.
+        // What `set_policy` noted was for an earlier run: this one has the lane's present limit.
         terms.notes.timeout_ns = None;
         terms.notes.progress_ns = terms.progress_ns.or(policy.progress_ns);
         terms.notes.beat = now;

@@ -20,19 +20,18 @@
 //! A command with a delay of its own is Delayed first. The two ways back go through `release` as well. `stop` takes out a waiting
 //! command (Ready, Delayed, Expired) at once, and `tick` one that has waited too long. Without a grace, Asked is left out.
 //!
-//! A slot is held from `next` to `release`. `conclude` decides the outcome. It refuses a run that is not running, so every command
-//! settles once. `complete` is `conclude` and `release` in one; `abandon` gives up a run whose runner is gone.
+//! A slot is held from `next` to `release`. `conclude` decides the outcome. It refuses a run that is over, so every command settles
+//! once. `complete` is `conclude` and `release` in one; `abandon` gives up a command whose runner is gone.
 //!
-//! Read the files of this folder in this order. The first four lead to which lane starts next, the three after them to how a
-//! command ends. Each sub-folder is a subject for when it is needed (the map is in `ARCHITECTURE.md`). One of them, `lane`, says
-//! which command of a lane goes first: its *front*.
+//! Read the files of this folder in this order. Each sub-folder is a subject for when it is needed (the map is in
+//! `ARCHITECTURE.md`); `lane` says which command of a lane goes first: its *front*.
 //!
 //! | file | lines | |
 //! |---|---|---|
 //! | this one | 170 | words, and what the scheduler holds |
 //! | `entry` | 95 | a command and its states; `entry/terms` and `entry/answers` to look things up |
 //! | `starting` | 180 | how one comes in and starts; `take_out` and `take_from_queue` are in `stop` |
-//! | `ready` | 240 | which lane is next: the example, then `Demand`, then the rest |
+//! | `ready` | 250 | which lane is next: the example, then `Demand`, then the rest |
 //! | `ending` | 150 | how an attempt ends, and what it held is free again |
 //! | `stop` | 95 | how one is asked to stop, dropped, or taken out before it starts |
 //! | `timers` | 100 | what is due when |
@@ -45,19 +44,21 @@
 //! long the body may go on after it was asked to stop.
 //!
 //! A command that runs holds a *slot* of its lane and a *share* of the total limit. A lane is *blocked* when a limit on starts per
-//! time has refused its front: it starts nothing until the limit grants, or its front is or may be another. A *fairness key* is a
+//! time has refused its front: it starts nothing until the limit grants or its front may have changed. A *fairness key* is a
 //! name that commands of a lane may carry; those of different keys take turns. A `CommandKey` says which command and a `LaneKey`
 //! which lane: these are no fairness keys.
 //!
 //! `entries[place]` panics if nothing is there. `alive` is `None` once the command is gone, `running_mut` once that run is over.
+//! A local `state` is a lane's; a command's is `entry.state`.
 //!
-//! Of a lane you need no more than this:
+//! To look up, what is asked of a lane:
 //!
 //! | | |
 //! |---|---|
 //! | `join`, `leave` | a command belongs to the lane from here to there, which matters to fairness keys |
 //! | `push`, `unlink` | it enters the lane's queue, leaves it |
-//! | `front` | the one in it that starts next: a favoured child; else, with a boost, the oldest once it has waited long enough; else by priority, then by turns of the fairness keys, then first come |
+//! | `front` | the one in it that starts next: a favoured child; else, where a long wait raises the lane's priority (a *boost*), the oldest once it has waited so long; else by priority, then by turns of the fairness keys, then first come |
+//! | `press`, `relieve` | true once when it becomes *pressed* (see `Submitted`), and once when it is no more |
 //! | `start`, `vacate` | it goes from the queue into a slot, gives the slot back |
 //! | `unready` | how many wait outside of the queue, delayed or expired |
 //! | `startable` | how many could start, as far as slots (its own, and lent ones), keys and pauses go |
@@ -68,8 +69,8 @@
 //! | `stopping` | how many of those are not Running any more: Asked, Dropped, Concluded; for `preempt` |
 //!
 //! Functions that begin with `nest_` are about commands that have a parent or are one. A parent that waits for a child lends it its
-//! share and, in its own lane, its slot (`nest` says when). A child for which something is set aside is *favoured*: it goes first
-//! in its lane. While it could start it is *exempt*: it needs no free share. Without such ties they change nothing. Those that return
+//! share and, in its own lane, its slot (`nest` says when). The child for which it keeps them ready is *favoured*: it goes first in
+//! its lane. Favoured ones that could start are *exempt*: they need no free share. Without such ties they change nothing. Those that return
 //! a bool say whether they have done the step themselves: then the caller leaves it out.
 //!
 //! After each change of a lane, `refresh` brings up to date what follows from it: its rank and its demand (`ready`), offers to
@@ -137,7 +138,7 @@ pub(crate) struct Scheduler<T> {
     /// Keys that are paused in all lanes.
     paused_keys: HashSet<Arc<str>>,
     /// How many shares there are: the most commands that run at once, over all lanes; `usize::MAX` without a limit. A
-    /// command that waits for a child does not run.
+    /// parent that waits and the child that uses its share count as one.
     total: usize,
     /// Commands may start.
     open: bool,
@@ -155,7 +156,7 @@ pub(crate) struct Scheduler<T> {
     preemptible_lanes: usize,
     /// For `nest`: how many awaited children are to start before the others of their lanes.
     favoured: usize,
-    /// For `nest`: what such children may get before the call ends.
+    /// For `nest`: what awaited children may get before the call ends.
     nest_offers: Vec<Offer>,
     /// For the caller: lanes that were watched (`watch_slots`) and got a free slot since.
     vacated: Vec<LaneKey>,

@@ -15,8 +15,8 @@
 //!  sum               3             3       3         8
 //! ```
 //!
-//! All 3 free shares are kept: two of vip may start and one of mail. When one of bulk ends, a fourth share is free, for the best
-//! ranked lane. When the total or a minimum is changed while commands run, fewer shares may be free than are kept: see `shortage`.
+//! All 3 free shares are kept: two of vip may start and one of mail. When one of bulk ends, a fourth share is free, for the better
+//! ranked of vip and bulk. When the total or a minimum is changed while commands run, fewer shares may be free than are kept: see `shortage`.
 //!
 //! Without a total limit there are more shares than commands, and none is kept.
 
@@ -33,7 +33,7 @@ use crate::hint::unlikely;
 pub(super) struct Demand {
     /// Shares of the total that are kept for this lane: as many as it has below its minimum, whether or not it has commands.
     pub(super) kept: usize,
-    /// Commands that could start on no share of the total: awaited children.
+    /// Commands that could start without a free share: favoured children.
     pub(super) exempt: usize,
     /// Commands that could start on a kept share.
     pub(super) on_kept: usize,
@@ -92,7 +92,7 @@ pub(super) struct ReadySet {
     pub(super) common: IndexedHeap<Rank>,
     /// Those that could start one on a kept share. A start ranks its lane anew: when its kept shares are in use, it may go to `common`.
     pub(super) reserved: IndexedHeap<Rank>,
-    /// Those that could start an awaited child, maybe also in one of the others.
+    /// Those that could start a favoured child, maybe also in one of the others.
     pub(super) exempt: IndexedHeap<Rank>,
     /// The sum over all lanes, whether or not they are in.
     pub(super) demand: Demand,
@@ -188,7 +188,7 @@ impl<T> Scheduler<T> {
         self.total.saturating_sub(self.shares)
     }
 
-    /// Brings effective priorities up to date. Blocked lanes take part again when it is time to look again.
+    /// Brings effective priorities up to date, and lets blocked lanes be asked again whose time has come.
     pub(super) fn catch_up(&mut self, now: u64) {
         while let Some(lane) = self.blocks.pop_if(|at| at <= now) {
             self.lanes[lane as usize].block = None;

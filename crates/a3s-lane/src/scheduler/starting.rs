@@ -42,7 +42,7 @@ impl<T> Scheduler<T> {
     }
 
     /// As [`submit`](Self::submit), whether or not the lane is full: what was accepted once is not refused. Also says whether
-    /// the lane is pressed now, and was not before.
+    /// this made the lane pressed (see `Submitted`).
     #[inline]
     pub(crate) fn admit(
         &mut self,
@@ -83,12 +83,12 @@ impl<T> Scheduler<T> {
         let paused_keys = &self.paused_keys;
         let paused = |key: &Arc<str>| paused_keys.contains(key);
         terms.notes.key_number = state.join(terms.key.as_ref(), terms.priority, paused);
-        let delay = Some(terms.delay_until).filter(|at| *at > now);
-        let timer = delay.into_iter().chain(terms.expires_at).min();
+        let ready_at = Some(terms.delay_until).filter(|at| *at > now);
+        let timer = ready_at.into_iter().chain(terms.expires_at).min();
         if let Some(at) = timer {
             self.timers.set(place, (at, entry.serial));
         }
-        if delay.is_some() {
+        if ready_at.is_some() {
             entry.state = State::Delayed;
             state.unready += 1;
         } else {
@@ -117,10 +117,10 @@ impl<T> Scheduler<T> {
                 self.shelve(place, now);
                 continue;
             }
-            // It has limits on starts per time.
+            // The lane has limits on starts per time.
             if unlikely(state.policy.is_rated()) {
                 if let Err(due) = self.check_limits(lane, place, now) {
-                    // It is not among the lanes until then: the next best one is asked.
+                    // The lane is left out until then: the next best one is asked.
                     self.block(lane, place, due, now);
                     continue;
                 }
@@ -172,8 +172,7 @@ impl<T> Scheduler<T> {
             .unwrap_or(u64::MAX)
             .min(progress_ns.unwrap_or(u64::MAX));
         match now.saturating_add(limit) {
-            // No limit. A timer from before the start, such as that of its expiry, is over. One without terms has none: that of a
-            // retry's delay was taken when it was due.
+            // No limit: a timer from before the start, such as its expiry, is over. Without terms there is none left.
             u64::MAX if entry.terms.is_some() => self.timers.remove(place),
             u64::MAX => {}
             at => self.timers.set(place, (at, entry.serial)),

@@ -29,8 +29,8 @@ impl<T> Scheduler<T> {
                 // Whatever it was asked for before, and even with a verdict: one that is cancelled does not run again.
                 if reason == StopReason::Cancel {
                     entry.stop = Some(reason);
-                    // Dropped and no timer: its `Overrun` was told, but the caller let the run go on, as the command was to run
-                    // again and only its body has it. Cancelled, it will not run again: tell once more.
+                    // Its `Overrun` was told, but the caller waits for the body, without which it could not run again. Now it
+                    // need not: tell once more.
                     if entry.state == State::Dropped && self.timers.get(key.place).is_none() {
                         let at = now.saturating_add(OVERRUN_GRACE_NS);
                         self.timers.set(key.place, (at, key.serial));
@@ -71,8 +71,8 @@ impl<T> Scheduler<T> {
         self.timers.set(place, (at, entry.serial));
     }
 
-    /// Takes out a command that holds no slot. Whether its lane is pressed no more, the engine asks afterwards (`relieve`, in
-    /// `ending/leaving`).
+    /// Takes out a command that holds no slot. The caller of the scheduler asks afterwards whether that relieved the lane
+    /// (`relieve`, in `ending/leaving`).
     pub(super) fn take_out(&mut self, place: u32, now: u64) -> T {
         self.timers.remove(place);
         self.pending -= 1;

@@ -4,12 +4,12 @@
 //!
 //! | state | when |
 //! |---|---|
-//! | Ready | its expiry; or, of a child that a limit has refused, when to ask again |
+//! | Ready | its expiry; of a child that a limit has refused, when to ask again, if that is earlier |
 //! | Delayed | the end of the delay or its expiry, the earlier one |
 //! | Expired | it is due already |
 //! | Running | its time limit or the end of the longest silence, the earlier one; a sign of life does not move it: once due, it is set anew |
 //! | Asked | the end of the grace or its time limit, the earlier one |
-//! | Dropped | when the body has overrun |
+//! | Dropped | when the body has overrun; after that none, unless it is cancelled |
 //! | Concluded | none |
 
 use super::Scheduler;
@@ -89,7 +89,7 @@ impl<T> Scheduler<T> {
         Some(reason)
     }
 
-    /// A running command shows that it gets on. False when this run is not running any more.
+    /// A running command shows that it gets on. False when this run is over.
     pub(crate) fn beat(&mut self, key: CommandKey, run: u32, now: u64) -> bool {
         let Some(entry) = self.entries.running_mut(key, run) else {
             return false;
