@@ -1,6 +1,7 @@
 //! L34, L35: with nobody listening an event builds nothing, and metrics keep no value.
 //!
-//! Counts every allocation of the process, so it is a process of its own with one test at a time.
+//! Counts every allocation of the process, so it is a process of its own with one test, which plays three in turn: with another
+//! beside it, what the harness and that one's runtime allocate would be counted too.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,9 +38,6 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// One test at a time, also where they are threads of one process.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn allocations_of(work: impl Future<Output = ()>) -> u64 {
     let before = ALLOCATIONS.load(Ordering::Relaxed);
@@ -83,8 +81,14 @@ async fn started() -> QueueManager {
 }
 
 #[tokio::test]
-async fn l35_with_nobody_listening_nothing_is_allocated_for_events() {
-    let _turn = TURN.lock().await;
+async fn l34_l35_what_nobody_reads_is_not_kept() {
+    with_nobody_listening_nothing_is_allocated_for_events().await;
+    an_event_that_nobody_hears_allocates_nothing().await;
+    #[cfg(feature = "metrics")]
+    metrics_keep_no_value().await;
+}
+
+async fn with_nobody_listening_nothing_is_allocated_for_events() {
     let manager = started().await;
     // The first run grows the queue's buffers.
     run(&manager).await;
@@ -116,9 +120,7 @@ async fn l35_with_nobody_listening_nothing_is_allocated_for_events() {
     );
 }
 
-#[tokio::test]
-async fn l35_an_event_that_nobody_hears_allocates_nothing() {
-    let _turn = TURN.lock().await;
+async fn an_event_that_nobody_hears_allocates_nothing() {
     let emitter = EventEmitter::new(16);
     let events: Vec<LaneEvent> = (0..100).map(|_| LaneEvent::empty("k")).collect();
     let allocations = allocations_of(async {
@@ -131,11 +133,9 @@ async fn l35_an_event_that_nobody_hears_allocates_nothing() {
 }
 
 #[cfg(feature = "metrics")]
-#[tokio::test]
-async fn l34_metrics_keep_no_value() {
+async fn metrics_keep_no_value() {
     use a3s_lane::metrics::{LaneSample, LocalMetrics, MetricsBackend};
 
-    let _turn = TURN.lock().await;
     let metrics = LocalMetrics::new();
     let lane = metrics.lane_recorder("only").expect("it has recorders");
     let record = || {

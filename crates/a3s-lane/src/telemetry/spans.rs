@@ -205,6 +205,8 @@ mod tests {
     #[test]
     fn spans_carry_the_documented_names_and_fields() {
         let collector = Collector::default();
+        // See `Trace::start` of the tests: with one subscriber, another thread could answer for it.
+        let _other = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
         with_default(Registry::default().with(collector.clone()), || {
             let caller = tracing::info_span!("caller");
             let submitted = caller.in_scope(|| submit_span("query", "read"));

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Level, Subscriber};
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -58,6 +58,10 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn start() -> Self {
+        // With one subscriber in the process, `tracing` asks the thread that comes to a line first whether anybody wants it, and
+        // remembers the answer for all threads. With two it asks the subscribers.
+        static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+        LazyLock::force(&OTHER);
         let collected = Arc::new(Mutex::new(Collected::default()));
         let layer = Collector(Arc::clone(&collected));
         let guard = tracing::subscriber::set_default(Registry::default().with(layer));
