@@ -16,35 +16,50 @@ use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, LaneKey};
 use crate::storage::{Settlement, Storage};
 
-/// Why a waiting command leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a command leaves without its attempt's own result.
+#[derive(Debug)]
 pub(super) enum Departure {
     Cancelled,
     Expired,
     /// Its lane was full, and a newer command came.
     Dropped,
+    /// The queue has ended, or its runner is gone.
+    Failed(LaneError),
 }
 
 impl Departure {
-    fn error(self) -> LaneError {
+    fn error(&self) -> LaneError {
         match self {
             Self::Cancelled => LaneError::Cancelled("before it started".to_owned()),
             Self::Expired => LaneError::Expired("its time to live ran out".to_owned()),
             Self::Dropped => LaneError::LaneFull("dropped for a newer command".to_owned()),
+            Self::Failed(error) => error.duplicate(),
         }
     }
 
-    fn status(self) -> CommandStatus {
+    fn status(&self) -> CommandStatus {
         match self {
             Self::Expired => CommandStatus::Expired,
             Self::Cancelled | Self::Dropped => CommandStatus::Cancelled,
+            Self::Failed(_) => CommandStatus::Failed,
         }
     }
 
-    fn sample(self) -> Sample {
+    fn sample(&self) -> Sample {
         match self {
             Self::Expired => Sample::Expired,
             Self::Cancelled | Self::Dropped => Sample::Cancelled,
+            Self::Failed(_) => Sample::Failed { run_ns: 0 },
+        }
+    }
+
+    /// The event that tells of it.
+    fn told(&self, lane: Arc<str>, name: CommandName) -> What {
+        match self {
+            Self::Expired => What::Expired(lane, name),
+            Self::Cancelled => What::Cancelled(lane, name, "before it started".into()),
+            Self::Dropped => What::Cancelled(lane, name, "dropped for a newer command".into()),
+            Self::Failed(error) => What::Failed(lane, name, error.to_string().into()),
         }
     }
 }
@@ -73,18 +88,9 @@ impl State {
         let name = engine.name(key, job.reply.extras().map(|extras| &**extras));
         self.forget(key, job.reply.extras());
         lane.observer.record(why.sample(), || self.counts(lane_key));
-        engine.emitter.report(|| {
-            let id = Arc::clone(&lane.id);
-            match why {
-                Departure::Expired => What::Expired(id, name.clone()),
-                Departure::Cancelled => {
-                    What::Cancelled(id, name.clone(), "before it started".into())
-                }
-                Departure::Dropped => {
-                    What::Cancelled(id, name.clone(), "dropped for a newer command".into())
-                }
-            }
-        });
+        engine
+            .emitter
+            .report(|| why.told(Arc::clone(&lane.id), name.clone()));
         if self.scheduler.relieve(lane_key) {
             engine.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
         }
@@ -136,6 +142,32 @@ impl State {
 }
 
 impl Leaving {
+    /// A command that fails with the queue, or with its runner. Its storage, if any, keeps it. The caller has counted it as
+    /// settling.
+    pub(super) fn failed(
+        engine: &Engine,
+        key: CommandKey,
+        (lane_key, lane): (LaneKey, &Arc<LaneInfo>),
+        job: Job,
+        error: LaneError,
+    ) -> Self {
+        Self {
+            name: engine.name(key, job.reply.extras().map(|extras| &**extras)),
+            job,
+            lane: Arc::clone(lane),
+            lane_key,
+            why: Departure::Failed(error),
+        }
+    }
+
+    /// Sends the event that tells of it.
+    pub(super) fn report(&self, engine: &Engine) {
+        engine.emitter.report(|| {
+            let lane = Arc::clone(&self.lane.id);
+            self.why.told(lane, self.name.clone())
+        });
+    }
+
     fn settlement(&self) -> Settlement {
         let kind = self.job.command_type();
         record::failed(&self.name, kind, &self.lane, &self.why.error())
@@ -146,7 +178,7 @@ impl Engine {
     /// Tells whoever waits for these commands. Called without the lock.
     pub(super) fn dismiss(self: &Arc<Self>, leaving: impl IntoIterator<Item = Leaving>) {
         let mut any = false;
-        let mut stored = Vec::new();
+        let mut awaited = Vec::new();
         for command in leaving {
             any = true;
             let depth = || self.lock().counts(command.lane_key).pending;
@@ -154,30 +186,45 @@ impl Engine {
                 .lane
                 .observer
                 .watch_depth_of(depth, &command.lane.id);
-            if command.lane.storage.is_some() {
-                stored.push(command);
+            if command.lane.must_await() {
+                awaited.push(command);
             } else {
                 self.answer(command);
             }
         }
-        if !stored.is_empty() {
-            self.dismiss_stored(stored);
+        if !awaited.is_empty() {
+            self.dismiss_awaited(awaited);
         }
         if any {
             self.check_quiet();
         }
     }
 
-    fn dismiss_stored(self: &Arc<Self>, stored: Vec<Leaving>) {
-        let all = stored.iter().filter_map(|command| {
+    fn dismiss_awaited(self: &Arc<Self>, awaited: Vec<Leaving>) {
+        let all = awaited.iter().filter_map(|command| {
             let storage = command.lane.storage.as_ref()?;
             Some((Arc::clone(storage), command.settlement()))
         });
-        self.tell_soon(all.collect(), stored);
+        self.tell_soon(all.collect(), awaited);
     }
 
-    /// Settles commands in their storages, then answers those that wait for this. Without a runtime the storages learn of it
-    /// when there is one, and the answers come at once.
+    /// As [`dismiss`](Self::dismiss), for commands that [have failed](Leaving::failed).
+    pub(super) fn dismiss_failed(self: &Arc<Self>, failed: impl IntoIterator<Item = Leaving>) {
+        let mut awaited = Vec::new();
+        for command in failed {
+            if command.lane.observer.must_await() {
+                awaited.push(command);
+            } else {
+                self.answer(command);
+            }
+        }
+        if !awaited.is_empty() {
+            self.tell_soon(Vec::new(), awaited);
+        }
+    }
+
+    /// Settles commands in their storages, tells the observers that have to be awaited, then answers those that wait for this.
+    /// Without a runtime the storages learn of it when there is one, such observers do not, and the answers come at once.
     pub(super) fn tell_soon(self: &Arc<Self>, all: Vec<Untold>, leaving: Vec<Leaving>) {
         let telling = Telling::task(self, all, leaving);
         let runtime = self.runtime.get().cloned().or_else(Runtime::try_current);
@@ -268,7 +315,8 @@ struct Telling {
     engine: Arc<Engine>,
     /// In it until the storage has answered.
     all: VecDeque<Untold>,
-    leaving: Vec<Leaving>,
+    /// Whoever waits for them has no answer yet.
+    leaving: VecDeque<Leaving>,
     /// A task of its own, which somebody may wait for.
     is_task: bool,
 }
@@ -279,7 +327,7 @@ impl Telling {
         Self {
             engine: Arc::clone(engine),
             all: all.into(),
-            leaving,
+            leaving: leaving.into(),
             is_task: true,
         }
     }
@@ -289,13 +337,27 @@ impl Telling {
         Self {
             engine: Arc::clone(engine),
             all: all.into(),
-            leaving: Vec::new(),
+            leaving: VecDeque::new(),
             is_task: false,
         }
     }
 
-    /// Settles commands in their storages, in one call for each. Whoever waits for them is told whatever a storage says.
+    /// Settles commands in their storages, in one call for each. Whoever waits for them is told whatever a storage says, after
+    /// the observers of the lane.
     async fn run(mut self) {
+        self.tell_storages().await;
+        while let Some(command) = self.leaving.front() {
+            // In the list until it is answered: whatever happens here, it will be.
+            let (lane, key) = (Arc::clone(&command.lane), command.lane_key);
+            let sample = command.why.sample();
+            self.engine.record_awaited(&lane, key, sample).await;
+            if let Some(command) = self.leaving.pop_front() {
+                self.engine.answer(command);
+            }
+        }
+    }
+
+    async fn tell_storages(&mut self) {
         while let Some((storage, _)) = self.all.front() {
             let storage = Arc::clone(storage);
             let is_other = |(other, _): &Untold| other.identity() != storage.identity();

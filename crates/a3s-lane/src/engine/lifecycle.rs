@@ -5,14 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::attempt::Abort;
-use super::attempt::drop_command;
+use super::leave::Leaving;
 use super::observer::Sample;
 use super::sync::{self, Runtime};
 use super::{Engine, State};
 use crate::command::StopReason;
 use crate::error::{LaneError, Result};
 use crate::event::What;
-use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, Overview, Stopped};
 use crate::shutdown::{Leftover, ShutdownReport};
 
@@ -165,6 +164,8 @@ impl Engine {
             }
         };
         self.close("the queue was shut down before the command started");
+        // Observers that have to be awaited are told before it is over.
+        self.until(State::is_idle).await;
         report
     }
 
@@ -267,7 +268,7 @@ impl Engine {
 
     /// Ends the queue at once: what has not started settles with an error, what runs is stopped and does the same.
     /// Calls after the first change nothing.
-    pub(crate) fn close(&self, reason: &'static str) {
+    pub(crate) fn close(self: &Arc<Self>, reason: &'static str) {
         let now = self.now();
         let (waiting, cells, lanes, resting) = {
             let mut state = self.lock();
@@ -306,18 +307,13 @@ impl Engine {
         for cell in cells {
             cell.abort(Abort::Closed);
         }
-        for (key, lane_key, job) in waiting {
+        self.dismiss_failed(waiting.into_iter().map(|(key, lane_key, job)| {
+            let lane = (lane_key, &lanes[lane_key.index()]);
             let error = LaneError::QueueError(reason.to_owned());
-            let lane = Arc::clone(&lanes[lane_key.index()].id);
-            let extras = job.reply.extras().map(|extras| &**extras);
-            self.emitter
-                .report(|| What::Failed(lane, self.name(key, extras), error.to_string().into()));
-            let mut work = None;
-            job.into_reply(&mut work)
-                .send(Err(error), CommandStatus::Failed);
-            drop_command(work, &lanes[lane_key.index()].id);
-            self.settling.fetch_sub(1, Ordering::SeqCst);
-        }
+            let failed = Leaving::failed(self, key, lane, job, error);
+            failed.report(self);
+            failed
+        }));
         for lane in &lanes {
             lane.room.freed();
         }

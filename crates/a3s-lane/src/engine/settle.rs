@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::attempt::drop_command;
 use super::ends::Group;
 use super::job::{Extras, Reply, Work};
+use super::leave::Leaving;
 use super::observer::Sample;
 use super::record;
 use super::runner::stop_error;
@@ -409,7 +410,7 @@ impl Engine {
     }
 
     /// Settles a command whose runner is gone, if the runner has not done so.
-    pub(super) fn give_up(&self, key: CommandKey, run: u32, error: LaneError) {
+    pub(super) fn give_up(self: &Arc<Self>, key: CommandKey, run: u32, error: LaneError) {
         let now = self.now();
         let mut state = self.lock();
         let Some((lane_key, mut job)) = state.scheduler.abandon(key, run, now) else {
@@ -420,20 +421,11 @@ impl Engine {
         state.depart(self, &lane, key, &mut job);
         lane.observer
             .record(Sample::Failed { run_ns: 0 }, || state.counts(lane_key));
-        self.emitter.report(|| {
-            What::Failed(
-                Arc::clone(&lane.id),
-                self.name(key, job.reply.extras().map(|extras| &**extras)),
-                error.to_string().into(),
-            )
-        });
+        let failed = Leaving::failed(self, key, (lane_key, &lane), job, error);
+        failed.report(self);
         self.settling.fetch_add(1, Ordering::SeqCst);
         drop(state);
-        let mut work = None;
-        job.into_reply(&mut work)
-            .send(Err(error), CommandStatus::Failed);
-        drop_command(work, &lane.id);
-        self.settling.fetch_sub(1, Ordering::SeqCst);
+        self.dismiss_failed([failed]);
     }
 
     /// Frees the slot, carries out the verdict and takes the next command.
