@@ -9,11 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a3s_lane::telemetry::init_lane_metrics;
-use a3s_lane::{LaneConfig, LaneError, OtelMetricsBackend, QueueMetrics, RetryPolicy};
+use a3s_lane::{
+    CommandContext, CommandStatus, Executor, ExecutorTask, JsonCommand, LaneConfig, LaneError,
+    OtelMetricsBackend, QueueMetrics, RetryPolicy, SubmitOptions,
+};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+use serde_json::Value;
 
-use support::{Gate, builder_with, failing, nothing, outcome, submit, within};
+use support::{
+    Gate, builder_with, endless, failing, nothing, outcome, reaches, settled, submit, submit_with,
+    within,
+};
 
 #[tokio::test]
 async fn l34_instruments_are_fed_by_the_queue() {
@@ -27,6 +34,7 @@ async fn l34_instruments_are_fed_by_the_queue() {
         exporter.get_finished_metrics().expect("exported")
     };
     gauges_are_set_and_refusals_are_not_counted(&export).await;
+    both_ways_count_the_same_endings(&export).await;
 }
 
 /// The points of an instrument: the lane, and the value (of a histogram its count and sum).
@@ -136,4 +144,70 @@ async fn gauges_are_set_and_refusals_are_not_counted(export: &impl Fn() -> Vec<R
     let zero = [point("a", 0.0), point("b", 0.0)];
     assert_eq!(points(&now, "lane.queue.depth"), zero);
     assert_eq!(points(&now, "lane.queue.active"), zero);
+}
+
+/// Runs nothing.
+struct Nowhere;
+
+impl Executor for Nowhere {
+    fn schedule(&self, task: ExecutorTask) {
+        drop(task);
+    }
+}
+
+/// What was cancelled or has expired has not failed; what ends with its queue or its executor has.
+async fn both_ways_count_the_same_endings(export: &impl Fn() -> Vec<ResourceMetrics>) {
+    let handler = |_: Value, _: CommandContext| async { Ok(Value::Null) };
+    let one = LaneConfig::new(0, 1);
+    let manager = builder_with(&[("ends", one.clone(), 0), ("nowhere", one, 0)])
+        .with_handler_on("lost", handler, Arc::new(Nowhere))
+        .with_metrics(QueueMetrics::new(Arc::new(OtelMetricsBackend::new())))
+        .build()
+        .await
+        .expect("built");
+    manager.start().await.expect("starts");
+
+    let lost = Box::new(JsonCommand::new("lost", Value::Null));
+    let lost = submit(&manager, "nowhere", lost).await;
+    outcome(lost).await.expect_err("its executor dropped it");
+
+    let options = SubmitOptions::new;
+    let running = submit_with(&manager, "ends", endless("t"), options()).await;
+    reaches(&running, CommandStatus::Running).await;
+    let waiting = submit_with(&manager, "ends", nothing("t"), options()).await;
+    let expiring = options().with_ttl(Duration::from_millis(1));
+    let expiring = submit_with(&manager, "ends", nothing("t"), expiring).await;
+    settled(&expiring).await.expect_err("it expires");
+    for cancelled in [waiting, running] {
+        assert!(cancelled.cancel());
+        settled(&cancelled).await.expect_err("it is cancelled");
+    }
+
+    let running = submit_with(&manager, "ends", endless("t"), options()).await;
+    reaches(&running, CommandStatus::Running).await;
+    let waiting = submit(&manager, "ends", nothing("t")).await;
+    drop(manager);
+    settled(&running).await.expect_err("its queue is gone");
+    outcome(waiting).await.expect_err("its queue is gone");
+
+    let now = export();
+    let count = |name: &str, lane: &str| {
+        let points = points(&now, name);
+        let point = points.into_iter().find(|point| point.0 == lane);
+        point.map_or(0.0, |point| point.1)
+    };
+    for (lane, submitted, failed) in [("ends", 5.0, 2.0), ("nowhere", 1.0, 1.0)] {
+        for (name, expected) in [
+            ("a3s_lane_commands_submitted_total", submitted),
+            ("lane.commands.submitted", submitted),
+            ("a3s_lane_commands_failed_total", failed),
+            ("lane.commands.failed", failed),
+            ("a3s_lane_commands_completed_total", 0.0),
+            ("lane.commands.completed", 0.0),
+        ] {
+            assert_eq!(count(name, lane), expected, "{name} of {lane}");
+        }
+    }
+    assert_eq!(count("lane.commands.cancelled", "ends"), 2.0);
+    assert_eq!(count("lane.commands.expired", "ends"), 1.0);
 }

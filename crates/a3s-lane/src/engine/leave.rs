@@ -9,6 +9,7 @@ use super::job::{Extras, Job};
 use super::observer::Sample;
 use super::record;
 use super::sync::Runtime;
+use super::trace;
 use super::{Engine, LaneInfo, State};
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
@@ -212,6 +213,7 @@ impl Engine {
     pub(super) fn dismiss_failed(self: &Arc<Self>, failed: impl IntoIterator<Item = Leaving>) {
         let mut awaited = Vec::new();
         for command in failed {
+            trace::settled(&command.lane.id, false, 0);
             if command.lane.observer.must_await() {
                 awaited.push(command);
             } else {

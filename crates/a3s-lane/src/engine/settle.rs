@@ -458,8 +458,11 @@ impl Engine {
                 let name = self.name(key, settled.extras.as_deref());
                 trace::retried(&settled.lane.id, &name, attempt);
             }
-            Verdict::Preempted => {}
-            Verdict::Settle | Verdict::Cancelled | Verdict::Withdrawn => settled.trace(),
+            Verdict::Preempted | Verdict::Cancelled => {}
+            Verdict::Settle | Verdict::Withdrawn => settled.trace(),
+        }
+        if let Some(Sample::Failed { run_ns }) = settled.ended {
+            trace::settled(&settled.lane.id, false, run_ns);
         }
         settled
     }

@@ -20,7 +20,7 @@ pub struct LaneMetricsRecorder {
     pub commands_submitted_total: Counter<u64>,
     /// `a3s_lane_commands_completed_total`: commands that ended well.
     pub commands_completed_total: Counter<u64>,
-    /// `a3s_lane_commands_failed_total`: commands that failed for good, timeouts included.
+    /// `a3s_lane_commands_failed_total`: commands that failed for good, timeouts included; none that was cancelled or expired.
     pub commands_failed_total: Counter<u64>,
     /// `a3s_lane_command_duration_seconds`: how long the last attempt of a completed command ran.
     pub command_duration_seconds: Histogram<f64>,
