@@ -132,11 +132,17 @@ pub trait Command: Send + Sync {
     }
 
     /// What kind of work this is; appears in events, dead letters and storage.
+    ///
+    /// The queue may ask while it is locked: return what is there, and neither call the queue nor wait for a lock that somebody
+    /// else may hold who calls it. A panic counts as an empty text there.
     fn command_type(&self) -> &str;
 
     /// The data that a [`Storage`](crate::Storage) keeps, so that the command can be rebuilt after a restart.
     ///
     /// Default: nothing is kept besides the type.
+    ///
+    /// With a [`SubmissionLog`](crate::testing::SubmissionLog) what is said of [`command_type`](Self::command_type) goes for this
+    /// too.
     fn payload(&self) -> Option<Value> {
         None
     }

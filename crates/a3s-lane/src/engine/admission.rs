@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::attempt::guarded;
 use super::inbox::Posting;
 use super::job::{Job, Reply};
 use super::leave::{Departure, Leaving};
@@ -230,7 +231,10 @@ impl State {
             span,
         } = incoming;
         if let Some(log) = &engine.hooks.log {
-            log.note(&self.lanes[lane.index()].id, &*command);
+            let kind = guarded(|| command.command_type().to_owned());
+            let payload = guarded(|| command.payload());
+            let lane = self.lanes[lane.index()].id.to_string();
+            log.note(lane, kind.unwrap_or_default(), payload.unwrap_or_default());
         }
         let delayed = terms.as_ref().is_some_and(|terms| terms.delay_until > now);
         let job = Job::new(command, reply, span);

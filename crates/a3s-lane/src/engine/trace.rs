@@ -5,6 +5,7 @@ mod enabled {
     use tracing::Span;
     use tracing::instrument::Instrument;
 
+    use super::super::attempt::guarded;
     use crate::command::Command;
     use crate::event::CommandName;
     use crate::hint::unlikely;
@@ -25,7 +26,7 @@ mod enabled {
 
         #[inline(never)]
         fn begin(lane: &str, command: &dyn Command) -> Self {
-            let span = telemetry::submit_span(lane, command.command_type());
+            let span = telemetry::submit_span(lane, kind(command));
             Self((!span.is_disabled()).then(|| Box::new(span)))
         }
 
@@ -57,7 +58,7 @@ mod enabled {
             Self(telemetry::execute_span(
                 lane,
                 name(),
-                command.command_type(),
+                kind(command),
                 attempt.saturating_sub(1),
                 submitted,
             ))
@@ -75,6 +76,11 @@ mod enabled {
         pub(crate) fn end(self, success: bool) {
             telemetry::record_success(&self.0, success);
         }
+    }
+
+    /// The user's word for the kind of a command; empty when asking for it panics.
+    fn kind(command: &dyn Command) -> &str {
+        guarded(|| command.command_type()).unwrap_or_default()
     }
 
     /// Whether anybody traces.

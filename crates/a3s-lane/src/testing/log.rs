@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use crate::command::{Command, LaneId};
+use crate::command::LaneId;
 
 /// Remembers what a manager accepts, so that a test can ask whether code under test has submitted something.
 ///
@@ -83,11 +83,11 @@ impl SubmissionLog {
         }
     }
 
-    pub(crate) fn note(&self, lane_id: &str, command: &dyn Command) {
+    pub(crate) fn note(&self, lane_id: LaneId, command_type: String, payload: Option<Value>) {
         let submitted = Submitted {
-            lane_id: lane_id.to_owned(),
-            command_type: command.command_type().to_owned(),
-            payload: command.payload(),
+            lane_id,
+            command_type,
+            payload,
         };
         self.lock().push(submitted);
     }

@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use a3s_lane::testing::{ManualClock, SubmissionLog, drain_now};
 use a3s_lane::{
-    CommandStatus, JsonCommand, LaneConfig, LaneError, LaneOptions, RetryPolicy, SubmitOptions,
+    Command, CommandStatus, JsonCommand, LaneConfig, LaneError, LaneOptions, Result, RetryPolicy,
+    SubmitOptions,
 };
 #[cfg(feature = "distributed")]
 use a3s_lane::{PriorityBoostConfig, RateLimitConfig};
+use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 #[cfg(feature = "distributed")]
 use crate::support::reasons;
 
+use crate::support::trace::Trace;
 use crate::support::{
     Log, builder_with, command, endless, let_others_run, nothing, outcome, reaches, settled,
     submit, submit_with, within,
@@ -97,6 +100,55 @@ async fn a_submission_log_holds_what_was_accepted() {
         .collect();
     assert_eq!(types, ["plain", "options", "many"]);
     log.assert_not_submitted("only", "full");
+}
+
+/// What a command says of itself is the user's code: that it panics costs what it would have said.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_panics_when_it_is_asked_what_it_is_runs_all_the_same() {
+    struct Shy;
+
+    #[async_trait]
+    impl Command for Shy {
+        async fn execute(&self) -> Result<Value> {
+            Ok(json!("done"))
+        }
+        fn command_type(&self) -> &str {
+            panic!("no type")
+        }
+        fn payload(&self) -> Option<Value> {
+            panic!("no payload")
+        }
+    }
+
+    // Also by a subscriber of spans.
+    let _trace = Trace::start();
+    let log = SubmissionLog::new();
+    let manager = builder_with(&only())
+        .with_submission_log(log.clone())
+        .build()
+        .await
+        .expect("built");
+    let mut stream = manager.subscribe();
+    let receiver = submit(&manager, "only", Box::new(Shy)).await;
+    manager.start().await.expect("starts");
+    assert_eq!(outcome(receiver).await.expect("it runs"), json!("done"));
+    let noted = &log.submitted()[0];
+    assert_eq!((&*noted.command_type, &noted.payload), ("", &None));
+    let keys = [
+        within(stream.recv()).await.expect("submitted").key,
+        within(stream.recv()).await.expect("started").key,
+    ];
+    assert_eq!(keys, ["queue.command.submitted", "queue.command.started"]);
+    within(manager.drain(Duration::from_secs(60)))
+        .await
+        .expect("it is empty");
+
+    // Also one that is left in the end.
+    manager.pause_lane("only").expect("it exists");
+    let left = submit(&manager, "only", Box::new(Shy)).await;
+    let report = within(manager.shutdown_within(Duration::ZERO)).await;
+    assert_eq!(report.pending[0].command_type, "");
+    outcome(left).await.expect_err("its queue has ended");
 }
 
 /// It runs what is ready, then what waits for a time, and says how many it could not start.
