@@ -27,7 +27,7 @@ pub struct RetryPolicy {
     pub max_retries: u32,
     /// Wait before the first retry.
     pub initial_delay: Duration,
-    /// Longest wait before any retry.
+    /// Longest wait before any retry, the first included.
     pub max_delay: Duration,
     /// Factor from one wait to the next; must be finite and not negative.
     pub multiplier: f64,
@@ -113,12 +113,6 @@ impl RetryPolicy {
             return Err(format!(
                 "retry_policy.multiplier must be a finite number of at least 0 (got {})",
                 self.multiplier
-            ));
-        }
-        if self.max_retries > 0 && self.max_delay < self.initial_delay {
-            return Err(format!(
-                "retry_policy.max_delay must be at least retry_policy.initial_delay (got {:?} and {:?})",
-                self.max_delay, self.initial_delay
             ));
         }
         Ok(())
@@ -311,19 +305,13 @@ mod tests {
                 ))
             );
         }
+        // The first delay is cut to the longest.
         let inverted = RetryPolicy {
             max_delay: ms(1),
             ..RetryPolicy::exponential(1)
         };
-        assert_eq!(
-            inverted.validate(),
-            Err("retry_policy.max_delay must be at least retry_policy.initial_delay (got 1ms and 100ms)".into())
-        );
-        let unused = RetryPolicy {
-            max_retries: 0,
-            ..inverted
-        };
-        assert_eq!(unused.validate(), Ok(()));
+        assert_eq!(inverted.validate(), Ok(()));
+        assert_eq!(inverted.delay_for_attempt(1), ms(1));
     }
 
     #[test]

@@ -59,6 +59,18 @@ async fn delays_grow_up_to_the_cap() {
     );
 }
 
+/// As in 0.4: the longest delay bounds the first one too.
+#[tokio::test(start_paused = true)]
+async fn a_first_delay_above_the_cap_is_the_cap() {
+    let policy = RetryPolicy {
+        max_retries: 2,
+        initial_delay: MS(1_000),
+        max_delay: MS(500),
+        multiplier: 2.0,
+    };
+    assert_times(&attempts_under(policy).await, &[0, 500, 1_000]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn fixed_delays_stay_the_same() {
     let policy = RetryPolicy::fixed(3, MS(250));
