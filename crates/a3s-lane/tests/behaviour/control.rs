@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use a3s_lane::testing::ManualClock;
 use a3s_lane::{
-    CommandStatus, Lane, LaneConfig, LaneOptions, QueueManager, RateLimitConfig, RetryPolicy,
-    StopReason, SubmitOptions, WaitReason,
+    CommandStatus, Lane, LaneConfig, LaneError, LaneOptions, PriorityBoostConfig, QueueManager,
+    RateLimitConfig, RetryPolicy, StopReason, SubmitOptions, WaitReason,
 };
 use serde_json::{Value, json};
 
 use crate::support::{
-    Gate, Log, endless, failing, finish, let_others_run, manager_with, nothing, outcome, reaches,
-    reasons, settled, started, started_with, submit, submit_with, within, words,
+    Gate, Log, builder_with, endless, failing, finish, let_others_run, manager_with, nothing,
+    outcome, reaches, reasons, settled, started, started_with, submit, submit_with, within, words,
 };
 
 fn set(manager: &QueueManager, config: LaneConfig, options: LaneOptions) {
@@ -288,6 +289,39 @@ async fn an_old_lane_handle_finds_only_its_own_lane() {
     manager.resume_lane("other").expect("it exists");
     let words = words(&finish(&manager, &mut stream).await);
     assert_eq!(words[..2], ["submitted mine", "started again"]);
+}
+
+/// A lane that somebody holds is as urgent as its boost makes it.
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_is_held_says_how_urgent_it_is() {
+    let clock = ManualClock::new();
+    let manager = builder_with(&[("other", LaneConfig::new(0, 1), 0)])
+        .with_clock(clock.clone())
+        .build()
+        .await
+        .expect("built");
+    let minute = Duration::from_secs(60);
+    let boost = PriorityBoostConfig::new(minute).with_boost(minute / 2, 3);
+    let config = LaneConfig::new(0, 1).with_priority_boost(boost);
+    let lane = Arc::new(Lane::new("mine", config, 7));
+    manager.queue().register_lane(Arc::clone(&lane)).await;
+    let _receiver = lane.enqueue(nothing("t")).await;
+    for effective in [7, 4, 0] {
+        assert_eq!(lane.effective_priority().await, effective);
+        assert_eq!(lane.priority().await, 7);
+        clock.advance(minute / 2);
+    }
+}
+
+#[tokio::test]
+async fn a_lane_that_is_held_takes_nothing_after_the_shutdown() {
+    let manager = manager_with(&[]).await;
+    let lane = Arc::new(Lane::new("mine", LaneConfig::new(0, 1), 0));
+    manager.queue().register_lane(Arc::clone(&lane)).await;
+    manager.shutdown().await;
+    let refused = outcome(lane.enqueue(nothing("t")).await).await;
+    assert!(matches!(refused, Err(LaneError::ShutdownInProgress)));
+    assert_eq!(lane.status().await.pending, 0);
 }
 
 /// Nothing starts after an orderly end, not even by a late start.

@@ -231,6 +231,22 @@ const HELD: &[Covered] = &[
         ],
     ),
     (
+        "queue/lane.rs",
+        &[
+            ("id", "api_compat/queue.rs/a_hand_built_lane"),
+            ("priority", "api_compat/queue.rs/a_hand_built_lane"),
+            (
+                "effective_priority",
+                "behaviour/control.rs/a_lane_that_is_held_says_how_urgent_it_is",
+            ),
+            (
+                "enqueue",
+                "behaviour/control.rs/a_lane_that_is_held_takes_nothing_after_the_shutdown",
+            ),
+            ("status", "api_compat/queue.rs/a_hand_built_lane"),
+        ],
+    ),
+    (
         "handle.rs",
         &[
             ("id", "options/id"),
