@@ -2,7 +2,7 @@
 
 // Packs this package and the platform package of this machine as npm would publish them:
 //   node npm/scripts/pack.js [folder]      default: target/npm
-// Prints the paths of the two tarballs. The native binary must have been built before.
+// With --all, as a release does, the packages of all platforms. Prints the paths of the tarballs. The native binaries must be in npm/.
 
 const { spawnSync } = require('child_process');
 const fs = require('fs');
@@ -11,9 +11,11 @@ const path = require('path');
 
 const { manifest, platforms, root } = require('./platforms.js');
 
+const BINARIES = path.join(root, 'npm');
+
 /** The platform package whose binary was built here. */
 function built() {
-  const found = platforms().filter(({ binary }) => fs.existsSync(path.join(root, 'npm', binary)));
+  const found = platforms().filter(({ binary }) => fs.existsSync(path.join(BINARIES, binary)));
   if (found.length !== 1) {
     const names = found.map(({ binary }) => binary).join(', ') || 'none';
     throw new Error(`npm/ must hold exactly one native binary (found: ${names}); run npm run build`);
@@ -32,25 +34,33 @@ function pack(folder, out) {
   return path.join(out, stdout.trim().split('\n').pop());
 }
 
-/** Writes the tarballs to `out`; returns their paths, this package's first. */
-function packAll(out) {
-  fs.mkdirSync(out, { recursive: true });
-  const platform = built();
+/** Packs a platform package with its binary, which is in the folder `binaries`. */
+function packPlatform(platform, binaries, out) {
   const stage = fs.mkdtempSync(path.join(os.tmpdir(), 'a3s-lane-pack-'));
   try {
     const source = path.join(root, 'npm', 'platforms', platform.suffix);
     for (const name of fs.readdirSync(source)) fs.copyFileSync(path.join(source, name), path.join(stage, name));
     fs.copyFileSync(path.join(root, 'LICENSE'), path.join(stage, 'LICENSE'));
-    fs.copyFileSync(path.join(root, 'npm', platform.binary), path.join(stage, platform.binary));
-    return [pack(root, out), pack(stage, out)];
+    fs.copyFileSync(path.join(binaries, platform.binary), path.join(stage, platform.binary));
+    return pack(stage, out);
   } finally {
     fs.rmSync(stage, { recursive: true });
   }
 }
 
+/** Writes the tarballs to `out`; returns their paths, this package's first. */
+function packAll(out, { all = false, binaries = BINARIES } = {}) {
+  const packed = all ? platforms() : [built()];
+  const missing = packed.filter(({ binary }) => !fs.existsSync(path.join(binaries, binary)));
+  if (missing.length > 0) throw new Error(`no native binary: ${missing.map(({ binary }) => binary).join(', ')}`);
+  fs.mkdirSync(out, { recursive: true });
+  return [pack(root, out), ...packed.map((platform) => packPlatform(platform, binaries, out))];
+}
+
 module.exports = { built, manifest, packAll };
 
 if (require.main === module) {
-  const out = path.resolve(process.argv[2] || path.join(root, 'target', 'npm'));
-  for (const tarball of packAll(out)) console.log(tarball);
+  const folders = process.argv.slice(2).filter((argument) => argument !== '--all');
+  const out = path.resolve(folders[0] || path.join(root, 'target', 'npm'));
+  for (const tarball of packAll(out, { all: process.argv.includes('--all') })) console.log(tarball);
 }

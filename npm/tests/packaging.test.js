@@ -2,10 +2,11 @@
 
 const assert = require('node:assert/strict');
 const fs = require('fs');
+const os = require('os');
 const path = require('path');
 const test = require('node:test');
 
-const { built, manifest } = require('../scripts/pack.js');
+const { built, manifest, packAll } = require('../scripts/pack.js');
 const { outdated, platforms } = require('../scripts/platforms.js');
 const { installed, run } = require('./installed.js');
 const { BASIC, CUSTOM_LANES, asModule } = require('./quick-start.js');
@@ -58,6 +59,29 @@ test('the package holds its entry, its types and nothing else', () => {
     list(path.join(modules, path.basename(built().name))).sort(),
     ['LICENSE', 'README.md', built().binary, 'package.json'].sort(),
   );
+});
+
+test('a release packs every platform package with its binary and the licence', () => {
+  const place = fs.mkdtempSync(path.join(os.tmpdir(), 'a3s-lane-all-'));
+  try {
+    const [missing, ...others] = platforms();
+    for (const { binary } of others) fs.writeFileSync(path.join(place, binary), binary);
+    const tarballs = path.join(place, 'tarballs');
+    const options = { all: true, binaries: place };
+    assert.throws(() => packAll(tarballs, options), { message: `no native binary: ${missing.binary}` });
+    fs.writeFileSync(path.join(place, missing.binary), missing.binary);
+    const [, ...packed] = packAll(tarballs, options);
+    assert.equal(packed.length, 8);
+    packed.forEach((tarball, number) => {
+      const held = run('tar', ['-tzf', path.basename(tarball)], { cwd: tarballs }).trim().split(/\r?\n/);
+      const expected = ['LICENSE', 'README.md', platforms()[number].binary, 'package.json'];
+      assert.deepEqual(held.sort(), expected.map((name) => `package/${name}`).sort());
+    });
+  } finally {
+    fs.rmSync(place, { recursive: true });
+  }
+  const workflow = fs.readFileSync(path.join(root, '.github', 'workflows', 'release.yml'), 'utf8');
+  assert.ok(workflow.includes('node npm/scripts/pack.js --all tarballs'));
 });
 
 for (const esm of [false, true]) {

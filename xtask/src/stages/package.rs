@@ -1,14 +1,26 @@
-//! The crate as it would be uploaded.
+//! The crates as they would be uploaded.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::command::Run;
 use crate::house::House;
 
 const CORE: &str = "a3s-lane";
+const PROGRAM: &str = "a3s-lane-cli";
 
-/// The packed crate, unpacked where the workspace cannot help it, runs the quick start of the documentation.
+/// The packed crate, unpacked where the workspace cannot help it, runs the quick start of the documentation. Both crates have
+/// their licence with them.
 pub(super) fn rust(house: &House) -> Result<()> {
+    for package in [CORE, PROGRAM] {
+        let held = house
+            .cargo()
+            .args(["package", "--list", "--locked", "--allow-dirty"])
+            .args(["--package", package])
+            .read()?;
+        if !held.lines().any(|file| file == "LICENSE") {
+            bail!("the crate {package} would be uploaded without LICENSE");
+        }
+    }
     let version = &house.metadata.member(CORE)?.version;
     house
         .cargo()
