@@ -11,7 +11,8 @@
 //! a flood of short commands costs no spawn each.
 //!
 //! No lock is held across an await, a reply or a user's callback. Events are sent and recorders are told under it, so that
-//! subscribers see every change in its order; a waker that a subscriber leaves behind must not call the queue.
+//! subscribers see every change in its order; a waker that a subscriber leaves behind must not call the queue, nor must a command that
+//! is asked for its type.
 
 mod admission;
 mod attempt;
@@ -61,7 +62,6 @@ use crate::config::{LaneConfig, LaneOptions};
 use crate::dlq::DeadLetterQueue;
 use crate::event::{CommandName, EventEmitter};
 use crate::handler::HandlerMap;
-use crate::queue::LaneStatus;
 #[cfg(feature = "distributed")]
 use crate::scheduler::LimiterKey;
 use crate::scheduler::{CommandKey, LaneCounts, LaneKey, LanePolicy, Scheduler};
@@ -430,21 +430,20 @@ impl Engine {
         Ok(key)
     }
 
-    pub(crate) fn counts(&self) -> HashMap<String, LaneStatus> {
+    pub(crate) fn counts<C: From<LaneCounts>>(&self) -> HashMap<String, C> {
         let state = self.lock();
-        let status = |key: LaneKey| LaneStatus::from(state.counts(key));
         state
             .names
             .iter()
-            .map(|(id, key)| (id.to_string(), status(*key)))
+            .map(|(id, key)| (id.to_string(), state.counts(*key).into()))
             .collect()
     }
 
     /// How full a lane is; `None` when it was removed.
-    pub(crate) fn lane_counts(&self, lane: Target<'_>) -> Option<LaneStatus> {
+    pub(crate) fn lane_counts(&self, lane: Target<'_>) -> Option<LaneCounts> {
         let state = self.lock();
         let lane = state.lane_of(lane)?;
-        Some(state.counts(lane).into())
+        Some(state.counts(lane))
     }
 
     /// How urgent a lane is now; `None` when it was removed.

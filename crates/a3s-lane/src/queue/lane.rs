@@ -124,7 +124,7 @@ impl Lane {
         let pending = match &*self.lock() {
             Place::Outside(waiting) => waiting.len(),
             Place::Inside(engine, key) => match engine.lane_counts(self.target(*key)) {
-                Some(status) => return status,
+                Some(counts) => return counts.into(),
                 None => 0,
             },
         };

@@ -13,6 +13,7 @@ use crate::engine::LaneSpec;
 use crate::error::LaneError;
 use crate::event::EventEmitter;
 use crate::queue::{CommandQueue, Lane};
+use crate::scheduler::LaneCounts;
 
 /// Runs as soon as there is a permit.
 struct Gated(Arc<Semaphore>);
@@ -125,7 +126,8 @@ impl House {
     }
 
     fn counts(&self) -> (usize, usize) {
-        let status = self.engine().counts().remove("a").expect("the lane");
+        let mut counts = self.engine().counts::<LaneCounts>();
+        let status = counts.remove("a").expect("the lane");
         (status.pending, status.active)
     }
 
