@@ -19,6 +19,8 @@ use crate::{process, runtime};
 
 /// How long Ctrl-C may go unnoticed.
 const SLICE: Duration = Duration::from_millis(50);
+// Longer is felt. Tests do not measure time, so this is checked here.
+const _: () = assert!(SLICE.as_millis() <= 100);
 
 /// Runs `future` on this thread until it is ready.
 ///
