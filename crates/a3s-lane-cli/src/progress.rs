@@ -109,10 +109,12 @@ impl Progress {
         }
     }
 
-    /// Removes the live lines.
+    /// Removes the live lines, for good.
     pub(crate) fn finish(&self) {
         if let Look::Bars(bars) = &self.look {
             let _gone = bars.all.clear();
+            // Each bar would draw all that are left once more when it is dropped, below what has been printed since.
+            bars.all.set_draw_target(ProgressDrawTarget::hidden());
         }
     }
 }

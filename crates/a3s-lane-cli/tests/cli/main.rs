@@ -23,3 +23,5 @@ mod options;
 mod session;
 #[cfg(unix)]
 mod storage;
+#[cfg(target_os = "linux")]
+mod terminal;

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 /// Far beyond what any test needs; only a hang gets here.
 const LIMIT: Duration = Duration::from_secs(120);
 
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_a3s-lane");
+
 /// A temporary working directory.
 pub(crate) struct Place {
     dir: TempDir,
@@ -105,15 +107,22 @@ impl Place {
 
 /// Starts the binary.
 pub(crate) fn start(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Running {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_a3s-lane"))
+    let mut command = Command::new(BINARY);
+    command
         .args(args)
         .envs(env.iter().copied())
-        .current_dir(dir)
+        .current_dir(dir);
+    spawn(command)
+}
+
+/// Starts a program that runs the binary.
+pub(crate) fn spawn(mut command: Command) -> Running {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("the binary starts");
+        .expect("it starts");
     Running {
         stdin: child.stdin.take(),
         stdout: Stream::follow(child.stdout.take().expect("stdout is a pipe")),
@@ -157,6 +166,11 @@ impl Running {
             .write_all(text.as_bytes())
             .expect("the run reads its input");
         stdin.flush().expect("the run reads its input");
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn stdout_so_far(&self) -> String {
+        self.stdout.so_far()
     }
 
     pub(crate) fn stderr_so_far(&self) -> String {
