@@ -1,6 +1,7 @@
 //! A full disk, calls of the operating system that fail, and files that are torn.
 
-pub(crate) mod disk;
+mod disk;
+pub(crate) mod machine;
 mod torn;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use a3s_lane::storage::{LocalStorage, Settlement, Storage, StoredOutcome};
 use serde_json::json;
 
 use super::{child, close, open, record};
+use machine::library;
 
 async fn pending(storage: &LocalStorage) -> Vec<String> {
     let page = storage.load_page(None, usize::MAX).await.expect("readable");
@@ -58,47 +60,6 @@ pub(crate) async fn write(directory: &Path) {
     // A question is answered, whatever has failed before, or says why not.
     if let Err(error) = storage.load_page(None, 100).await {
         say("failed", &error.to_string());
-    }
-}
-
-/// A test cannot be made here; where none may be left out, that is a failure.
-fn skip(why: &str) {
-    let must = std::env::var_os("A3S_LANE_SKIP_NOTHING").is_some();
-    assert!(!must, "{why}");
-    println!("skipped: {why}");
-}
-
-/// Compiles what makes calls fail, unless it was before. The suites of Python and Node have theirs in the same place.
-pub(crate) fn library() -> Option<PathBuf> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source = package.join("tests/storage/faults/fail_calls.c");
-    let target = package.join("../../target/faults");
-    let library = target.join("fail_calls.so");
-    let age = |path: &Path| {
-        std::fs::metadata(path)
-            .and_then(|found| found.modified())
-            .ok()
-    };
-    if age(&library) > age(&source) {
-        return Some(library);
-    }
-    std::fs::create_dir_all(&target).expect("made");
-    // Others may compile it as well.
-    let own = target.join(format!("fail_calls.{}.so", std::process::id()));
-    let compiled = std::process::Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .args([&own, &source])
-        .arg("-ldl")
-        .status();
-    match compiled {
-        Ok(status) if status.success() => {
-            std::fs::rename(own, &library).expect("renamed");
-            Some(library)
-        }
-        other => {
-            skip(&format!("no C compiler made {}: {other:?}", own.display()));
-            None
-        }
     }
 }
 

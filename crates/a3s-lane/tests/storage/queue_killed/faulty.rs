@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::process::{Said, kill_one, restart};
 use super::{Random, child};
-use crate::faults::disk::Disk;
-use crate::faults::library;
+use crate::faults::machine::{Disk, library};
 
 /// Kills processes that `faulty` gives, compares after some with the disk mended, and returns how often they have refused.
 fn play(
