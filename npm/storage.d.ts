@@ -192,7 +192,7 @@ export interface Inspection {
   fileBytes: number;
   /** The size of its write-ahead log. */
   logBytes: number;
-  /** What SQLite's integrity check finds wrong; empty for a file that is whole. */
+  /** What SQLite's integrity check finds wrong, and what is wrong with the log; empty for a storage that is whole. */
   problems: string[];
 }
 

@@ -163,4 +163,6 @@ test('inspect says what is wrong', async () => {
   content[39] = 7;
   fs.writeFileSync(database, content);
   assert.notDeepEqual((await inspect(directory)).problems, []);
+  fs.writeFileSync(`${database}-wal`, 'x'.repeat(32));
+  assert.match((await inspect(directory)).problems.pop(), /lanes\.db-wal is damaged/);
 });

@@ -132,7 +132,7 @@ class Inspection:
 
     ``format`` is that of its file. ``pending`` commands are in ``lanes``, by name; ``running`` of them run now, or ran when their
     process ended. ``file_bytes`` and ``log_bytes`` are the sizes of the database and its log. ``problems`` is what SQLite's integrity
-    check finds wrong, empty for a file that is whole.
+    check finds wrong, and what is wrong with the log; empty for a storage that is whole.
     """
 
     __module__ = "a3s_lane"

@@ -231,6 +231,8 @@ def test_inspect_says_what_is_wrong(tmp_path: Path) -> None:
     content[39] = 7
     database.write_bytes(content)
     assert inspect(tmp_path / "queue").problems != []
+    (tmp_path / "queue" / "lanes.db-wal").write_bytes(b"x" * 32)
+    assert "lanes.db-wal is damaged" in inspect(tmp_path / "queue").problems[-1]
 
 
 def test_inspect_has_the_fields_of_the_command_line(tmp_path: Path) -> None:

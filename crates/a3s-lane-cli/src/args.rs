@@ -32,7 +32,7 @@ The second ends the run at once.";
 const INSPECT_HELP: &str = "\
 Exit status:
   0    the storage is whole
-  1    the integrity check found damage
+  1    the integrity check found damage, or the log is damaged or cannot be read
   2    wrong usage, or there is no storage that can be read";
 
 const DLQ_HELP: &str = "\

@@ -83,3 +83,66 @@ async fn a_damaged_file_has_problems() {
     assert_eq!(found.pending, 200);
     assert!(!found.problems.is_empty());
 }
+
+/// Without its log there would be an older state: `new` refuses it.
+#[tokio::test]
+async fn a_log_that_new_refuses_is_a_problem() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let storage = open(place.path()).await;
+    storage.save_commands(vec![record(1)]).await.expect("saved");
+    super::close(storage, place.path());
+    let storage = open(place.path()).await;
+    storage.save_commands(vec![record(2)]).await.expect("saved");
+    // As a kill leaves it.
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for name in ["lanes.db", "lanes.db-wal"] {
+        std::fs::copy(place.path().join(name), directory.path().join(name)).expect("copied");
+    }
+    let inspect = || LocalStorage::inspect(directory.path().to_owned());
+    let found = inspect().await.expect("readable");
+    assert_eq!((found.pending, found.problems), (2, vec![]));
+
+    let path = directory.path().join("lanes.db-wal");
+    let mut log = std::fs::read(&path).expect("readable");
+    log[16] ^= 0x55;
+    std::fs::write(&path, &log).expect("written");
+    let found = inspect().await.expect("readable in part");
+    assert_eq!(found.pending, 1);
+    let error = LocalStorage::new(directory.path().to_owned()).await;
+    let error = error.expect_err("it is refused").to_string();
+    assert!(error.contains("lanes.db-wal is damaged"), "{error}");
+    let [problem] = &found.problems[..] else {
+        panic!("{:?}", found.problems);
+    };
+    assert!(problem.contains("lanes.db-wal is damaged"), "{problem}");
+    assert_eq!(std::fs::read(&path).expect("readable"), log);
+}
+
+#[tokio::test]
+async fn what_another_version_or_program_wrote_is_an_error() {
+    for (place, number, word) in [
+        // The format.
+        (60, 3, "newer version: its format is 3, this one knows 2"),
+        // The application.
+        (68, 7, "is the database of another program"),
+    ] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        super::close(open(directory.path()).await, directory.path());
+        let path = directory.path().join("lanes.db");
+        let mut bytes = std::fs::read(&path).expect("readable");
+        bytes[place..place + 4].copy_from_slice(&i32::to_be_bytes(number));
+        std::fs::write(&path, bytes).expect("written");
+        let error = LocalStorage::inspect(directory.path().to_owned()).await;
+        let inspected = error.expect_err("it is unknown").to_string();
+        assert!(inspected.contains(word), "{inspected}");
+        let error = LocalStorage::new(directory.path().to_owned()).await;
+        let opened = error.expect_err("it is unknown").to_string();
+        assert!(opened.contains(word), "{opened}");
+    }
+    // Nothing is in it yet.
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(directory.path().join("lanes.db"), "").expect("written");
+    let error = LocalStorage::inspect(directory.path().to_owned()).await;
+    let error = error.expect_err("it is empty").to_string();
+    assert!(error.ends_with("lanes.db is empty"), "{error}");
+}

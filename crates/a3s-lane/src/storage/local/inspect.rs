@@ -11,7 +11,7 @@ use super::cell::{explain, to_time};
 use super::engine::{Outcome, failed};
 use super::log;
 use super::running::{self, Start};
-use super::schema::{FILE, FORMAT};
+use super::schema::{self, FILE};
 
 /// What a directory of a [`LocalStorage`](super::LocalStorage) holds, as [`inspect`](super::LocalStorage::inspect) found it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub struct Inspection {
     pub file_bytes: u64,
     /// The size of its write-ahead log in bytes.
     pub log_bytes: u64,
-    /// What SQLite's integrity check finds wrong; empty for a file that is whole.
+    /// What SQLite's integrity check finds wrong, and what is wrong with the log; empty for a storage that is whole.
     pub problems: Vec<String>,
 }
 
@@ -59,16 +59,17 @@ pub(super) fn inspect(directory: &Path) -> Outcome<Inspection> {
     let found = fs::metadata(&path).map_err(|error| failed("read", &path, &error))?;
     let begun = begun(directory)?;
     let read = |error| explain("read", &path, &error);
-    let connection = open(&path).map_err(read)?;
-    let format: u32 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(read)?;
-    if format == 0 || format > FORMAT.unsigned_abs() {
-        return Err(format!(
-            "{} has the format {format}, this version knows 1 to {FORMAT}",
-            path.display()
-        ));
+    let log = log::check(directory).or_else(|_| {
+        // Another process may have been writing it.
+        log::check(directory)
+    });
+    let (connection, without_log) = open(&path).map_err(read)?;
+    let format = schema::check(&connection, "read", &path)?.unsigned_abs();
+    if format == 0 {
+        return Err(format!("{} is empty", path.display()));
     }
+    let log_path = log::path(directory);
+    let log_bytes = fs::metadata(&log_path).map_or(0, |log| log.len());
     let mut inspection = Inspection {
         directory: directory.to_owned(),
         format,
@@ -79,16 +80,23 @@ pub(super) fn inspect(directory: &Path) -> Outcome<Inspection> {
         results: 0,
         history: 0,
         file_bytes: found.len(),
-        log_bytes: fs::metadata(directory.join(format!("{FILE}{}", log::SUFFIX)))
-            .map_or(0, |log| log.len()),
+        log_bytes,
         problems: Vec::new(),
     };
     fill(&mut inspection, &connection, &begun).map_err(read)?;
+    inspection.problems.extend(log.err());
+    if without_log && log_bytes > 0 {
+        inspection.problems.push(format!(
+            "{} was not read, and what it holds is not counted: that takes a directory that can be written",
+            log_path.display()
+        ));
+    }
     Ok(inspection)
 }
 
-/// For reading only. A file that nobody has open, in a directory that cannot be written, has no log and needs none.
-fn open(path: &Path) -> rusqlite::Result<Connection> {
+/// For reading only. Whether it is without the log, which cannot be read in a directory that cannot be written, unless somebody has
+/// the file open.
+fn open(path: &Path) -> rusqlite::Result<(Connection, bool)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(super::store::PATIENCE)?;
@@ -102,9 +110,11 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
                 .replace('?', "%3f")
                 .replace('#', "%23");
             let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-            Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)
+            let connection =
+                Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)?;
+            Ok((connection, true))
         }
-        _ => Ok(connection),
+        _ => Ok((connection, false)),
     }
 }
 

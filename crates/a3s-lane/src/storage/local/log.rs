@@ -2,22 +2,24 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::engine::{Outcome, failed};
 use super::schema::FILE;
 
-/// The end of the file's name.
-pub(super) const SUFFIX: &str = "-wal";
-
 const HEADER: usize = 32;
+
+/// The log of the database in this directory.
+pub(super) fn path(directory: &Path) -> PathBuf {
+    directory.join(format!("{FILE}-wal"))
+}
 
 /// Looks at the log that the process before has left.
 ///
 /// A log that is shorter than its header, or zero, holds nothing that was acknowledged with an fsync: it is left to SQLite, as is the
 /// end of a log, which a power cut may tear.
 pub(super) fn check(directory: &Path) -> Outcome<()> {
-    let path = directory.join(format!("{FILE}{SUFFIX}"));
+    let path = path(directory);
     let mut header = [0; HEADER];
     let read = File::open(&path).and_then(|mut file| file.read_exact(&mut header));
     match read {

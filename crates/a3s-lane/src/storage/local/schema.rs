@@ -1,6 +1,11 @@
 //! The tables of the file, and how a file of an older format gets them.
 
+use std::path::Path;
+
 use rusqlite::Connection;
+
+use super::cell::explain;
+use super::engine::Outcome;
 
 pub(super) const FILE: &str = "lanes.db";
 
@@ -87,8 +92,23 @@ const FROM_1: &str = "
     DROP TABLE dead_letters_1;
 ";
 
-/// The format of a file, 0 when there is nothing in it; `None` for one that another program has made.
-pub(super) fn format(connection: &Connection) -> rusqlite::Result<Option<i32>> {
+/// The format of a file that this version can use, 0 when there is nothing in it.
+pub(super) fn check(connection: &Connection, action: &str, path: &Path) -> Outcome<i32> {
+    let found = format(connection).map_err(|error| explain(action, path, &error))?;
+    let path = path.display();
+    match found {
+        Some(format) if format > FORMAT => Err(format!(
+            "{path} was written by a newer version: its format is {format}, this one knows {FORMAT}"
+        )),
+        Some(format) => Ok(format),
+        None => Err(format!(
+            "{path} is the database of another program: give the storage a directory of its own"
+        )),
+    }
+}
+
+/// `None` for one that another program has made.
+fn format(connection: &Connection) -> rusqlite::Result<Option<i32>> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (format, application) = (number("user_version")?, number("application_id")?);
     let query = "SELECT count(*) FROM sqlite_schema";

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, ErrorCode};
 
+use super::{DEFAULT_MAX_DEAD_LETTERS, Durability};
 use super::cell::explain;
 use super::engine::{Change, Outcome, Settings, Waiting};
 use super::index::{Index, Key};
@@ -15,7 +16,6 @@ use super::log;
 use super::running::Running;
 use super::schema::{self, FILE, FORMAT};
 use super::settled::Settled;
-use super::{DEFAULT_MAX_DEAD_LETTERS, Durability};
 use crate::storage::{CommandRecord, DeadLetterRecord};
 
 /// How long a write waits for a person who has the file open in another program.
@@ -81,21 +81,7 @@ impl Store {
         let open = |error| explain("open", &path, &error);
         connection.busy_timeout(PATIENCE).map_err(open)?;
         // Before anything is changed: it may be the file of another program.
-        let format = match schema::format(&connection).map_err(open)? {
-            Some(format) if format > FORMAT => {
-                return Err(format!(
-                    "{} was written by a newer version: its format is {format}, this one knows {FORMAT}",
-                    path.display()
-                ));
-            }
-            Some(format) => format,
-            None => {
-                return Err(format!(
-                    "{} is the database of another program: give the storage a directory of its own",
-                    path.display()
-                ));
-            }
-        };
+        let format = schema::check(&connection, "open", &path)?;
         prepare(&connection).map_err(open)?;
         let mut store = Self {
             connection,

@@ -1,4 +1,4 @@
-//! A disk that is full, where a file system can be mounted.
+//! A disk that is full, and one that is read-only, where a file system can be mounted.
 
 use super::machine::Disk;
 use super::*;
@@ -54,4 +54,61 @@ async fn a_full_disk_is_an_error_and_nothing_acknowledged_is_lost() {
         .await
         .expect("there is space");
     close(storage, &directory);
+}
+
+/// What a process that was killed has left: one command in the file, one in its log.
+async fn leave_a_log(directory: &Path) {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let storage = open(place.path()).await;
+    storage
+        .save_commands(vec![record("old")])
+        .await
+        .expect("saved");
+    close(storage, place.path());
+    let storage = open(place.path()).await;
+    storage
+        .save_commands(vec![record("new")])
+        .await
+        .expect("saved");
+    std::fs::create_dir(directory).expect("made");
+    for name in ["lanes.db", "lanes.db-wal", "lock"] {
+        std::fs::copy(place.path().join(name), directory.join(name)).expect("copied");
+    }
+}
+
+#[tokio::test]
+async fn a_read_only_disk_is_an_error_and_can_be_looked_at() {
+    let Some(disk) = Disk::mount("4m") else {
+        return;
+    };
+    let (whole, logged) = (disk.path.join("whole"), disk.path.join("logged"));
+    let storage = open(&whole).await;
+    storage
+        .save_commands(vec![record("old")])
+        .await
+        .expect("saved");
+    close(storage, &whole);
+    leave_a_log(&logged).await;
+    disk.read_only();
+    for directory in [&whole, &logged, &disk.path.join("none")] {
+        let error = LocalStorage::new(directory.clone()).await;
+        let text = error.expect_err("it is read-only").to_string();
+        let named = text.contains(&*directory.to_string_lossy());
+        assert!(named && text.contains("Read-only file system"), "{text}");
+    }
+    let found = LocalStorage::inspect(whole).await.expect("readable");
+    assert_eq!((found.pending, found.problems), (1, vec![]));
+    // The log cannot be read without a file beside it: that is told.
+    let found = LocalStorage::inspect(logged.clone()).await;
+    let found = found.expect("readable in part");
+    assert_eq!(found.pending, 1);
+    let log = logged.join("lanes.db-wal");
+    let [problem] = &found.problems[..] else {
+        panic!("{:?}", found.problems);
+    };
+    assert!(problem.contains(&*log.to_string_lossy()), "{problem}");
+    assert!(problem.contains("was not read"), "{problem}");
+    let error = LocalStorage::inspect(disk.path.join("none")).await;
+    let text = error.expect_err("there is none").to_string();
+    assert!(text.contains("lanes.db"), "{text}");
 }

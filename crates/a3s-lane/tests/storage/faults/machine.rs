@@ -104,6 +104,13 @@ impl Disk {
     pub(crate) fn free(&self) {
         std::fs::remove_file(self.filler()).expect("removed");
     }
+
+    /// Lets nothing be written any more. No file may be open for writing.
+    pub(crate) fn read_only(&self) {
+        let remounted = run(self.by, &["mount", "-o", "remount,ro"], &self.path);
+        let remounted = remounted.expect("mount runs");
+        assert!(remounted.status.success(), "{remounted:?}");
+    }
 }
 
 impl Drop for Disk {
