@@ -74,6 +74,12 @@ pub(super) fn explain(action: &str, path: &Path, error: &rusqlite::Error) -> Str
         Some(ErrorCode::ReadOnly) => {
             format!("failed to {action} {path}: it is read-only")
         }
+        Some(ErrorCode::CannotOpen) if action == "read" => {
+            format!("failed to {action} {path}: it cannot be opened for reading")
+        }
+        Some(ErrorCode::CannotOpen) => {
+            format!("failed to {action} {path}: it or its directory cannot be opened for writing")
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             format!("failed to {action} {path}: another program has locked it")
         }

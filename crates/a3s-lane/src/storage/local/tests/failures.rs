@@ -172,6 +172,43 @@ async fn a_file_that_cannot_be_written_is_an_error_of_the_call() {
     assert!(command_ids(&storage).await.is_empty());
 }
 
+/// Not even root can open a socket.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_is_an_error_that_says_so() {
+    let directory = directory();
+    std::fs::create_dir_all(store(&directory)).expect("made");
+    let path = store(&directory).join("lanes.db");
+    let _socket = std::os::unix::net::UnixListener::bind(path).expect("made");
+    let text = storage_error(LocalStorage::new(store(&directory)).await);
+    let expected = "lanes.db: it or its directory cannot be opened for writing";
+    assert!(text.ends_with(expected), "{text}");
+    let text = storage_error(LocalStorage::inspect(store(&directory)).await);
+    let expected = "lanes.db: it cannot be opened for reading";
+    assert!(text.ends_with(expected), "{text}");
+}
+
+#[tokio::test]
+async fn a_file_that_another_program_has_locked_is_an_error_of_the_call_and_passes() {
+    let directory = directory();
+    let storage = open(&directory).await;
+    // Otherwise it waits for ten seconds.
+    ask(&storage, |store| {
+        let set = store.connection().busy_timeout(std::time::Duration::ZERO);
+        set.expect("set");
+    })
+    .await;
+    let other = Connection::open(store(&directory).join("lanes.db")).expect("it opens");
+    other.execute_batch("BEGIN EXCLUSIVE").expect("locked");
+    let text = storage_error(storage.save_command(command("a")).await);
+    let expected = "lanes.db: another program has locked it";
+    assert!(text.ends_with(expected), "{text}");
+    assert!(command_ids(&storage).await.is_empty());
+    other.execute_batch("ROLLBACK").expect("free");
+    storage.save_command(command("a")).await.expect("saved");
+    assert_eq!(command_ids(&storage).await, ["a"]);
+}
+
 #[tokio::test]
 async fn one_change_that_cannot_be_made_fails_alone() {
     let directory = directory();
