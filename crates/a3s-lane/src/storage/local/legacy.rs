@@ -23,7 +23,9 @@ impl Legacy {
     /// Reads what is there. A file that cannot be understood is an error, and stays as it is.
     pub(super) fn read(directory: &Path) -> Outcome<Self> {
         let mut found = Vec::new();
-        let commands = read(directory.join(COMMANDS), &mut found)?;
+        let mut commands: Vec<StoredCommand> = read(directory.join(COMMANDS), &mut found)?;
+        // 0.4 wrote a map: in any order.
+        commands.sort_by_key(|command| command.created_at);
         let dead_letters = read(directory.join(DEAD_LETTERS), &mut found)?;
         Ok(Self {
             commands,

@@ -73,3 +73,19 @@ async fn files_that_come_later_are_left_alone() {
     assert!(command_ids(&open(&directory).await).await.is_empty());
     assert!(store(&directory).join("commands.json").exists());
 }
+
+/// 0.4 wrote a map: in any order.
+#[tokio::test]
+async fn commands_of_0_4_are_imported_in_the_order_in_which_they_came() {
+    let directory = directory();
+    let mut commands: Vec<StoredCommand> = (0..20).map(command).collect();
+    for (number, command) in commands.iter_mut().enumerate() {
+        // Two have each time: their order in the file stays.
+        command.created_at = Utc.timestamp_nanos(number as i64 / 2 * 1_000_000_000);
+    }
+    let expected: Vec<String> = (0..20).map(|id| id.to_string()).collect();
+    commands.sort_by_key(|command| std::cmp::Reverse(command.created_at));
+    let text = serde_json::to_string(&commands).expect("plain data");
+    write(&directory, "commands.json", &text);
+    assert_eq!(command_ids(&open(&directory).await).await, expected);
+}
