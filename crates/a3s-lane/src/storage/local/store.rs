@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, ErrorCode};
 
-use super::{DEFAULT_MAX_DEAD_LETTERS, Durability};
+use super::Durability;
 use super::cell::explain;
 use super::engine::{Change, Outcome, Settings, Waiting};
 use super::index::{Index, Key};
@@ -144,7 +144,8 @@ impl Store {
         }
         for letter in &legacy.dead_letters {
             let letter = DeadLetterRecord::from(letter.clone());
-            self.save_dead_letter(&letter, DEFAULT_MAX_DEAD_LETTERS)?;
+            // How many are kept the application says, later.
+            self.save_dead_letter(&letter, i64::MAX)?;
         }
         Ok(())
     }

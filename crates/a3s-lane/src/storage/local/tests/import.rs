@@ -89,3 +89,14 @@ async fn commands_of_0_4_are_imported_in_the_order_in_which_they_came() {
     write(&directory, "commands.json", &text);
     assert_eq!(command_ids(&open(&directory).await).await, expected);
 }
+
+/// How many are kept the application says, later.
+#[tokio::test]
+async fn all_dead_letters_of_0_4_are_imported() {
+    let directory = directory();
+    let letters: Vec<StoredDeadLetter> = (0..10_001).map(letter).collect();
+    let text = serde_json::to_string(&letters).expect("plain data");
+    write(&directory, "dead_letters.json", &text);
+    let storage = open(&directory).await.with_max_dead_letters(20_000);
+    assert_eq!(letter_ids(&storage).await.len(), 10_001);
+}
