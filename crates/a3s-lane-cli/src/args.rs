@@ -99,6 +99,20 @@ pub(crate) struct RunArgs {
     /// What a command that was read survives.
     #[arg(long, value_enum, default_value_t = DurabilityChoice::Full, requires = "storage")]
     pub(crate) durability: DurabilityChoice,
+    #[command(flatten)]
+    pub(crate) kept: Kept,
+}
+
+/// How long the storage knows what has ended.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Kept {
+    /// Forget outcomes that are older: seconds, or with a unit, such as 30m or 168h; their lines run again
+    /// [default: never].
+    #[arg(long, value_name = "AGE", value_parser = duration::parse_seconds, requires = "storage")]
+    pub(crate) keep_results_for: Option<Duration>,
+    /// Forget the oldest outcomes when there are more than so many; their lines run again [default: never].
+    #[arg(long, value_name = "N", requires = "storage")]
+    pub(crate) keep_results: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

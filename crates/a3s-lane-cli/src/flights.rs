@@ -9,8 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use a3s_lane::{
-    CommandHandle, DeadLetter, DeadLetterFilter, LaneError, LocalStorage, QueueManager, Refused,
-    ShutdownReport, Storage,
+    CommandHandle, DeadLetter, LaneError, LocalStorage, QueueManager, Refused, ShutdownReport,
+    Storage,
 };
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -347,8 +347,7 @@ impl Flights {
         if jobs.any(|job| job.request.id.as_ref() == Some(id)) {
             return Ok(Some("is that of an earlier line"));
         }
-        let filter = DeadLetterFilter::of(id.as_str());
-        if !storage.find_dead_letters(&filter).await?.is_empty() {
+        if stored.letters.contains(id) {
             return Ok(Some("is a dead letter"));
         }
         let ended = storage.load_result(id).await?.is_some();

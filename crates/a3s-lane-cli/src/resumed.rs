@@ -37,11 +37,16 @@ pub(crate) struct Stored {
     pub(crate) unclaimed: usize,
     /// The ids of all of them.
     pub(crate) ids: HashSet<String>,
+    /// The ids of dead letters.
+    pub(crate) letters: HashSet<String>,
 }
 
 impl Stored {
     pub(crate) async fn read(storage: &LocalStorage, lanes: &[String]) -> Result<Self> {
-        let mut stored = Self::default();
+        let mut stored = Self {
+            letters: storage.dead_letter_ids().await?,
+            ..Self::default()
+        };
         let mut from = None;
         loop {
             let page = storage.load_page(from, PAGE).await?;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use a3s_lane::{EventEmitter, LocalStorage, QueueManager, QueueManagerBuilder, QueueMetrics};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{DurabilityChoice, RunArgs};
+use crate::args::RunArgs;
 use crate::board::Board;
 use crate::config::Config;
 use crate::flights::{Ended, Flights};
@@ -58,7 +58,7 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
     let config = Config::load(args.config.as_deref())?;
     let names: Arc<[String]> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
     let storage = match &args.storage {
-        Some(path) => Some(open(path, args.durability, &names).await?),
+        Some(path) => Some(open(path, args, &names).await?),
         None => None,
     };
     let metrics = QueueMetrics::local();
@@ -159,10 +159,10 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
 /// Opens the storage and looks at what is in it.
 async fn open(
     path: &Path,
-    durability: DurabilityChoice,
+    args: &RunArgs,
     lanes: &[String],
 ) -> Result<(Arc<LocalStorage>, Stored), String> {
-    let storage = storage::open(path, durability).await?;
+    let storage = storage::open(path, args.durability, &args.kept).await?;
     let stored = Stored::read(&storage, lanes).await;
     let stored = stored.map_err(|error| error.to_string())?;
     Ok((Arc::new(storage), stored))

@@ -1,5 +1,7 @@
 //! Runs with a storage, and what is in one.
 
+mod kept;
+
 use std::fs;
 
 use rustix::process::Signal;

@@ -15,6 +15,7 @@ mod schema;
 mod settled;
 mod store;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -182,6 +183,34 @@ impl LocalStorage {
         let (filter, retention) = (filter.clone(), self.settings.history);
         self.ask(move |store| store.entries(&filter, retention))
             .await
+    }
+
+    /// The ids of the commands that are dead letters, without what the letters hold.
+    ///
+    /// # Errors
+    ///
+    /// [`LaneError::Storage`] when the file cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it only reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> a3s_lane::Result<()> {
+    /// # let directory = tempfile::tempdir().expect("a temporary directory");
+    /// # let path = directory.path().to_path_buf();
+    /// use a3s_lane::storage::LocalStorage;
+    ///
+    /// let storage = LocalStorage::new(path).await?;
+    /// assert!(!storage.dead_letter_ids().await?.contains("a command"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn dead_letter_ids(&self) -> Result<HashSet<String>> {
+        self.ask(|store| store.dead_letter_ids()).await
     }
 
     /// Looks into a directory without using it, also while another process does. Reads all of it: SQLite checks every page.

@@ -1,5 +1,7 @@
 //! The table of dead letters.
 
+use std::collections::HashSet;
+
 use rusqlite::{Row as Record, params};
 use serde::Serialize;
 
@@ -91,6 +93,16 @@ impl Store {
                 read_letter,
             )?;
             letters.collect()
+        };
+        read().map_err(|error| self.failed("read", &error))
+    }
+
+    pub(super) fn dead_letter_ids(&self) -> Outcome<HashSet<String>> {
+        let read = || -> rusqlite::Result<HashSet<String>> {
+            let mut query = self
+                .connection
+                .prepare_cached("SELECT id FROM dead_letters")?;
+            query.query_map((), |row| row.get(0))?.collect()
         };
         read().map_err(|error| self.failed("read", &error))
     }

@@ -202,6 +202,9 @@ async fn dead_letters_are_found_by_what_they_say() {
         .expect("saved");
     drop(storage);
     let storage = open(&directory).await;
+    let mut ids: Vec<String> = letters.iter().map(|it| it.command_id.clone()).collect();
+    let found = storage.dead_letter_ids().await.expect("readable");
+    assert_eq!(found, ids.drain(..).collect());
     let all = DeadLetterFilter::all;
     let other = || Some("other".to_owned());
     for (filter, expected) in [
