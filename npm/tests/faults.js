@@ -49,16 +49,25 @@ function fill(filler, left = 0) {
   fs.closeSync(file);
 }
 
-/** Mounts a file system in memory, by default of a megabyte. */
+/**
+ * Mounts a file system in memory, by default of a megabyte. `readOnly` lets nothing be written any more; no file may be open for
+ * writing.
+ */
 function smallDisk(directory, size = '1m') {
   fs.mkdirSync(directory);
-  const mount = ['mount', '-t', 'tmpfs', '-o', `size=${size},mode=777`, 'tmpfs', directory];
   let said;
   // It takes root, which a hosted CI has by `sudo`.
   for (const by of process.env.CI ? [[], ['sudo', '-n']] : [[]]) {
-    const run = ([program, ...args]) => spawnSync(program, args, { encoding: 'utf8' });
-    const { status, error, stderr } = run([...by, ...mount]);
-    if (status === 0) return { unmount: () => run([...by, 'umount', '-l', directory]) };
+    const run = (...words) => {
+      const [program, ...args] = [...by, ...words, directory];
+      return spawnSync(program, args, { encoding: 'utf8' });
+    };
+    const { status, error, stderr } = run('mount', '-t', 'tmpfs', '-o', `size=${size},mode=777`, 'tmpfs');
+    const readOnly = () => {
+      const remounted = run('mount', '-o', 'remount,ro');
+      if (remounted.status !== 0) throw new Error(remounted.stderr);
+    };
+    if (status === 0) return { readOnly, unmount: () => run('umount', '-l') };
     said = error || stderr;
   }
   return skipped(`a file system cannot be mounted here: ${said}`);

@@ -9,7 +9,7 @@ const fs = require('fs');
 const path = require('path');
 const test = require('node:test');
 
-const { Lane } = require('@a3s-lab/lane');
+const { Lane, inspect } = require('@a3s-lab/lane');
 const { library, smallDisk } = require('./faults.js');
 const { PATIENCE_MS, root, temporary } = require('./support.js');
 
@@ -79,6 +79,49 @@ test('a full disk', async (t) => {
     await checkAfterRestart(directory, said);
   } finally {
     unmount();
+  }
+});
+
+async function keepOne(directory) {
+  const lane = Lane.withLanes([{ laneId: 'one', priority: 0 }], { storage: directory });
+  await lane.enqueue('one', 'work', null, { id: 'kept' }).accepted();
+  await lane.close();
+}
+
+test('a read-only disk', async (t) => {
+  const disk = path.join(temporary(), 'disk');
+  const { skip, readOnly, unmount } = smallDisk(disk);
+  if (skip !== undefined) return t.skip(skip);
+  try {
+    await keepOne(path.join(disk, 'queue'));
+    readOnly();
+    for (const place of ['queue', 'none']) {
+      const message = new RegExp(`${place}.*Read-only file system`);
+      assert.throws(() => new Lane({ storage: path.join(disk, place) }), { code: 'STORAGE_ERROR', message });
+    }
+    const { pending, problems } = await inspect(path.join(disk, 'queue'));
+    assert.deepEqual({ pending, problems }, { pending: 1, problems: [] });
+  } finally {
+    unmount();
+  }
+});
+
+test('a file of a newer version, or of another kind', async () => {
+  const directory = path.join(temporary(), 'queue');
+  await keepOne(directory);
+  const database = path.join(directory, 'lanes.db');
+  const newer = fs.readFileSync(database);
+  // Its format.
+  newer.writeInt32BE(3, 60);
+  const text = Buffer.from('not a database, but long enough to be taken for one. '.repeat(20));
+  for (const [content, message] of [
+    [newer, /lanes\.db was written by a newer version: its format is 3, this one knows 2/],
+    [text, /lanes\.db is damaged, or not a storage of a3s-lane/],
+  ]) {
+    fs.writeFileSync(database, content);
+    assert.throws(() => new Lane({ storage: directory }), { code: 'STORAGE_ERROR', message });
+    await assert.rejects(inspect(directory), { code: 'STORAGE_ERROR', message });
+    assert.ok(fs.readFileSync(database).equals(content), 'it is left alone');
   }
 });
 

@@ -63,20 +63,30 @@ def fill(file: Path, left: int = 0) -> None:
 def small_disk(path: Path, size: str = "1m") -> Iterator[Path]:
     """A file system in memory, by default of a megabyte."""
     path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=777", "tmpfs", str(path)]
-    # It takes root, which a hosted CI has by `sudo`.
-    for by in [[], ["sudo", "-n"]] if "CI" in os.environ else [[]]:
-        try:
-            mounted = subprocess.run([*by, *command], capture_output=True, text=True)
-            said = mounted.stderr
-        except OSError as error:
-            said = str(error)
-        else:
-            if mounted.returncode == 0:
-                break
-    else:
-        skip(f"a file system cannot be mounted here: {said}")
+    by = _mount("-t", "tmpfs", "-o", f"size={size},mode=777", "tmpfs", str(path))
     try:
         yield path
     finally:
         subprocess.run([*by, "umount", "-l", str(path)], check=True)
+
+
+def read_only(disk: Path) -> None:
+    """Lets nothing be written to it any more. No file may be open for writing."""
+    _mount("-o", "remount,ro", str(disk))
+
+
+def _mount(*arguments: str) -> list[str]:
+    """Returns what runs a program as root, where this process is not root."""
+    said = ""
+    # It takes root, which a hosted CI has by `sudo`.
+    ways: list[list[str]] = [[], ["sudo", "-n"]] if "CI" in os.environ else [[]]
+    for by in ways:
+        try:
+            mounted = subprocess.run([*by, "mount", *arguments], capture_output=True, text=True)
+        except OSError as error:
+            said = str(error)
+        else:
+            if mounted.returncode == 0:
+                return by
+            said = mounted.stderr
+    skip(f"a file system cannot be mounted here: {said}")

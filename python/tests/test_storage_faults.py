@@ -16,7 +16,7 @@ import pytest
 
 import faults
 import faulty_child
-from a3s_lane import Lane, LaneConfig, StorageError
+from a3s_lane import Lane, LaneConfig, StorageError, inspect
 from conftest import LIMIT_SECS
 
 EIO, ENOSPC = 5, 28
@@ -67,6 +67,36 @@ def test_a_full_disk(tmp_path: Path) -> None:
             assert text.startswith("STORAGE_ERROR "), text
             assert "the disk is full" in text or "No space left on device" in text
         check_after_restart(disk / "queue", said)
+
+
+def keep_one(directory: Path) -> None:
+    lane = Lane.with_lanes([LaneConfig("one", 0)], storage=directory)
+    lane.enqueue("one", "work", id="kept")
+    lane.close()
+
+
+def test_a_read_only_disk(tmp_path: Path) -> None:
+    with faults.small_disk(tmp_path / "disk") as disk:
+        keep_one(disk / "queue")
+        faults.read_only(disk)
+        for place in ("queue", "none"):
+            with pytest.raises(StorageError, match=f"{place}.*Read-only file system"):
+                Lane(storage=disk / place)
+        found = inspect(disk / "queue")
+        assert (found.pending, found.problems) == (1, [])
+
+
+def test_a_file_of_a_newer_version(tmp_path: Path) -> None:
+    keep_one(tmp_path)
+    database = tmp_path / "lanes.db"
+    content = bytearray(database.read_bytes())
+    # Its format.
+    content[60:64] = (3).to_bytes(4, "big")
+    database.write_bytes(content)
+    for use in (lambda: Lane(storage=tmp_path), lambda: inspect(tmp_path)):
+        with pytest.raises(StorageError, match="newer version: its format is 3, this one knows 2"):
+            use()
+    assert database.read_bytes() == content
 
 
 @pytest.mark.parametrize("errno", [EIO, ENOSPC])

@@ -1,26 +1,9 @@
 //! `--durability`: how often a run waits for the disk.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
+use crate::machine::library;
 use crate::support::{Place, start};
-
-/// Compiles what notes each file that is synced.
-fn library(place: &Place) -> Option<PathBuf> {
-    let source =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../a3s-lane/tests/storage/faults/fail_calls.c");
-    let library = place.path("syncs.so");
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .args([&library, &source])
-        .arg("-ldl")
-        .status();
-    if compiled.is_ok_and(|status| status.success()) {
-        return Some(library);
-    }
-    println!("skipped: no C compiler made {}", library.display());
-    None
-}
 
 /// How often a run of ten commands, one after the other, syncs the log of the database.
 fn syncs(library: &Path, args: &[&str]) -> usize {
@@ -44,8 +27,7 @@ fn syncs(library: &Path, args: &[&str]) -> usize {
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "syncs are seen by LD_PRELOAD")]
 fn durability_says_whether_a_run_waits_for_the_disk() {
-    let place = Place::new();
-    let Some(library) = library(&place) else {
+    let Some(library) = library() else {
         return;
     };
     let relaxed = syncs(&library, &["--durability", "relaxed"]);

@@ -1,5 +1,8 @@
 //! Drives the real `a3s-lane` binary.
 
+#[cfg(unix)]
+#[path = "../../../a3s-lane/tests/storage/faults/machine.rs"]
+mod machine;
 mod support;
 
 mod config_errors;

@@ -1,8 +1,7 @@
 //! Runs with a storage, and what is in one.
 
+mod faults;
 mod kept;
-
-use std::fs;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -517,24 +516,6 @@ fn stored_commands_of_other_lanes_stay() {
         done.stdout
     );
     assert_eq!(inspect(&place)["pending"], 1);
-}
-
-#[test]
-fn a_file_that_cannot_be_read_is_an_error() {
-    let place = with_letters();
-    let path = place.path("store/lanes.db");
-    let _none = fs::remove_file(place.path("store/lanes.db-wal"));
-    let mut bytes = fs::read(&path).expect("the file of the storage");
-    bytes[100..].fill(0x5a);
-    fs::write(&path, bytes).expect("the file of the storage");
-    for args in [
-        &["inspect", "store"][..],
-        &["dlq", "list", "--storage", "store"],
-    ] {
-        let done = place.run(args);
-        assert_eq!(done.code, 2, "{args:?}: {done:?}");
-        assert!(done.stderr.contains("lanes.db"), "{}", done.stderr);
-    }
 }
 
 /// The session in the guide, line by line.
