@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Retention;
 use super::cell::{from_time, to_time};
 use super::engine::Outcome;
-use super::results::{bounds, since};
+use super::results::since;
 use super::running::Start;
 use super::store::Store;
 use crate::storage::{
@@ -168,7 +168,10 @@ impl Store {
         now: DateTime<Utc>,
         limit: i64,
     ) -> rusqlite::Result<()> {
-        let (floor, since) = bounds(retention, self.counters.entry, now);
+        let count = i64::try_from(retention.max_count).unwrap_or(i64::MAX);
+        // All numbers below the next one are taken.
+        let floor = self.counters.entry.saturating_sub(count);
+        let since = since(retention, now);
         let query = "SELECT number < ? OR at < ? FROM history ORDER BY number LIMIT 1";
         if !self.is_due(query, floor, since)? {
             return Ok(());

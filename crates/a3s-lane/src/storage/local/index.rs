@@ -29,6 +29,11 @@ impl Index {
         self.rows.get(&self.key(id)).copied()
     }
 
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Notes the row of a command that has none.
     pub(super) fn insert(&mut self, id: &str, row: i64) -> Key {
         let key = self.key(id);

@@ -52,11 +52,22 @@ impl Store {
         now: DateTime<Utc>,
         limit: i64,
     ) -> rusqlite::Result<()> {
-        let (floor, since) = bounds(retention, self.counters.result, now);
-        let query = "SELECT number < ? OR settled_at < ? FROM results ORDER BY number LIMIT 1";
-        if !self.is_due(query, floor, since)? {
-            return Ok(());
-        }
+        let since = since(retention, now);
+        // Numbers have gaps, where a command has settled again.
+        let surplus = self.results.len().saturating_sub(retention.max_count);
+        let surplus = i64::try_from(surplus).unwrap_or(i64::MAX).min(limit);
+        let floor = if surplus > 0 {
+            let query = "SELECT number + 1 FROM results ORDER BY number LIMIT 1 OFFSET ?";
+            let mut query = self.connection.prepare_cached(query)?;
+            let floor = query.query_row([surplus - 1], |row| row.get(0));
+            floor.optional()?.unwrap_or(0)
+        } else {
+            let query = "SELECT number < ? OR settled_at < ? FROM results ORDER BY number LIMIT 1";
+            if !self.is_due(query, 0, since)? {
+                return Ok(());
+            }
+            0
+        };
         let query = "DELETE FROM results WHERE number IN (
                 SELECT number FROM (SELECT number, settled_at FROM results ORDER BY number LIMIT ?)
                 WHERE number < ? OR settled_at < ?
@@ -123,12 +134,6 @@ impl Store {
         };
         read().map_err(|error| self.failed("read", &error))
     }
-}
-
-/// The lowest number and the earliest time that are kept, of a table whose next row has this number.
-pub(super) fn bounds(retention: Retention, next: i64, now: DateTime<Utc>) -> (i64, i64) {
-    let count = i64::try_from(retention.max_count).unwrap_or(i64::MAX);
-    (next.saturating_sub(count), since(retention, now))
 }
 
 /// The earliest time that is kept.

@@ -359,6 +359,35 @@ async fn results_are_kept_when_asked_for_and_within_bounds() {
         .expect("kept");
     assert_eq!(again.outcome, StoredOutcome::Completed(json!("again")));
 
+    // It has taken no other's place, however often.
+    for count in 1..4 {
+        storage
+            .settle_commands(vec![completed("e", json!(count))])
+            .await
+            .expect("settled");
+    }
+    assert_eq!(kept(&storage).await, "cde");
+    // Several at once, and more of them than there may be.
+    let many = ["d", "f", "f", "g", "a", "h"].map(|id| completed(id, json!(id)));
+    storage
+        .settle_commands(many.to_vec())
+        .await
+        .expect("settled");
+    assert_eq!(kept(&storage).await, "agh");
+    drop(storage);
+    let storage = open(&directory).await.with_results(by_count);
+    storage
+        .settle_commands(vec![completed("b", json!(1))])
+        .await
+        .expect("settled");
+    assert_eq!(kept(&storage).await, "abh");
+    let none = by_count.with_max_count(0);
+    let none = open(&directory).await.with_results(none);
+    none.settle_commands(vec![completed("c", json!(1))])
+        .await
+        .expect("settled");
+    assert_eq!(kept(&storage).await, "");
+
     // An old one is not read, and is deleted when the next one comes.
     let by_age = Retention::new().with_max_age(Duration::from_secs(3600));
     let aged = open(&directory).await.with_results(by_age);
