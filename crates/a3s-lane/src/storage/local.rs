@@ -26,7 +26,7 @@ use super::{
     Retention, RetryNote, Settlement, Storage, StoredCommand, StoredDeadLetter, StoredResult,
 };
 use crate::error::{LaneError, Result};
-use engine::{Change, Engine, Handle, Settings};
+use engine::{Change, Engine, Handle, Requeued, Settings};
 pub(crate) use engine::{Held, hold};
 
 pub use inspect::{Inspection, LaneInspection};
@@ -334,11 +334,14 @@ impl Storage for LocalStorage {
         running.start(id, attempt).map_err(LaneError::Storage)
     }
 
-    /// Waits for a transaction only when there is a history.
+    /// Waits for a transaction only when there is a history, and once for a command with a time to live.
     async fn requeue_command(&self, id: &str) -> Result<()> {
-        self.engine()?.running().requeue(id);
-        if self.settings.history.is_some() {
-            self.apply(Change::Requeue(id.to_owned())).await?;
+        let can_expire = self.engine()?.running().requeue(id);
+        let in_history = self.settings.history.is_some();
+        if can_expire || in_history {
+            let id = id.to_owned();
+            let requeued = Requeued { id, in_history };
+            self.apply(Change::Requeue(requeued.into())).await?;
         }
         Ok(())
     }

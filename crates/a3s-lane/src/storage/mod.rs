@@ -204,7 +204,9 @@ pub trait Storage: Send + Sync {
         Ok(())
     }
 
-    /// Notes that an attempt was stopped and does not count: the command was preempted, or its queue was shut down.
+    /// Notes that an attempt was stopped and does not count: the command was preempted, or its queue was shut down. It has begun
+    /// all the same, so `last_attempt_at` is not absent any more for one that [can expire](StoredOptions::expires_at): that is for
+    /// commands that have not begun.
     ///
     /// Default: nothing to do, as [`start_command`](Self::start_command) has noted nothing.
     ///

@@ -13,6 +13,7 @@ mod formats;
 mod inspection;
 mod killed;
 mod queue_killed;
+mod restarts;
 mod two_managers;
 
 use std::path::Path;

@@ -9,6 +9,7 @@ use a3s_lane::storage::{
 };
 use a3s_lane::{LaneError, Result, Storage, StoredCommand, StoredDeadLetter};
 use async_trait::async_trait;
+use chrono::Utc;
 use tokio::sync::Barrier;
 
 use super::{Gate, Log};
@@ -273,7 +274,10 @@ impl Storage for Vault {
 
     async fn requeue_command(&self, id: &str) -> Result<()> {
         self.ask("requeue", "")?;
-        self.change(id, |shelved| shelved.running = None);
+        self.change(id, |shelved| {
+            shelved.running = None;
+            shelved.record.command.last_attempt_at = Some(Utc::now());
+        });
         Ok(())
     }
 

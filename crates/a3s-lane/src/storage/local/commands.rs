@@ -1,5 +1,6 @@
 //! The table of pending commands.
 
+use chrono::{DateTime, Utc};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row as Record, params};
 use serde_json::Value;
@@ -45,6 +46,7 @@ impl Store {
                     fresh.insert(number, &record.command)?;
                 } else {
                     self.replace_command(number, known.is_some(), record)?;
+                    self.running.note_expiry(number, record);
                 }
                 if known.is_none() {
                     let key = self.running.rows().insert(&record.command.id, number);
@@ -184,6 +186,18 @@ impl Store {
         Ok(())
     }
 
+    /// A command that has begun does not expire: its row says so, if it has a time to live and does not say it yet.
+    pub(super) fn note_begun(&mut self, number: i64, now: DateTime<Utc>) -> rusqlite::Result<()> {
+        if !self.running.can_expire(number) {
+            return Ok(());
+        }
+        let query = "UPDATE commands SET last_attempt_at = ? WHERE number = ?";
+        let mut query = self.connection.prepare_cached(query)?;
+        query.execute([from_time(now), number])?;
+        self.ended.push((number, 0));
+        Ok(())
+    }
+
     pub(super) fn settle(
         &mut self,
         settlements: &[Settlement],
@@ -259,6 +273,7 @@ impl Store {
             let mut page = CommandPage::default();
             while let Some(row) = rows.next()? {
                 let (number, record) = read_record(row)?;
+                self.running.note_expiry(number, &record);
                 if page.records.len() as i64 == limit {
                     page.next = u64::try_from(number).ok();
                     break;

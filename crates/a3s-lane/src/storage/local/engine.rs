@@ -30,14 +30,21 @@ pub(super) enum Change {
     Remove(String),
     /// Boxed: the others are small.
     Retry(Box<RetryNote>),
-    /// Only noted, for the history.
-    Requeue(String),
+    /// Boxed: the others are small.
+    Requeue(Box<Requeued>),
     Settle(Vec<Settlement>),
     SaveDeadLetters(Vec<DeadLetterRecord>),
     RemoveDeadLetters(Vec<String>),
     Revive(Vec<CommandRecord>),
     ClearDeadLetters,
     ClearAll,
+}
+
+/// A command whose attempt was stopped.
+#[derive(Debug)]
+pub(super) struct Requeued {
+    pub(super) id: String,
+    pub(super) in_history: bool,
 }
 
 /// What a handle asks of the changes that are made through it.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Retention;
 use super::cell::{from_time, to_time};
-use super::engine::Outcome;
+use super::engine::{Outcome, Requeued};
 use super::results::since;
 use super::running::Start;
 use super::store::Store;
@@ -78,11 +78,19 @@ impl Store {
         self.note(&Entry::new(record, HistoryEvent::Revived, now))
     }
 
-    pub(super) fn note_requeued(&mut self, id: &str, now: DateTime<Utc>) -> rusqlite::Result<()> {
-        let Some(number) = self.find(id) else {
+    pub(super) fn note_requeued(
+        &mut self,
+        requeued: &Requeued,
+        now: DateTime<Utc>,
+    ) -> rusqlite::Result<()> {
+        let Some(number) = self.find(&requeued.id) else {
             return Ok(());
         };
-        self.note_row(number, HistoryEvent::Requeued, from_time(now), None)
+        self.note_begun(number, now)?;
+        if requeued.in_history {
+            self.note_row(number, HistoryEvent::Requeued, from_time(now), None)?;
+        }
+        Ok(())
     }
 
     pub(super) fn note_crashed(&mut self, start: Start) -> rusqlite::Result<()> {

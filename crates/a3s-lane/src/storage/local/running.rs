@@ -9,7 +9,7 @@
 //! settled, and one whose `retries` have reached the attempt has recorded its end. That makes counting the slots repeatable as well.
 //! Numbers of rows are used again only after a new start, which first counts and empties the file, and syncs that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use chrono::Utc;
 use super::cell::from_time;
 use super::engine::{Outcome, failed};
 use super::index::Index;
+use crate::storage::CommandRecord;
 
 pub(super) const FILE: &str = "running";
 
@@ -89,6 +90,9 @@ struct Slots {
     free: Vec<u64>,
     /// How many there are.
     count: u64,
+    /// The rows of commands that have a time to live and have not begun, as far as their rows say: those that were stored or restored
+    /// by this process. One that was taken back may stay.
+    can_expire: HashSet<i64, foldhash::fast::RandomState>,
 }
 
 impl Running {
@@ -169,14 +173,22 @@ impl Running {
             .map_err(|error| failed("write", &self.path, &error))
     }
 
-    /// Notes that an attempt that was stopped does not count.
-    pub(super) fn requeue(&self, id: &str) {
+    /// Notes that an attempt that was stopped does not count. True when the row must say that its command has begun.
+    pub(super) fn requeue(&self, id: &str) -> bool {
         let Some(number) = self.rows().find(id) else {
-            return;
+            return false;
         };
-        let Some((slot, _)) = self.slots().taken.remove(&number) else {
-            return;
-        };
+        let mut slots = self.slots();
+        let can_expire = slots.can_expire.contains(&number);
+        let taken = slots.taken.remove(&number);
+        drop(slots);
+        if let Some((slot, _)) = taken {
+            self.clear_slot(slot);
+        }
+        can_expire
+    }
+
+    fn clear_slot(&self, slot: u64) {
         // Nobody else has the slot until it is free.
         match self.write(slot, &[0; SLOT]) {
             Ok(()) => self.slots().free.push(slot),
@@ -188,10 +200,29 @@ impl Running {
         }
     }
 
-    /// Frees the slots of rows whose attempts have ended, each up to that attempt. The rows say so, too, from now on.
+    /// Notes whether a command can expire before it begins.
+    pub(super) fn note_expiry(&self, number: i64, record: &CommandRecord) {
+        let command = &record.command;
+        if record.options.expires_at.is_some()
+            && command.retry_count == 0
+            && command.last_attempt_at.is_none()
+        {
+            self.slots().can_expire.insert(number);
+        }
+    }
+
+    pub(super) fn can_expire(&self, number: i64) -> bool {
+        self.slots().can_expire.contains(&number)
+    }
+
+    /// Frees the slots of rows whose attempts have ended, each up to that attempt. The rows say so, too, from now on, and that their
+    /// commands have begun.
     pub(super) fn end(&self, ended: impl Iterator<Item = (i64, u32)>) {
         let mut slots = self.slots();
         for (number, attempt) in ended {
+            if !slots.can_expire.is_empty() {
+                slots.can_expire.remove(&number);
+            }
             if let Some((slot, running)) = slots.taken.get(&number).copied()
                 && running <= attempt
             {
@@ -201,9 +232,11 @@ impl Running {
         }
     }
 
-    /// The rows that run.
+    /// The rows of which anything is noted here.
     pub(super) fn numbers(&self) -> Vec<i64> {
-        self.slots().taken.keys().copied().collect()
+        let slots = self.slots();
+        let running = slots.taken.keys().chain(&slots.can_expire);
+        running.copied().collect()
     }
 
     fn write(&self, slot: u64, bytes: &[u8; SLOT]) -> io::Result<()> {

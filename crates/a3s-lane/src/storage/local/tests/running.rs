@@ -102,6 +102,48 @@ async fn what_has_ended_has_not_crashed() {
     assert_eq!(counts(&open(&directory).await, "new").await, (0, 0));
 }
 
+/// A time to live is for the time until the first start.
+#[tokio::test]
+async fn one_that_was_stopped_has_begun() {
+    let directory = directory();
+    let storage = begun(&directory, &["a", "b"]).await;
+    let mut without = record("without");
+    without.options.expires_at = None;
+    let saved = storage.save_commands(vec![without, record("waits")]).await;
+    saved.expect("saved");
+    storage.start_command("without", 1).await.expect("noted");
+    let commits = async || ask(&storage, |store| store.commits).await;
+    let before = commits().await;
+    let first = Utc::now();
+    storage.requeue_command("a").await.expect("noted");
+    assert_eq!(commits().await, before + 1);
+    let last = Utc::now();
+    // It says so already, and the other has nothing to say.
+    storage.start_command("a", 1).await.expect("noted");
+    storage.requeue_command("a").await.expect("noted");
+    storage.requeue_command("without").await.expect("noted");
+    storage.requeue_command("not there").await.expect("noted");
+    assert_eq!(commits().await, before + 1);
+    drop(storage);
+    // Also in a process that has found it, and read it to run it.
+    let storage = open(&directory).await;
+    storage.load_page(None, 10).await.expect("readable");
+    assert_eq!(counts(&storage, "a").await, (0, 0));
+    assert_eq!(counts(&storage, "b").await, (1, 1));
+    for id in ["a", "b", "waits"] {
+        storage.start_command(id, 2).await.expect("noted");
+        storage.requeue_command(id).await.expect("noted");
+    }
+    drop(storage);
+    let storage = open(&directory).await;
+    let begun = async |id: &str| loaded(&storage, id).await.command.last_attempt_at;
+    let at = begun("a").await.expect("it has begun");
+    assert!((first..=last).contains(&at), "{at}");
+    assert!(begun("waits").await.is_some(), "it has begun by now");
+    assert_eq!(begun("without").await, None);
+    assert_eq!(loaded(&storage, "a").await.options, record("a").options);
+}
+
 #[tokio::test]
 async fn a_late_note_does_not_end_a_later_attempt() {
     let directory = directory();
