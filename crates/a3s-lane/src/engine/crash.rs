@@ -3,35 +3,48 @@
 use std::sync::Arc;
 
 use super::observer::Sample;
-use super::restore::Source;
+use super::restore::{self, Source};
 use super::{Engine, record};
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
 use crate::storage::{CommandRecord, Settlement, StoredOutcome};
 
 impl Engine {
-    /// Makes dead letters of commands whose process has ended too often while they ran.
-    pub(super) async fn bury_crashed(&self, source: &Source, crashed: Vec<CommandRecord>) {
-        if crashed.is_empty() {
-            return;
-        }
+    /// Makes dead letters of commands whose process has ended too often while they ran. Returns those that cannot be read: they stay
+    /// stored, and do not run.
+    pub(super) async fn bury_crashed(
+        &self,
+        source: &Source,
+        crashed: Vec<CommandRecord>,
+    ) -> Vec<CommandRecord> {
+        let mut unread = Vec::new();
         let mut settlements = Vec::with_capacity(crashed.len());
         for record in crashed {
-            match self.crash_of(source, record).await {
+            match self.crash_of(source, &record).await {
                 Ok(settlement) => settlements.push(settlement),
                 Err(error) => {
-                    tracing::error!(%error, "failed to read a command that crashed too often");
+                    let id = &record.command.id;
+                    tracing::error!(command_id = %id, %error, "failed to read a command that crashed too often");
+                    unread.push(record);
                 }
             }
+        }
+        if settlements.is_empty() {
+            return unread;
         }
         let letters: Vec<_> = settlements
             .iter()
             .filter_map(|settlement| settlement.letter.clone())
             .collect();
-        if let Err(error) = source.storage.settle_commands(settlements).await {
-            // They stay stored, and do not run.
-            tracing::error!(%error, "failed to store dead letters of commands that crashed too often");
-            return;
+        let told = source.storage.settle_commands(settlements.clone()).await;
+        if let Err(error) = told {
+            // They are told again, as all ends are. Until then they are known here as settled.
+            for settlement in settlements {
+                let id = settlement.id.as_str().into();
+                let handle = restore::settled(settlement.clone().into());
+                self.lock().kept.depart(id, &handle);
+                self.keep_untold(&source.storage, settlement, &error);
+            }
         }
         for letter in letters {
             let state = self.lock();
@@ -52,16 +65,15 @@ impl Engine {
             drop(state);
             tracing::error!(command_id = %id, lane_id = %lane.id, "a command is a dead letter: its process ended too often while it ran");
         }
+        unread
     }
 
-    async fn crash_of(&self, source: &Source, record: CommandRecord) -> Result<Settlement> {
-        let record = if record.without_payload {
-            let id = record.command.id.clone();
-            let full = source.storage.load_command(&id).await?;
-            full.unwrap_or(record)
-        } else {
-            record
+    async fn crash_of(&self, source: &Source, record: &CommandRecord) -> Result<Settlement> {
+        let full = match record.without_payload {
+            true => source.storage.load_command(&record.command.id).await?,
+            false => None,
         };
+        let record = full.unwrap_or_else(|| record.clone());
         let error = LaneError::Crashed(record.crashes);
         let stored = record.command;
         let last = record::failure(stored.retry_count, &error, 0);

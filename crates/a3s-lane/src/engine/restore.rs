@@ -373,7 +373,9 @@ impl Engine {
                 self.record_awaited(&info, lane, Sample::Submitted).await;
             }
         }
-        self.bury_crashed(source, crashed).await;
+        for record in self.bury_crashed(source, crashed).await {
+            note_missing(missing, &record, &crashed_often(&record));
+        }
     }
 
     /// Those that are not in this queue.
@@ -464,14 +466,22 @@ impl Engine {
             return Ok(Vec::new());
         };
         let _reading = Reading::new(self);
+        let restored = self.lock().kept.restored;
         let mut unclaimed = Vec::new();
         let mut kinds = HashMap::new();
         let mut from = None;
         loop {
             let page = source.storage.load_page(from, PAGE).await?;
             for record in self.strangers(page.records) {
-                if let Err(other) = self.prepare(source, record, &mut kinds) {
-                    unclaimed.push(*other);
+                match self.prepare(source, record, &mut kinds) {
+                    Err(other) => unclaimed.push(*other),
+                    // It could not be made a dead letter.
+                    Ok(Prepared::Crashed(record)) if restored => {
+                        let reason = crashed_often(&record);
+                        let record = *record;
+                        unclaimed.push(Unclaimed { record, reason });
+                    }
+                    Ok(_) => {}
                 }
             }
             from = page.next;
@@ -490,7 +500,7 @@ impl Engine {
             return Ok(None);
         };
         let kept = source.storage.load_result(id).await?;
-        Ok(kept.map(settled_handle))
+        Ok(kept.map(|kept| CommandHandle::new(settled(kept))))
     }
 }
 
@@ -509,7 +519,12 @@ fn note_missing(missing: &mut Missing, record: &CommandRecord, reason: &Unclaime
     }
 }
 
-fn settled_handle(kept: StoredResult) -> CommandHandle {
+fn crashed_often(record: &CommandRecord) -> UnclaimedReason {
+    UnclaimedReason::Unreadable(LaneError::Crashed(record.crashes).to_string())
+}
+
+/// What is asked of a command whose outcome is kept.
+pub(super) fn settled(kept: StoredResult) -> Arc<Shared> {
     let (status, result) = match kept.outcome {
         StoredOutcome::Completed(value) => (CommandStatus::Completed, Ok(value)),
         StoredOutcome::Failed { code, error } => {
@@ -526,5 +541,5 @@ fn settled_handle(kept: StoredResult) -> CommandHandle {
     let pending = CommandStatus::Pending;
     let handle = Shared::new(kept.id, kept.lane_id.into(), 0, remote, pending);
     handle.settle(status, result);
-    CommandHandle::new(handle)
+    handle
 }

@@ -120,6 +120,64 @@ async fn a_poison_command_ends_as_a_dead_letter() {
     }
 }
 
+/// Its burial is told to the storage as any end is that could not be: with the next one, or at the end of the queue.
+#[tokio::test]
+async fn a_poison_command_is_buried_when_its_storage_can_be_written_again() {
+    for another_settles in [true, false] {
+        let vault = vault_of([poison("poison"), poison("another")]);
+        vault.set_fault("settle", true);
+        let manager = with_handler(&vault, counts).await;
+        for id in ["poison", "another"] {
+            let error = result_of(&manager, id).await.expect_err("it does not run");
+            assert_eq!(error.code(), "CRASHED");
+        }
+        let unclaimed = manager.unclaimed().await.expect("readable");
+        assert!(unclaimed.is_empty(), "{unclaimed:?}");
+        assert!(vault.letters().is_empty());
+        // It is not buried twice.
+        manager.register_handler("other", counts);
+        vault.set_fault("settle", false);
+        if another_settles {
+            let receiver = submit(&manager, "only", job(1)).await;
+            outcome(receiver).await.expect("it runs");
+        } else {
+            within(manager.shutdown_within(Duration::ZERO)).await;
+        }
+        eventually("they are buried", async || vault.records().is_empty()).await;
+        let letters = vault.letters();
+        let ids: Vec<&str> = letters.iter().map(|it| &*it.command_id).collect();
+        assert_eq!(ids, ["poison", "another"]);
+        assert_eq!(letters[0].payload, Some(json!("poison")));
+    }
+}
+
+/// One that cannot even be read is listed, and read again when there is something new to look for.
+#[tokio::test]
+async fn a_poison_command_whose_payload_cannot_be_read_is_listed() {
+    let vault = Vault::lean(true);
+    vault.put(poison("poison"));
+    vault.set_fault("load", true);
+    let manager = with_handler(&vault, counts).await;
+    let unclaimed = manager.unclaimed().await.expect("readable");
+    assert_eq!(unclaimed.len(), 1);
+    assert_eq!(unclaimed[0].record.command.id, "poison");
+    let reason = unclaimed[0].reason.to_string();
+    assert!(reason.contains("3 times"), "{reason}");
+    vault.set_fault("load", false);
+    manager.register_handler("job", counts);
+    eventually("it is buried", async || vault.records().is_empty()).await;
+    assert_eq!(vault.letters()[0].payload, Some(json!("poison")));
+    assert!(manager.unclaimed().await.expect("readable").is_empty());
+}
+
+/// A job that has been running three times when its process ended.
+fn poison(id: &str) -> CommandRecord {
+    let mut poison = stored(id);
+    poison.crashes = 3;
+    poison.command.retry_count = 3;
+    poison
+}
+
 #[tokio::test]
 async fn no_crash_at_all_is_no_setting() {
     let built = builder_on(Vault::new()).with_max_crashes(0).build().await;
