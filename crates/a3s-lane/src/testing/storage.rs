@@ -84,6 +84,10 @@ pub async fn storage_conformance(
         suite.a_retry_keeps_its_failure().await;
         suite.crashes_are_counted().await;
         suite.ended_attempts_are_no_crashes().await;
+        suite.a_stopped_command_has_begun().await;
+        suite
+            .a_settlement_that_is_told_again_changes_nothing()
+            .await;
         suite.dead_letters_hold_all_that_is_known().await;
     }
 }

@@ -77,6 +77,7 @@ impl<F: AsyncFn(String) -> Arc<dyn Storage>> Suite<F> {
         let storage = self.with_letters(rule, 4).await;
         let mut other = letter(4);
         other.lane_id = "other".into();
+        other.command_type = "letter".into();
         let imported = storage.import_dead_letters(vec![other.into()]).await;
         rule.ok("import_dead_letters", imported);
         let all = DeadLetterFilter::all;
@@ -91,6 +92,7 @@ impl<F: AsyncFn(String) -> Arc<dyn Storage>> Suite<F> {
                 },
                 ids([4]),
             ),
+            ("of a type", all().with_command_type("letter"), ids([4])),
             (
                 "since a time and until another",
                 DeadLetterFilter {
@@ -114,6 +116,9 @@ impl<F: AsyncFn(String) -> Arc<dyn Storage>> Suite<F> {
             let found: Vec<_> = found.into_iter().map(|letter| letter.command_id).collect();
             rule.same(&format!("the letters found by `{what}`"), found, expected);
         }
+        let count = storage.count_dead_letters().await;
+        let count = rule.ok("count_dead_letters", count);
+        rule.same("how many there are", count, 5);
         let removed = storage.remove_dead_letters(&ids([1, 3, 9])).await;
         rule.same(
             "how many are removed",
@@ -123,6 +128,9 @@ impl<F: AsyncFn(String) -> Arc<dyn Storage>> Suite<F> {
         let storage = self.reopen(rule, storage).await;
         let found = rule.letter_ids(&*storage).await;
         rule.same("the letters that are left", found, ids([0, 2, 4]));
+        let count = storage.count_dead_letters().await;
+        let count = rule.ok("count_dead_letters", count);
+        rule.same("how many are left", count, 3);
     }
 
     pub(super) async fn a_revived_command_is_no_dead_letter(&self) {
@@ -200,10 +208,36 @@ impl<F: AsyncFn(String) -> Arc<dyn Storage>> Suite<F> {
         full.traceback = Some("line 1\nline 2".into());
         full.failures = vec![failure(1), failure(2)];
         let bare = DeadLetterRecord::from(letter(2));
-        let both = vec![full, bare];
+        let both = vec![full.clone(), bare];
         let imported = storage.import_dead_letters(both.clone()).await;
         rule.ok("import_dead_letters", imported);
         let storage = self.reopen(rule, storage).await;
         rule.same("the letters", rule.letters(&*storage).await, both);
+        let late = DeadLetterFilter::all().with_code("TIMEOUT");
+        let found = storage.find_dead_letters(&late).await;
+        let found = rule.ok("find_dead_letters", found);
+        rule.same("the letters found by their code", found, vec![full]);
+    }
+
+    /// A call that was dropped before its answer came may have been made, and is made again.
+    pub(super) async fn a_settlement_that_is_told_again_changes_nothing(&self) {
+        let rule = Rule("a_settlement_that_is_told_again_changes_nothing");
+        let storage = self.open(rule).await;
+        rule.ok("save_command", storage.save_command(command(1)).await);
+        let mut dead = letter(1);
+        dead.command_id = "command-1".into();
+        let outcome = StoredOutcome::Failed {
+            code: "TIMEOUT".into(),
+            error: "too late".into(),
+        };
+        let mut settlement = Settlement::new("command-1", "mail", "skill", outcome);
+        settlement.letter = Some(Box::new(dead.into()));
+        for _ in 0..2 {
+            let settled = storage.settle_commands(vec![settlement.clone()]).await;
+            rule.ok("settle_commands", settled);
+        }
+        let storage = self.reopen(rule, storage).await;
+        let found = rule.letter_ids(&*storage).await;
+        rule.same("the letters", found, vec!["command-1".to_owned()]);
     }
 }

@@ -1,3 +1,5 @@
+mod complete;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
