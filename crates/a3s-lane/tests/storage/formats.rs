@@ -133,6 +133,39 @@ async fn format_of_0_4() {
     }
 }
 
+/// The tables of a file as it describes them, and its format.
+fn schema(file: &Path) -> (Vec<String>, i32) {
+    let file = rusqlite::Connection::open(file).expect("it opens");
+    let mut query = file
+        .prepare("SELECT sql FROM sqlite_schema ORDER BY name")
+        .expect("it is a database");
+    let texts = query.query_map((), |row| row.get::<_, String>(0));
+    let words = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let texts = texts
+        .expect("readable")
+        .map(|text| words(text.expect("text")));
+    let format = file.pragma_query_value(None, "user_version", |row| row.get(0));
+    (texts.collect(), format.expect("readable"))
+}
+
+/// Whoever changes the tables gives them a new format, and a fixture of it.
+#[tokio::test]
+async fn a_format_has_one_schema() {
+    let new = tempfile::tempdir().expect("a temporary directory");
+    close(open(new.path()).await, new.path());
+    let (tables, format) = schema(&new.path().join("lanes.db"));
+    let committed = format!("format-{format}.db");
+    // A copy: SQLite may leave files beside it.
+    let committed = directory(&[(&committed, "lanes.db")]);
+    let (expected, named) = schema(&committed.path().join("lanes.db"));
+    assert_eq!((tables.len(), named), (4, format));
+    assert_eq!(tables, expected);
+    // An older file that is brought to it has the same.
+    let older = directory(&[("format-1.db", "lanes.db")]);
+    close(open(older.path()).await, older.path());
+    assert_eq!(schema(&older.path().join("lanes.db")), (tables, format));
+}
+
 fn failure() -> FailedAttempt {
     let mut failure = FailedAttempt::new(1, "TIMEOUT", "too late", time());
     failure.traceback = Some("line 1".into());
