@@ -8,6 +8,9 @@
 
 #[path = "properties/command.rs"]
 mod command;
+#[cfg(feature = "local-storage")]
+#[path = "properties/durable.rs"]
+mod durable;
 #[path = "properties/options/mod.rs"]
 mod options;
 #[path = "properties/plan.rs"]
@@ -123,5 +126,21 @@ properties! {
         slots_bounded(&plan, &played)?;
         drained_means_empty(&played)?;
         prop_assert!(played.dead_letters <= plan.dlq_size);
+    }
+}
+
+#[cfg(feature = "local-storage")]
+properties! {
+    cases: 30, least: 500;
+
+    /// L7: a command never settles, or the queue stops (p-queue#241, #168, piscina#869). All of the above with a storage in a file, which
+    /// in the end holds what has not settled, and nothing else.
+    #[test]
+    fn l07_a_storage_in_a_file_keeps_every_promise(plan in plan(Threads::Three)) {
+        let (played, left) = durable::play_durably(&plan)?;
+        settles_once(&plan, &played)?;
+        slots_bounded(&plan, &played)?;
+        drained_means_empty(&played)?;
+        durable::settles_or_stays(&plan, &played, &left)?;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use a3s_lane::{
-    EventEmitter, EventStream, Lane, LaneError, QueueManager, QueueManagerBuilder, Result,
+    EventEmitter, EventStream, Lane, LaneError, QueueManager, QueueManagerBuilder, Result, Storage,
 };
 use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
@@ -62,6 +62,14 @@ struct Accepted {
 }
 
 pub(crate) fn play(plan: &Plan) -> std::result::Result<Played, TestCaseError> {
+    play_on(plan, None)
+}
+
+/// As [`play`], with a storage in each lane.
+pub(crate) fn play_on(
+    plan: &Plan,
+    storage: Option<Arc<dyn Storage>>,
+) -> std::result::Result<Played, TestCaseError> {
     let mut builder = match plan.threads {
         Threads::One => Builder::new_current_thread(),
         Threads::Three => Builder::new_multi_thread(),
@@ -72,11 +80,12 @@ pub(crate) fn play(plan: &Plan) -> std::result::Result<Played, TestCaseError> {
         Threads::Three => builder.worker_threads(3),
     };
     let runtime = builder.build().unwrap();
-    runtime.block_on(Player::new(plan).play())
+    runtime.block_on(Player::new(plan, storage).play())
 }
 
 struct Player<'a> {
     plan: &'a Plan,
+    storage: Option<Arc<dyn Storage>>,
     accepted: Vec<Accepted>,
     drains: Vec<Drained>,
     lanes: Vec<Arc<LaneSeen>>,
@@ -84,9 +93,10 @@ struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    fn new(plan: &'a Plan) -> Self {
+    fn new(plan: &'a Plan, storage: Option<Arc<dyn Storage>>) -> Self {
         Self {
             plan,
+            storage,
             accepted: Vec::new(),
             drains: Vec::new(),
             lanes: plan.lanes.iter().map(|_| Arc::default()).collect(),
@@ -99,6 +109,9 @@ impl<'a> Player<'a> {
             .with_dlq(self.plan.dlq_size);
         for (number, lane) in self.plan.lanes.iter().enumerate() {
             builder = builder.with_lane(number.to_string(), lane.config(lane.max), lane.priority());
+        }
+        if let Some(storage) = &self.storage {
+            builder = builder.with_storage(Arc::clone(storage));
         }
         let manager = builder.build().await.unwrap();
         let dlq = manager.queue().dlq().cloned().unwrap();
@@ -165,7 +178,11 @@ impl<'a> Player<'a> {
             Step::SetMaximum(lane, max) => {
                 let number = lane % self.plan.lanes.len();
                 let spec = &self.plan.lanes[number];
-                let lane = Lane::new(number.to_string(), spec.config(max), spec.priority());
+                let (id, config) = (number.to_string(), spec.config(max));
+                let lane = match self.storage.clone() {
+                    Some(storage) => Lane::with_storage(id, config, spec.priority(), storage),
+                    None => Lane::new(id, config, spec.priority()),
+                };
                 manager.queue().register_lane(Arc::new(lane)).await;
             }
         }

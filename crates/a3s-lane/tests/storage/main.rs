@@ -1,7 +1,7 @@
 //! `LocalStorage` from outside: what it promises, through the end of its process, bad disks and older files.
 //!
 //! Of the lessons, L9 to L11 are about leases and connections, which it does not have. L13 to L15, L18, L19 and L1 are in
-//! `behaviour/restore`, L16 and L32 in `lessons`, L12 and L38 here.
+//! `behaviour/restore`, L16 and L32 in `lessons`, L7 in `properties.rs`, L2 to L6, L12 and L38 here.
 #![cfg(feature = "local-storage")]
 
 mod child;
