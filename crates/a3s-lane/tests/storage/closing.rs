@@ -210,3 +210,23 @@ async fn a_drain_goes_on_with_submissions_that_nobody_goes_on_with() {
     let result = held.await.expect("accepted").await.expect("it is told");
     assert_eq!(result.expect("it completes"), 7);
 }
+
+/// Otherwise its disk cannot be unmounted, nor can it be deleted on Windows.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_file_of_a_storage_that_was_closed_is_open() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().canonicalize().expect("there");
+    let open_files = || -> Vec<std::path::PathBuf> {
+        let files = std::fs::read_dir("/proc/self/fd").expect("readable");
+        let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        links.filter(|link| link.starts_with(&path)).collect()
+    };
+    let storage = open(&path).await;
+    storage.save_commands(vec![record(1)]).await.expect("saved");
+    storage.start_command("1", 1).await.expect("noted");
+    assert!(!open_files().is_empty());
+    storage.close().await.expect("closed");
+    assert_eq!(open_files(), [""; 0].map(std::path::PathBuf::from));
+    drop(storage);
+}

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Utc;
 
@@ -79,12 +79,13 @@ pub(super) struct Running {
     /// Which row each command has. Beside the thread that writes, whoever starts a command looks into it.
     rows: Mutex<Index>,
     slots: Mutex<Slots>,
-    file: File,
     path: PathBuf,
 }
 
 #[derive(Debug, Default)]
 struct Slots {
+    /// Until it is closed.
+    file: Option<Arc<File>>,
     /// The slot of each running row, and its attempt.
     taken: HashMap<i64, (u64, u32), foldhash::fast::RandomState>,
     free: Vec<u64>,
@@ -108,16 +109,20 @@ impl Running {
             .map_err(|error| failed("open", &path, &error))?;
         Ok(Self {
             rows: Mutex::default(),
-            slots: Mutex::default(),
-            file,
+            slots: Mutex::new(Slots {
+                file: Some(Arc::new(file)),
+                ..Slots::default()
+            }),
             path,
         })
     }
 
     /// What was running when the process before ended.
     pub(super) fn left(&self) -> Outcome<Vec<Start>> {
-        let (starts, damaged) =
-            read(&self.file).map_err(|error| failed("read", &self.path, &error))?;
+        let (starts, damaged) = self
+            .file()
+            .and_then(|file| read(&file))
+            .map_err(|error| failed("read", &self.path, &error))?;
         if damaged > 0 {
             tracing::warn!(
                 damaged,
@@ -135,12 +140,24 @@ impl Running {
     }
 
     fn empty(&self) -> io::Result<()> {
-        if self.file.metadata()?.len() > 0 {
-            self.file.set_len(0)?;
+        let file = self.file()?;
+        if file.metadata()?.len() > 0 {
+            file.set_len(0)?;
             // After a power cut the old contents could speak of rows whose numbers are used again.
-            self.file.sync_all()?;
+            file.sync_all()?;
         }
         Ok(())
+    }
+
+    /// Gives the file up, whoever still knows of it.
+    pub(super) fn close(&self) {
+        let file = self.slots().file.take();
+        drop(file);
+    }
+
+    fn file(&self) -> io::Result<Arc<File>> {
+        let file = self.slots().file.clone();
+        file.ok_or_else(|| io::Error::other("the storage was closed"))
     }
 
     pub(super) fn rows(&self) -> MutexGuard<'_, Index> {
@@ -240,7 +257,8 @@ impl Running {
     }
 
     fn write(&self, slot: u64, bytes: &[u8; SLOT]) -> io::Result<()> {
-        write_at(&self.file, bytes, slot * SLOT as u64)
+        let file = self.file()?;
+        write_at(&file, bytes, slot * SLOT as u64)
     }
 }
 

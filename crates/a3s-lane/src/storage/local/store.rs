@@ -420,6 +420,13 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        // The handles know it too, and may live on.
+        self.running.close();
+    }
+}
+
 /// A transaction deletes at most this many and twice as many as it adds, so that none takes long.
 const PRUNED_MORE: i64 = 16;
 
