@@ -136,7 +136,7 @@ test('l29_numbers_out_of_range_are_refused_not_wrapped', () => {
 test('l29_settings_that_contradict_each_other_are_refused', () => {
   refused(lane({ minConcurrency: 3, maxConcurrency: 2 }), 'CONFIG_ERROR', 'high', 'min_concurrency');
   refused(lane({ minConcurrency: 11 }), 'CONFIG_ERROR', 'high', 'min_concurrency');
-  refused(lane({ retryPolicy: { maxRetries: 1, maxDelayMs: 1 } }), 'CONFIG_ERROR', 'high', 'max_delay');
+  refused(lane({ retryPolicy: { maxRetries: 1, maxDelayMs: 1 } }), 'CONFIG_ERROR', 'high', 'retryPolicy.maxDelayMs', 'initialDelayMs');
   refused(lane({ laneId: '' }), 'CONFIG_ERROR', 'lane id');
   refused(() => Lane.withLanes([]), 'CONFIG_ERROR', 'configs', 'at least one lane');
   const twice = [1, 2].map((priority) => ({ laneId: 'high', priority }));

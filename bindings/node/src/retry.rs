@@ -33,6 +33,14 @@ impl NativeRetryPolicy {
         if let Some(multiplier) = self.multiplier {
             policy.multiplier = multiplier;
         }
+        if retries > 0 && policy.max_delay < policy.initial_delay {
+            return Err(format!(
+                "{} must be at least initialDelayMs, got {} and {}",
+                field("maxDelayMs"),
+                policy.max_delay.as_millis(),
+                policy.initial_delay.as_millis()
+            ));
+        }
         Ok(policy)
     }
 }

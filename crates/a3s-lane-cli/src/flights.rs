@@ -440,6 +440,13 @@ impl Flights {
         }
         let ok = verdict.meets(end.expect);
         let status = verdict.status;
+        if matches!(status, Status::Failed | Status::Timeout)
+            && !verdict.is_interrupted()
+            && let (Some((_, stored)), Some(id)) = (&mut self.storage, end.id)
+        {
+            // Its outcome may be forgotten sooner than its letter.
+            stored.letters.insert(id.to_owned());
+        }
         let is_unlisted = (ok && status != Status::Completed) || verdict.is_interrupted();
         self.shared.board.settle(end.lane, status, ok);
         self.ended.unexpected += u64::from(!ok);

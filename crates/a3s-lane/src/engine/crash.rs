@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use super::observer::Sample;
 use super::restore::{self, Source};
-use super::{Engine, record};
+use super::{Engine, LaneInfo, record, trace};
 use crate::error::{LaneError, Result};
 use crate::event::{CommandName, What};
-use crate::storage::{CommandRecord, Settlement, StoredOutcome};
+use crate::scheduler::LaneKey;
+use crate::storage::{CommandRecord, DeadLetterRecord, Settlement, StoredOutcome};
+
+/// What the metrics count of each.
+const SAMPLES: [Sample; 2] = [Sample::Failed { run_ns: 0 }, Sample::DeadLettered];
 
 impl Engine {
     /// Makes dead letters of commands whose process has ended too often while they ran. Returns those that cannot be read: they stay
@@ -47,25 +51,35 @@ impl Engine {
             }
         }
         for letter in letters {
-            let state = self.lock();
-            let Some(&key) = state.names.get(letter.lane_id.as_str()) else {
+            let id = letter.command_id.clone();
+            let Some((key, lane)) = self.tell_of_crash(letter) else {
                 continue;
             };
-            let lane = Arc::clone(&state.lanes[key.index()]);
-            let id: Arc<str> = letter.command_id.as_str().into();
-            let name = || CommandName::Given(Arc::clone(&id));
-            let error: Arc<str> = letter.error.as_str().into();
-            self.bury(&lane, name, letter);
-            self.emitter
-                .report(|| What::Failed(Arc::clone(&lane.id), name(), error));
-            let counts = state.counts(key);
-            lane.observer
-                .record(Sample::Failed { run_ns: 0 }, || counts);
-            lane.observer.record(Sample::DeadLettered, || counts);
-            drop(state);
+            trace::settled(&lane.id, false, 0);
+            for sample in SAMPLES {
+                self.record_awaited(&lane, key, sample).await;
+            }
             tracing::error!(command_id = %id, lane_id = %lane.id, "a command is a dead letter: its process ended too often while it ran");
         }
         unread
+    }
+
+    /// Tells who listens of a dead letter; returns its lane, if it is there.
+    fn tell_of_crash(&self, letter: Box<DeadLetterRecord>) -> Option<(LaneKey, Arc<LaneInfo>)> {
+        let state = self.lock();
+        let key = *state.names.get(letter.lane_id.as_str())?;
+        let lane = Arc::clone(&state.lanes[key.index()]);
+        let id: Arc<str> = letter.command_id.as_str().into();
+        let name = || CommandName::Given(Arc::clone(&id));
+        let error: Arc<str> = letter.error.as_str().into();
+        self.bury(&lane, name, letter);
+        self.emitter
+            .report(|| What::Failed(Arc::clone(&lane.id), name(), error));
+        let counts = state.counts(key);
+        for sample in SAMPLES {
+            lane.observer.record(sample, || counts);
+        }
+        Some((key, lane))
     }
 
     async fn crash_of(&self, source: &Source, record: &CommandRecord) -> Result<Settlement> {

@@ -289,7 +289,7 @@ impl Engine {
         if kept {
             tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage");
         } else {
-            tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage: it runs again after a restart");
+            tracing::error!(command_id = %id, %error, "failed to remove a settled command from storage, where it stays");
         }
     }
 

@@ -8,7 +8,7 @@ use super::calendar::Calendar;
 use super::job::{Extras, Job, Reply};
 use super::observer::Sample;
 use super::restored::{Factories, Kind, Restored};
-use super::sync::Runtime;
+use super::sync::{Mutex, Runtime, lock};
 use super::trace::SubmitSpan;
 use super::{Engine, LaneInfo, State, attempt, record};
 use crate::command::Command;
@@ -18,7 +18,7 @@ use crate::forking::PerProcess;
 use crate::handle::{CommandHandle, CommandStatus, Shared};
 use crate::scheduler::LaneKey;
 use crate::storage::{
-    CommandRecord, Storage, StoredOutcome, StoredResult, Unclaimed, UnclaimedReason,
+    CommandRecord, Storage, StoredCommand, StoredOutcome, StoredResult, Unclaimed, UnclaimedReason,
 };
 
 /// How many commands are read, and enter, at once.
@@ -31,6 +31,8 @@ pub(crate) struct Restore {
     factories: Factories,
     /// One reads the storage at a time.
     turn: tokio::sync::Mutex<Missing>,
+    /// Commands that crashed too often and could not be made dead letters, by their ids.
+    unburied: Mutex<HashSet<String>>,
     /// Counts what was registered: reading again may find more.
     registered: AtomicU64,
 }
@@ -373,8 +375,15 @@ impl Engine {
                 self.record_awaited(&info, lane, Sample::Submitted).await;
             }
         }
-        for record in self.bury_crashed(source, crashed).await {
-            note_missing(missing, &record, &crashed_often(&record));
+        let ids: Vec<_> = crashed.iter().map(|it| it.command.id.clone()).collect();
+        let unread = self.bury_crashed(source, crashed).await;
+        let mut unburied = lock(&self.restore.unburied);
+        for id in ids {
+            unburied.remove(&id);
+        }
+        for record in unread {
+            await_claim(missing, &record.command);
+            unburied.insert(record.command.id);
         }
     }
 
@@ -466,7 +475,6 @@ impl Engine {
             return Ok(Vec::new());
         };
         let _reading = Reading::new(self);
-        let restored = self.lock().kept.restored;
         let mut unclaimed = Vec::new();
         let mut kinds = HashMap::new();
         let mut from = None;
@@ -476,7 +484,7 @@ impl Engine {
                 match self.prepare(source, record, &mut kinds) {
                     Err(other) => unclaimed.push(*other),
                     // It could not be made a dead letter.
-                    Ok(Prepared::Crashed(record)) if restored => {
+                    Ok(Prepared::Crashed(record)) if self.is_unburied(&record.command.id) => {
                         let reason = crashed_often(&record);
                         let record = *record;
                         unclaimed.push(Unclaimed { record, reason });
@@ -489,6 +497,10 @@ impl Engine {
                 return Ok(unclaimed);
             }
         }
+    }
+
+    fn is_unburied(&self, id: &str) -> bool {
+        lock(&self.restore.unburied).contains(id)
     }
 
     /// The handle of a command that has not settled, or of one whose outcome is kept.
@@ -512,11 +524,16 @@ enum Prepared {
 
 fn note_missing(missing: &mut Missing, record: &CommandRecord, reason: &UnclaimedReason) {
     let command = &record.command;
-    missing.insert(command.command_type.as_str().into());
-    missing.insert(command.lane_id.as_str().into());
+    await_claim(missing, command);
     if let UnclaimedReason::Unreadable(text) = reason {
         tracing::error!(command_id = %command.id, %text, "a stored command cannot be read and stays stored");
     }
+}
+
+/// Registering its type or its lane reads the storage again.
+fn await_claim(missing: &mut Missing, command: &StoredCommand) {
+    missing.insert(command.command_type.as_str().into());
+    missing.insert(command.lane_id.as_str().into());
 }
 
 fn crashed_often(record: &CommandRecord) -> UnclaimedReason {

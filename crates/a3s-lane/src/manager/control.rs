@@ -262,7 +262,8 @@ impl QueueManager {
     /// then it is asked to stop and, after its lane's grace period, dropped. Returns what was left.
     ///
     /// What was left settles with an error; in a lane with a storage it stays stored, without a counted attempt for what was
-    /// stopped, and runs after the next start.
+    /// stopped, and runs after the next start. A metrics backend without a recorder is told of each before this returns, also
+    /// beyond `limit`.
     ///
     /// # Cancel safety
     ///

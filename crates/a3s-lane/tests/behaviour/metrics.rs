@@ -19,14 +19,14 @@ use crate::support::{
 
 /// Only what 0.4 required, and every call gives way to others first.
 #[derive(Default)]
-struct Remote {
+pub(crate) struct Remote {
     counters: Mutex<HashMap<String, u64>>,
     gauges: Mutex<HashMap<String, f64>>,
     observed: Mutex<HashMap<String, Vec<f64>>>,
 }
 
 impl Remote {
-    fn counter(&self, name: &str) -> u64 {
+    pub(crate) fn counter(&self, name: &str) -> u64 {
         let counters = self.counters.lock().expect("not poisoned");
         counters.get(name).copied().unwrap_or(0)
     }

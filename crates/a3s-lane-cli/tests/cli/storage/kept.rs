@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use serde_json::Value;
 
-use super::{Place, dlq, inspect, run, script};
+use super::{LANES, Place, dlq, inspect, run, script, wait_until};
 
 /// Changes the tables by hand.
 fn change(place: &Place, statements: &str) {
@@ -64,6 +64,28 @@ fn outcomes_are_kept_however_many_and_old_they_are() {
     );
     assert_eq!(place.read("ran"), "old\none\nnew\n");
     assert_eq!(inspect(&place)["results"], 4);
+}
+
+/// Of one that has failed in this run.
+#[test]
+fn a_dead_letter_is_known_when_its_outcome_is_forgotten() {
+    let place = Place::new();
+    place.write("lanes.toml", LANES);
+    let options = ["--storage", "store", "--keep-results", "0"];
+    let mut args = vec!["run", "-", "--config", "lanes.toml"];
+    args.extend(options);
+    let mut run = place.start(&args);
+    let fails = script("a", "fails", "echo x >> ran; exit 1");
+    run.send(&fails);
+    wait_until("it is told", || run.stderr_so_far().contains("failed"));
+    run.send(&script("a", "other", "true"));
+    run.send(&fails);
+    let done = run.finish();
+    assert_eq!(done.code, 1, "{done:?}");
+    let known = "known     line 3: its command is a dead letter";
+    assert!(done.stderr.contains(known), "{}", done.stderr);
+    assert_eq!(place.read("ran"), "x\n");
+    assert_eq!(inspect(&place)["dead_letters"], 1);
 }
 
 #[test]

@@ -47,8 +47,8 @@ impl Index {
     }
 
     /// Undoes an [`insert`](Self::insert).
-    pub(super) fn take_out(&mut self, key: Key) {
-        self.rows.remove(&key);
+    pub(super) fn take_out(&mut self, key: Key) -> Option<i64> {
+        self.rows.remove(&key)
     }
 
     /// Undoes a [`remove`](Self::remove).

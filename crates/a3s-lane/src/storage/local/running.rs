@@ -92,7 +92,7 @@ struct Slots {
     /// How many there are.
     count: u64,
     /// The rows of commands that have a time to live and have not begun, as far as their rows say: those that were stored or restored
-    /// by this process. One that was taken back may stay.
+    /// by this process.
     can_expire: HashSet<i64, foldhash::fast::RandomState>,
 }
 
@@ -226,6 +226,11 @@ impl Running {
         {
             self.slots().can_expire.insert(number);
         }
+    }
+
+    /// Its row was taken back.
+    pub(super) fn forget_expiry(&self, number: i64) {
+        self.slots().can_expire.remove(&number);
     }
 
     pub(super) fn can_expire(&self, number: i64) -> bool {

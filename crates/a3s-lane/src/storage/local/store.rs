@@ -296,7 +296,12 @@ impl Store {
             Table::Results => &mut self.results,
         };
         match undo {
-            Undo::Inserted(_, key) => index.take_out(key),
+            Undo::Inserted(_, key) => {
+                let row = index.take_out(key);
+                if let (Table::Commands, Some(number)) = (table, row) {
+                    running.forget_expiry(number);
+                }
+            }
             Undo::Removed(_, key, number) => index.put_back(key, number),
             Undo::Cleared(_, before) => *index = *before,
         }

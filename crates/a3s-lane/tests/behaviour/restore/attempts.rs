@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use a3s_lane::storage::{CommandRecord, FailedAttempt};
 use a3s_lane::{
-    CommandContext, CommandStatus, LaneConfig, LaneError, LaneOptions, QueueManager, RetryPolicy,
-    SubmitOptions,
+    CommandContext, CommandStatus, LaneConfig, LaneError, LaneOptions, MetricsBackend,
+    QueueManager, QueueMetrics, RetryPolicy, SubmitOptions,
 };
 use chrono::Utc;
 use serde_json::{Value, json};
 
 use super::{builder_on, counts, drained, fails, hangs, job, result_of, stored, vault_of};
+use crate::metrics::Remote;
 use crate::support::shelf::Shelf;
 use crate::support::trace::Trace;
 use crate::support::vault::Vault;
@@ -149,6 +150,22 @@ async fn a_poison_command_is_buried_when_its_storage_can_be_written_again() {
         assert_eq!(ids, ["poison", "another"]);
         assert_eq!(letters[0].payload, Some(json!("poison")));
     }
+}
+
+/// Also by a backend that has to be awaited.
+#[tokio::test]
+async fn a_poison_command_is_counted() {
+    let remote = Arc::new(Remote::default());
+    let backend: Arc<dyn MetricsBackend> = Arc::clone(&remote) as _;
+    let manager = builder_on(vault_of([poison("poison")]))
+        .with_handler("job", counts)
+        .with_metrics(QueueMetrics::new(backend))
+        .build()
+        .await
+        .expect("built");
+    manager.start().await.expect("starts");
+    assert_eq!(remote.counter("lane.commands.failed.only"), 1);
+    assert_eq!(remote.counter("lane.commands.dead_lettered.only"), 1);
 }
 
 /// One that cannot even be read is listed, and read again when there is something new to look for.
