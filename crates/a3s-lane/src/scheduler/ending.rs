@@ -120,7 +120,7 @@ impl<T> Scheduler<T> {
 
     /// Frees the slot that a command holds, and its share. The caller goes on with `remove` or `requeue`, which refresh the lane.
     pub(super) fn free_slot(&mut self, place: u32, now: u64) {
-        // Too late to correct what its limiters were charged (`settle_cost`).
+        // From here on it is too late to correct what its limiters were charged (`settle_cost`).
         self.forget_charges(place);
         let entry = &self.entries[place];
         let (lane, number) = (entry.lane, entry.key_number());

@@ -58,7 +58,7 @@
 //! | `join`, `leave` | a command belongs to the lane from here to there, which matters to fairness keys |
 //! | `push`, `unlink` | it enters the lane's queue, leaves it |
 //! | `front` | the one in it that starts next: a favoured child; else, where a long wait raises the lane's priority (a *boost*), the oldest once it has waited so long; else by priority, then by turns of the fairness keys, then first come |
-//! | `press`, `relieve` | true once when it becomes *pressed* (see `Submitted`), and once when it is no more |
+//! | `press`, `relieve` | true once when it becomes *pressed* (its pressure threshold is reached), and once when it is no more (nothing waits in it) |
 //! | `start`, `vacate` | it goes from the queue into a slot, gives the slot back |
 //! | `unready` | how many wait outside of the queue, delayed or expired |
 //! | `startable` | how many could start, as far as slots (its own, and lent ones), keys and pauses go |
@@ -69,12 +69,13 @@
 //! | `stopping` | how many of those are not Running any more: Asked, Dropped, Concluded; for `preempt` |
 //!
 //! Functions that begin with `nest_` are about commands that have a parent or are one. A parent that waits for a child lends it its
-//! share and, in its own lane, its slot (`nest` says when). The child for which it keeps them ready is *favoured*: it goes first in
-//! its lane. Favoured ones that could start are *exempt*: they need no free share. Without such ties they change nothing. Those that return
-//! a bool say whether they have done the step themselves: then the caller leaves it out.
+//! share and, if the child is in its own lane, its slot (`nest` says when). The child for which it keeps them ready is *favoured*:
+//! it goes first in its lane. Favoured ones that could start are *exempt*: they need no free share. Without such ties the functions
+//! change nothing. Those that return a bool say whether they have done the step themselves: then the caller leaves it out.
 //!
 //! After each change of a lane, `refresh` brings up to date what follows from it: its rank and its demand (`ready`), offers to
-//! children. `is_indifferent` and `is_indifferent_to_room` are true where that would find nothing new.
+//! children. `is_indifferent` (one more has joined) and `is_indifferent_to_room` (one has gone) are true where that would find
+//! nothing new.
 //!
 //! The caller: after a call that may let something start, `next` until `None`, then `preempt` until `None`. Then `next_wake` says
 //! when to come again, with `tick` until `None`, and the same.
@@ -160,6 +161,6 @@ pub(crate) struct Scheduler<T> {
     nest_offers: Vec<Offer>,
     /// For the caller: lanes that were watched (`watch_slots`) and got a free slot since.
     vacated: Vec<LaneKey>,
-    /// For the caller, who asks how long commands wait.
+    /// For the caller, who asks how long commands wait: lanes record it.
     keeps_waits: bool,
 }

@@ -120,7 +120,7 @@ impl<T> Scheduler<T> {
             // The lane has limits on starts per time.
             if unlikely(state.policy.is_rated()) {
                 if let Err(due) = self.check_limits(lane, place, now) {
-                    // The lane is left out until then: the next best one is asked.
+                    // The lane is left out until then, and a child gets a timer (see `timers`): the next best one is asked.
                     self.block(lane, place, due, now);
                     continue;
                 }

@@ -29,8 +29,8 @@ impl<T> Scheduler<T> {
                 // Whatever it was asked for before, and even with a verdict: one that is cancelled does not run again.
                 if reason == StopReason::Cancel {
                     entry.stop = Some(reason);
-                    // Its `Overrun` was told, but the caller waits for the body, without which it could not run again. Now it
-                    // need not: tell once more.
+                    // Its `Overrun` was told. Of a preempted run the caller may then wait for the body all the same: without it
+                    // the command could not run again. Now it need not: tell once more.
                     if entry.state == State::Dropped && self.timers.get(key.place).is_none() {
                         let at = now.saturating_add(OVERRUN_GRACE_NS);
                         self.timers.set(key.place, (at, key.serial));
@@ -59,7 +59,7 @@ impl<T> Scheduler<T> {
         false
     }
 
-    /// The body of a run must be dropped now. It keeps the first reason for which it was asked to stop.
+    /// The body of a run must be dropped now. If it was asked to stop before, it keeps that reason.
     pub(super) fn drop_body(&mut self, place: u32, reason: StopReason, now: u64) {
         let entry = &mut self.entries[place];
         if entry.state == State::Running {
