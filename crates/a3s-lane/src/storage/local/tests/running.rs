@@ -144,6 +144,30 @@ async fn one_that_was_stopped_has_begun() {
     assert_eq!(loaded(&storage, "a").await.options, record("a").options);
 }
 
+/// Otherwise a disk that is full for long would fill the memory.
+#[tokio::test]
+async fn a_save_that_failed_leaves_no_note_of_its_time_to_live() {
+    let directory = directory();
+    let storage = open(&directory).await;
+    ask(&storage, |store| {
+        let made = store.connection().execute_batch(
+            "CREATE TEMP TRIGGER refuse BEFORE INSERT ON commands WHEN new.id = 'second'
+             BEGIN SELECT raise(ABORT, 'no room'); END",
+        );
+        made.expect("made");
+    })
+    .await;
+    let both = vec![record("first"), record("second")];
+    storage.save_commands(both).await.expect_err("no room");
+    let noted = async || ask(&storage, |store| store.running().numbers()).await;
+    assert_eq!(noted().await, [0; 0]);
+    storage
+        .save_commands(vec![record("third")])
+        .await
+        .expect("saved");
+    assert_eq!(noted().await.len(), 1);
+}
+
 #[tokio::test]
 async fn a_late_note_does_not_end_a_later_attempt() {
     let directory = directory();
