@@ -187,6 +187,19 @@ async fn a_poison_command_whose_payload_cannot_be_read_is_listed() {
     assert!(manager.unclaimed().await.expect("readable").is_empty());
 }
 
+/// Not one that is about to be buried.
+#[tokio::test]
+async fn only_what_could_not_be_buried_is_listed() {
+    let vault = vault_of([poison("poison")]);
+    let manager = builder_on(vault.clone()).build().await.expect("built");
+    manager.start().await.expect("starts");
+    assert_eq!(manager.unclaimed().await.expect("readable").len(), 1);
+    manager.register_handler("job", counts);
+    let unclaimed = manager.unclaimed().await.expect("readable");
+    assert!(unclaimed.is_empty(), "{unclaimed:?}");
+    eventually("it is buried", async || vault.records().is_empty()).await;
+}
+
 /// A job that has been running three times when its process ended.
 fn poison(id: &str) -> CommandRecord {
     let mut poison = stored(id);
