@@ -205,7 +205,7 @@ def forget_end(generator: typing.Any) -> None:
 
 def start_loop(anchor: _a3s_lane._LoopAnchor) -> None:
     """Gives `anchor` an event loop with a thread of its own."""
-    if not _threads.start(functools.partial(_run_loop, anchor), "a3s-lane-loop"):
+    if not _threads.start(functools.partial(_run_loop, anchor), "a3s-lane-loop", lambda: anchor.closed):
         anchor.end()
 
 
@@ -230,7 +230,7 @@ def _run_loop(anchor: _a3s_lane._LoopAnchor) -> None:
                 # Raised by a handler; its attempt has failed of it.
                 pass
         _cancel_all(loop)
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        _complete(loop, loop.shutdown_asyncgens())
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -241,4 +241,18 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
     for task in tasks:
         task.cancel()
     if tasks:
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        _complete(loop, asyncio.gather(*tasks, return_exceptions=True))
+
+
+def _complete(loop: asyncio.AbstractEventLoop, awaitable: collections.abc.Awaitable[object]) -> None:
+    """Runs the loop until that is done. That `anchor` stops it meanwhile, as it may when it has been closed, changes nothing."""
+    future = asyncio.ensure_future(awaitable, loop=loop)
+    future.add_done_callback(lambda _: loop.stop())
+    while not future.done():
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit):
+            pass
+    # Else an exception would be reported that nobody has asked for.
+    if not future.cancelled():
+        future.exception()

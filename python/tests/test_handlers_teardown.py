@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -191,6 +192,15 @@ def run_quietly(script: str) -> str:
     errors = [line for line in done.stderr.splitlines() if "ended with work left" not in line and "alerts were lost" not in line]
     assert (done.returncode, errors) == (0, []), done.stdout
     return done.stdout
+
+
+def test_the_loop_of_a_lane_that_is_dropped_ends_quietly() -> None:
+    """Its thread is at its end when the interpreter is: that it was stopped twice is no error, and it is waited for."""
+    script = START + VARIANTS["handlers that run in a lane that is dropped"]
+    # Side by side, as this shows where they have to wait for each other.
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(run_quietly, [script] * 24))
+
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use a3s_lane::storage::{CommandRecord, FailedAttempt};
 use a3s_lane::{
-    CommandContext, CommandStatus, LaneConfig, LaneError, LaneOptions, MetricsBackend,
-    QueueManager, QueueMetrics, RetryPolicy, SubmitOptions,
+    CommandContext, CommandStatus, LaneConfig, LaneError, LaneOptions, QueueManager, RetryPolicy,
+    SubmitOptions,
 };
 use chrono::Utc;
 use serde_json::{Value, json};
 
 use super::{builder_on, counts, drained, fails, hangs, job, result_of, stored, vault_of};
-use crate::metrics::Remote;
 use crate::support::shelf::Shelf;
 use crate::support::trace::Trace;
 use crate::support::vault::Vault;
@@ -153,13 +152,14 @@ async fn a_poison_command_is_buried_when_its_storage_can_be_written_again() {
 }
 
 /// Also by a backend that has to be awaited.
+#[cfg(feature = "metrics")]
 #[tokio::test]
 async fn a_poison_command_is_counted() {
-    let remote = Arc::new(Remote::default());
-    let backend: Arc<dyn MetricsBackend> = Arc::clone(&remote) as _;
+    let remote = Arc::new(crate::metrics::Remote::default());
+    let backend: Arc<dyn a3s_lane::MetricsBackend> = Arc::clone(&remote) as _;
     let manager = builder_on(vault_of([poison("poison")]))
         .with_handler("job", counts)
-        .with_metrics(QueueMetrics::new(backend))
+        .with_metrics(a3s_lane::QueueMetrics::new(backend))
         .build()
         .await
         .expect("built");
