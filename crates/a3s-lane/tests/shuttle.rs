@@ -12,6 +12,8 @@
 #![cfg(shuttle)]
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed model")]
 
+#[path = "shuttle/arrivals.rs"]
+mod arrivals;
 #[path = "shuttle/command.rs"]
 mod command;
 #[path = "shuttle/end.rs"]

@@ -303,7 +303,7 @@ impl Engine {
     /// Puts a command into a lane, after the lane's storage has it.
     ///
     /// With a storage: when this future is dropped before it ends, the command does not run, but may stay stored, unless a drain or
-    /// an end has gone on with it.
+    /// an end has gone on with it. One that has entered in this moment is cancelled.
     pub(crate) async fn submit(
         self: &Arc<Self>,
         target: Target<'_>,
@@ -311,6 +311,15 @@ impl Engine {
     ) -> Result<oneshot::Receiver<Result<Value>>> {
         match self.submit_at_once(target, command) {
             (None, receiver) => Ok(receiver),
+            (Some(Late::Admitted(admitted)), receiver) if !self.hooks.inline => {
+                match self.place_admitted(admitted).await {
+                    Ok(()) => Ok(receiver),
+                    Err(Refusal { error, incoming }) => {
+                        incoming.reply.forget();
+                        Err(error)
+                    }
+                }
+            }
             (Some(late), receiver) => Box::pin(self.submit_late(target, late, receiver)).await,
         }
     }

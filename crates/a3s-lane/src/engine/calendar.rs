@@ -8,6 +8,7 @@ use super::Engine;
 use crate::scheduler::nanos;
 
 /// One moment on both clocks: what is stored is dated by the calendar, what is scheduled by the engine's clock.
+#[derive(Default)]
 pub(super) struct Calendar {
     pub(super) now: u64,
     pub(super) date: DateTime<Utc>,

@@ -115,7 +115,7 @@ struct Shared<T> {
     waiting: Mutex<Waiting>,
 }
 
-trait Drive: Send + Sync {
+pub(super) trait Drive: Send + Sync {
     fn drive(self: Arc<Self>, cx: &mut Context<'_>) -> Poll<()>;
     /// Whoever has this waker drives it no more.
     fn leave(&self, waker: &Waker);
@@ -245,12 +245,27 @@ impl<T: Send + 'static> Driven<T> {
         }
     }
 
+    /// One that an end finds before it was ever polled.
+    pub(super) fn noted(
+        engine: &Arc<Engine>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Self {
+        let mut driven = Self::new(engine, work);
+        driven.note();
+        driven
+    }
+
+    /// What another one goes on with, too.
+    pub(super) fn shared(&self) -> Arc<dyn Drive> {
+        Arc::clone(&self.shared) as _
+    }
+
     /// Lets an end find it.
-    fn note(&mut self) {
+    pub(super) fn note(&mut self) {
         if self.number.is_some() {
             return;
         }
-        let shared: Arc<dyn Drive> = Arc::clone(&self.shared) as _;
+        let shared = self.shared();
         let mut held = lock(&self.engine.held);
         let number = held.draw_number();
         self.number = Some(number);

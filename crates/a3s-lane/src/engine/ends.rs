@@ -11,7 +11,7 @@ use chrono::Utc;
 use super::Engine;
 use super::attempt::drop_command;
 use super::settle::{Finished, Outcome, Settled};
-use super::sync::{Mutex, lock, yield_now};
+use super::sync::{Mutex, lock, requeue};
 use crate::error::LaneError;
 use crate::scheduler::Verdict;
 use crate::storage::Storage;
@@ -83,7 +83,7 @@ impl Group {
 
     pub(super) async fn run(mut self) {
         // What is about to end goes along.
-        yield_now().await;
+        requeue().await;
         self.take();
         let Some(storage) = self.send_others_away() else {
             return;

@@ -115,8 +115,8 @@ impl Engine {
             id: self
                 .name(finished.key, finished.extras.as_deref())
                 .to_text(),
-            command_type: finished.work.as_ref().map_or("", command_type).to_owned(),
-            lane_id: finished.lane.id.as_ref().to_owned(),
+            command_type: (finished.lane).kind(finished.work.as_ref().map_or("", command_type)),
+            lane_id: Arc::clone(&finished.lane.id),
             outcome,
             settled_at,
             letter: None,

@@ -15,6 +15,7 @@
 //! is asked for its type.
 
 mod admission;
+mod arrivals;
 mod attempt;
 mod calendar;
 mod carry;
@@ -70,6 +71,7 @@ use crate::storage::Storage;
 use crate::testing::Hooks;
 
 pub(crate) use admission::Target;
+use arrivals::Arrivals;
 pub(crate) use attempt::AttemptCell;
 pub(crate) use control::check_total;
 use driven::Held;
@@ -118,6 +120,7 @@ pub(crate) struct LaneInfo {
     observer: LaneObserver,
     room: Arc<Room>,
     posting: Posting,
+    arrivals: Arrivals,
     /// The type of the command that was reported last: most lanes run one type again and again.
     last_kind: Mutex<Arc<str>>,
 }
@@ -400,6 +403,7 @@ impl Engine {
             observer,
             room: Arc::clone(&room),
             posting,
+            arrivals: Arrivals::default(),
             last_kind: Mutex::new("".into()),
         });
         #[cfg(feature = "distributed")]

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::admission::{Admitted, Entered, Incoming, Refusal};
 use super::attempt::{self, drop_command};
+use super::calendar::Calendar;
 use super::driven::Driven;
 use super::job::Extras;
 use super::leave::Untold;
@@ -16,21 +19,30 @@ use crate::handle;
 use crate::scheduler::LaneKey;
 use crate::storage::{CommandRecord, Storage};
 
+/// What came of a command that was admitted.
+pub(super) type Placed = std::result::Result<(), Refusal>;
+
 /// Accepted submits to one lane that have not entered it. Dropping it gives up their places.
-struct Admission<'a> {
-    engine: &'a Arc<Engine>,
-    admitted: Vec<Admitted>,
+pub(super) struct Admission {
+    engine: Arc<Engine>,
+    pub(super) admitted: Vec<Admitted>,
     /// The storage was asked to take them down.
-    may_be_stored: bool,
+    pub(super) may_be_stored: bool,
 }
 
-impl<'a> Admission<'a> {
-    fn new(engine: &'a Arc<Engine>, admitted: Vec<Admitted>) -> Self {
+impl Admission {
+    pub(super) fn new(engine: &Arc<Engine>, admitted: Vec<Admitted>) -> Self {
         Self {
-            engine,
+            engine: Arc::clone(engine),
             admitted,
             may_be_stored: false,
         }
+    }
+
+    /// Puts the only one into its lane.
+    pub(super) async fn place(self) -> Placed {
+        let engine = Arc::clone(&self.engine);
+        engine.place_one(self).await
     }
 
     /// The lane that they go to.
@@ -38,16 +50,22 @@ impl<'a> Admission<'a> {
         let first = self.admitted.first()?;
         Some((Arc::clone(&first.info), first.key))
     }
+
+    /// What the storage has to be told of them when they do not enter: they must not run after a restart.
+    pub(super) fn give_up(&mut self) -> Vec<Untold> {
+        if !std::mem::take(&mut self.may_be_stored) {
+            return Vec::new();
+        }
+        let admitted = self.admitted.iter_mut().filter(|it| !it.revives());
+        admitted
+            .filter_map(|it| self.engine.give_up_stored(it))
+            .collect()
+    }
 }
 
-impl Drop for Admission<'_> {
+impl Drop for Admission {
     fn drop(&mut self) {
-        let mut stored = Vec::new();
-        for admitted in &mut self.admitted {
-            if self.may_be_stored && !admitted.revives() {
-                stored.extend(self.engine.give_up_stored(admitted));
-            }
-        }
+        let stored = self.give_up();
         // Before their places are free: whoever waits until nothing is on its way waits for that too.
         if !stored.is_empty() {
             self.engine.tell_soon(stored, Vec::new());
@@ -62,31 +80,21 @@ impl Drop for Admission<'_> {
 }
 
 impl Engine {
-    /// Puts an admitted command into a lane that has somebody to wait for.
-    pub(super) async fn place_admitted(
-        self: &Arc<Self>,
-        admitted: Vec<Admitted>,
-    ) -> std::result::Result<(), Refusal> {
-        let engine = Arc::clone(self);
-        Driven::new(self, async move { engine.place_one(admitted).await }).await
-    }
-
     /// As [`place_admitted`](Self::place_admitted), for commands of one lane in their order: its storage takes down all of
     /// them at once, or none. One whose id it has already is refused.
-    pub(super) async fn place_all(
-        self: &Arc<Self>,
-        admitted: Vec<Admitted>,
-    ) -> Vec<std::result::Result<(), Refusal>> {
+    pub(super) async fn place_all(self: &Arc<Self>, admitted: Vec<Admitted>) -> Vec<Placed> {
+        if admitted.len() == 1 {
+            return vec![self.place_admitted(admitted).await];
+        }
+        let admission = Admission::new(self, admitted);
         let engine = Arc::clone(self);
-        Driven::new(self, async move { engine.place_each(admitted).await }).await
+        Driven::new(self, async move { engine.place_each(admission).await }).await
     }
 
-    async fn place_one(
-        self: &Arc<Self>,
-        admitted: Vec<Admitted>,
-    ) -> std::result::Result<(), Refusal> {
-        debug_assert_eq!(admitted.len(), 1, "it is alone");
-        let mut admission = Admission::new(self, admitted);
+    async fn place_one(self: &Arc<Self>, mut admission: Admission) -> Placed {
+        debug_assert_eq!(admission.admitted.len(), 1, "it is alone");
+        // By a group, which has not come to its end.
+        let was_asked_before = admission.may_be_stored;
         let (duplicates, stored) = self.store_admitted(&mut admission).await;
         let answer = match (stored, admission.lane()) {
             (Ok(()), Some((info, key))) => {
@@ -99,17 +107,19 @@ impl Engine {
             (Ok(()), None) => duplicates.into_iter().next().map(|(_, refusal)| refusal),
             (Err(error), _) => {
                 let admitted = admission.admitted.pop();
-                admitted.map(|admitted| self.refuse(admitted, error))
+                let names = admitted.as_ref().filter(|_| was_asked_before);
+                let name = names.map(|it| (Arc::clone(&it.info), self.incoming_name(it)));
+                let refusal = admitted.map(|admitted| self.refuse(admitted, error));
+                if let Some((info, name)) = name {
+                    Box::pin(self.forget_refused(&info, &name)).await;
+                }
+                refusal
             }
         };
         Err(answer.expect("one answer for one admission"))
     }
 
-    async fn place_each(
-        self: &Arc<Self>,
-        admitted: Vec<Admitted>,
-    ) -> Vec<std::result::Result<(), Refusal>> {
-        let mut admission = Admission::new(self, admitted);
+    async fn place_each(self: &Arc<Self>, mut admission: Admission) -> Vec<Placed> {
         let mut answers = Vec::with_capacity(admission.admitted.len());
         let (duplicates, stored) = self.store_admitted(&mut admission).await;
         match stored {
@@ -143,7 +153,7 @@ impl Engine {
     /// taken the others.
     async fn store_admitted(
         &self,
-        admission: &mut Admission<'_>,
+        admission: &mut Admission,
     ) -> (Vec<(usize, Refusal)>, Result<()>) {
         let mut duplicates = Vec::new();
         let first = admission.admitted.first();
@@ -172,7 +182,7 @@ impl Engine {
         (duplicates, stored)
     }
 
-    fn refuse(&self, admitted: Admitted, error: LaneError) -> Refusal {
+    pub(super) fn refuse(&self, admitted: Admitted, error: LaneError) -> Refusal {
         self.give_place_back(&admitted.info, &admitted.incoming);
         Refusal {
             error,
@@ -184,7 +194,7 @@ impl Engine {
     /// start: they would take the place of what was acknowledged. Returns them with their places, in order.
     async fn turn_duplicates_away(
         &self,
-        admission: &mut Admission<'_>,
+        admission: &mut Admission,
         storage: &dyn Storage,
     ) -> Result<Vec<(usize, Refusal)>> {
         let mut stored = Vec::new();
@@ -238,7 +248,7 @@ impl Engine {
         info: &LaneInfo,
         key: LaneKey,
         placed: std::result::Result<(), (CommandName, Refusal)>,
-    ) -> std::result::Result<(), Refusal> {
+    ) -> Placed {
         match placed {
             Ok(()) => {
                 if info.observer.must_await() {
@@ -258,22 +268,32 @@ impl Engine {
     }
 
     /// What a storage is to keep of these.
-    fn records(&self, admission: &Admission<'_>) -> Vec<CommandRecord> {
+    fn records(&self, admission: &Admission) -> Vec<CommandRecord> {
         let calendar = self.calendar();
-        let records = admission.admitted.iter().map(|admitted| {
-            let incoming = &admitted.incoming;
-            let name = self.incoming_name(admitted);
-            record::of_command(
-                &admitted.info.id,
-                &name,
-                &*incoming.command,
-                incoming.terms.as_deref(),
-                incoming.reply.extras().map(|extras| &**extras),
-                self.next_date(calendar.date),
-                &calendar,
-            )
-        });
-        records.collect()
+        let admitted = admission.admitted.iter();
+        let mut records: Vec<_> = admitted.map(|it| self.record(it, &calendar)).collect();
+        self.date(&mut records, calendar.date);
+        records
+    }
+
+    /// What a storage is to keep of a command, without its date. Asks that, which is the user's code.
+    pub(super) fn record(&self, admitted: &Admitted, calendar: &Calendar) -> CommandRecord {
+        let incoming = &admitted.incoming;
+        record::of_command(
+            &admitted.info.id,
+            &self.incoming_name(admitted),
+            &*incoming.command,
+            incoming.terms.as_deref(),
+            incoming.reply.extras().map(|extras| &**extras),
+            calendar,
+        )
+    }
+
+    /// Dates what is stored now, in its order.
+    pub(super) fn date(&self, records: &mut [CommandRecord], now: DateTime<Utc>) {
+        for record in records {
+            record.command.created_at = self.next_date(now);
+        }
     }
 
     fn incoming_name(&self, admitted: &Admitted) -> CommandName {
@@ -324,9 +344,9 @@ impl Engine {
     }
 
     /// Puts commands into their lane that its storage has, and hands on what came of each.
-    fn enter_admitted(
+    pub(super) fn enter_admitted(
         self: &Arc<Self>,
-        admission: &mut Admission<'_>,
+        admission: &mut Admission,
         info: &LaneInfo,
         mut tell: impl FnMut(std::result::Result<Entered, (CommandName, Refusal)>),
     ) {
@@ -335,7 +355,9 @@ impl Engine {
         let mut refused = false;
         let mut joined = Vec::new();
         let mut left = Vec::new();
-        for admitted in admission.admitted.drain(..) {
+        // One by one: should anything panic, the others are still in it.
+        admission.admitted.reverse();
+        while let Some(admitted) = admission.admitted.pop() {
             let extras = admitted.incoming.reply.extras();
             // Only these can have been joined, or replaced.
             let unique = extras.filter(|extras| extras.unique.is_some()).cloned();
@@ -389,7 +411,7 @@ impl Engine {
     }
 
     /// A command that was stored and refused in the end must not run after a restart.
-    async fn forget_refused(&self, info: &LaneInfo, name: &CommandName) {
+    pub(super) async fn forget_refused(&self, info: &LaneInfo, name: &CommandName) {
         if let Some(storage) = &info.storage
             && let Err(error) = storage.remove_command(&name.to_string()).await
         {

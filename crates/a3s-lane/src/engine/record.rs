@@ -17,14 +17,13 @@ use crate::storage::{
     StoredOutcome, StoredUnique,
 };
 
-/// A command that is submitted.
+/// A command that is submitted, without its date. The calendar is only looked at where it asks for something.
 pub(super) fn of_command(
     lane_id: &str,
     name: &CommandName,
     command: &dyn Command,
     terms: Option<&Terms>,
     extras: Option<&Extras>,
-    created_at: DateTime<Utc>,
     calendar: &Calendar,
 ) -> CommandRecord {
     let delay_until = terms.map_or(0, |terms| terms.delay_until);
@@ -34,7 +33,7 @@ pub(super) fn of_command(
         lane_id: lane_id.to_owned(),
         payload: command.payload().unwrap_or_else(|| serde_json::json!({})),
         retry_count: 0,
-        created_at,
+        created_at: DateTime::UNIX_EPOCH,
         last_attempt_at: None,
     });
     record.options = options(terms, extras, calendar);
@@ -150,5 +149,10 @@ pub(super) fn failed(
     error: &LaneError,
 ) -> Settlement {
     let outcome = StoredOutcome::of(error);
-    Settlement::new(name.to_string(), command_type, &*lane.id, outcome)
+    Settlement::new(
+        name.to_string(),
+        command_type,
+        Arc::clone(&lane.id),
+        outcome,
+    )
 }

@@ -41,6 +41,20 @@ impl Runtime {
             .then(Self::current)
     }
 
+    /// Whether tasks of the caller's runtime go on as long as the caller does: it has threads of its own, or the caller is one of its
+    /// tasks.
+    pub(crate) fn goes_on() -> bool {
+        tokio::task::try_id().is_some()
+            || tokio::runtime::Handle::try_current().is_ok_and(|handle| {
+                handle.runtime_flavor() != tokio::runtime::RuntimeFlavor::CurrentThread
+            })
+    }
+
+    /// Whether it is that of the caller.
+    pub(crate) fn is_current(&self) -> bool {
+        tokio::runtime::Handle::try_current().is_ok_and(|handle| handle.id() == self.handle.id())
+    }
+
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         // Detached: a task ends when it has nothing left to do.
         drop(self.handle.spawn(task));
@@ -62,6 +76,14 @@ impl Runtime {
         Some(Self::current())
     }
 
+    pub(crate) fn is_current(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn goes_on() -> bool {
+        true
+    }
+
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if !model::has_ended() {
             // A dropped handle would detach the task; the checker waits for the end of every other one.
@@ -78,6 +100,27 @@ impl Runtime {
 pub(crate) async fn yield_now() {
     #[cfg(not(shuttle))]
     tokio::task::yield_now().await;
+    #[cfg(shuttle)]
+    shuttle::future::yield_now().await;
+}
+
+/// Lets other tasks of the runtime run, and waits behind them.
+///
+/// Not tokio's way, which keeps the task at its thread until that has nothing else to do: a body that blocks the thread meanwhile would
+/// hold it up. This way another thread can take it.
+pub(crate) async fn requeue() {
+    #[cfg(not(shuttle))]
+    {
+        let mut waited = false;
+        std::future::poll_fn(|cx| {
+            if std::mem::replace(&mut waited, true) {
+                return std::task::Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+        .await;
+    }
     #[cfg(shuttle)]
     shuttle::future::yield_now().await;
 }

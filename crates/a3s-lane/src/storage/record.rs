@@ -1,5 +1,6 @@
 //! What a storage keeps, as data.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -241,9 +242,9 @@ pub struct Settlement {
     /// The command's unique name.
     pub id: StoredCommandId,
     /// What kind of work it was.
-    pub command_type: String,
+    pub command_type: Arc<str>,
     /// The lane it was in.
-    pub lane_id: String,
+    pub lane_id: Arc<str>,
     /// How it ended.
     pub outcome: StoredOutcome,
     /// When it ended.
@@ -256,8 +257,8 @@ impl Settlement {
     /// A command that has ended now, without a dead letter.
     pub fn new(
         id: impl Into<StoredCommandId>,
-        command_type: impl Into<String>,
-        lane_id: impl Into<String>,
+        command_type: impl Into<Arc<str>>,
+        lane_id: impl Into<Arc<str>>,
         outcome: StoredOutcome,
     ) -> Self {
         Self {
@@ -291,8 +292,8 @@ impl From<Settlement> for StoredResult {
     fn from(settlement: Settlement) -> Self {
         Self {
             id: settlement.id,
-            command_type: settlement.command_type,
-            lane_id: settlement.lane_id,
+            command_type: String::from(&*settlement.command_type),
+            lane_id: String::from(&*settlement.lane_id),
             outcome: settlement.outcome,
             settled_at: settlement.settled_at,
         }

@@ -6,6 +6,7 @@ mod claims;
 mod options;
 mod order;
 mod results;
+mod together;
 mod untold;
 
 use std::sync::Arc;

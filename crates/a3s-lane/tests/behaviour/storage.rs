@@ -283,7 +283,11 @@ async fn a_submit_that_is_dropped_half_way_leaves_nothing_behind() {
     let log = Log::default();
     {
         let mut submitting = std::pin::pin!(manager.submit("only", log.command("t")));
-        assert!(futures::poll!(&mut submitting).is_pending());
+        eventually("the storage is asked", async || {
+            assert!(futures::poll!(&mut submitting).is_pending());
+            !spy.log.entries().is_empty()
+        })
+        .await;
     }
     within(manager.drain(Duration::from_secs(60)))
         .await

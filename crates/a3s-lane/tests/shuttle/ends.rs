@@ -34,6 +34,9 @@ pub(crate) struct Ledger {
     /// So many of the next settlements are refused.
     refusals: AtomicUsize,
     largest: AtomicUsize,
+    /// So many of the next saves are refused.
+    save_refusals: AtomicUsize,
+    largest_save: AtomicUsize,
 }
 
 impl Ledger {
@@ -41,6 +44,20 @@ impl Ledger {
         let ledger = Self::default();
         ledger.refusals.store(times, Ordering::SeqCst);
         Arc::new(ledger)
+    }
+
+    pub(crate) fn refusing_saves(times: usize) -> Arc<Self> {
+        let ledger = Self::default();
+        ledger.save_refusals.store(times, Ordering::SeqCst);
+        Arc::new(ledger)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stored.lock().unwrap().is_empty()
+    }
+
+    pub(crate) fn largest_save(&self) -> usize {
+        self.largest_save.load(Ordering::SeqCst)
     }
 
     fn told(&self, value: usize) -> Told {
@@ -103,6 +120,14 @@ impl Storage for Ledger {
     }
 
     async fn save_commands(&self, records: Vec<CommandRecord>) -> Result<()> {
+        self.largest_save.fetch_max(records.len(), Ordering::SeqCst);
+        let left = |left: usize| left.checked_sub(1);
+        let refusals = &self.save_refusals;
+        let refused = refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
+        if refused.is_ok() {
+            yield_now().await;
+            return Err(LaneError::Storage("as the model wants it".into()));
+        }
         for record in records {
             self.save_command(record.command).await?;
         }

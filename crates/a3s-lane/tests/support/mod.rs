@@ -281,6 +281,10 @@ impl Log {
         self.0.lock().expect("not poisoned").push(entry.into());
     }
 
+    pub(crate) fn clear(&self) {
+        self.0.lock().expect("not poisoned").clear();
+    }
+
     pub(crate) fn entries(&self) -> Vec<String> {
         self.0.lock().expect("not poisoned").clone()
     }

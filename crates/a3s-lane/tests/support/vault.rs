@@ -31,12 +31,16 @@ pub(crate) struct Vault {
     faults: Mutex<HashSet<&'static str>>,
     /// The type of command that it cannot settle, and whether it panics then.
     unsettled: Mutex<Option<(&'static str, bool)>>,
+    /// The type of command that it cannot save, and whether it panics then.
+    unsaved: Mutex<Option<(&'static str, bool)>>,
     /// Where calls for one command of that type meet before they are refused.
     refused_at: Mutex<Option<Arc<Barrier>>>,
     /// Pages pass it after they were read.
     gate: Option<Gate>,
     /// Revivals pass it.
     revivals: Option<Gate>,
+    /// Saves pass it.
+    saves: Option<Gate>,
 }
 
 #[derive(Clone, Default)]
@@ -83,6 +87,13 @@ impl Vault {
     pub(crate) fn with_revivals_behind(gate: &Gate) -> Arc<Self> {
         Arc::new(Self {
             revivals: Some(gate.clone()),
+            ..Self::default()
+        })
+    }
+
+    pub(crate) fn with_saves_behind(gate: &Gate) -> Arc<Self> {
+        Arc::new(Self {
+            saves: Some(gate.clone()),
             ..Self::default()
         })
     }
@@ -150,6 +161,11 @@ impl Vault {
     /// From now on it cannot settle commands of this type.
     pub(crate) fn fail_to_settle(&self, command_type: &'static str, panics: bool) {
         *self.unsettled.lock().expect("not poisoned") = Some((command_type, panics));
+    }
+
+    /// From now on it cannot save commands of this type.
+    pub(crate) fn fail_to_save(&self, command_type: &'static str, panics: bool) {
+        *self.unsaved.lock().expect("not poisoned") = Some((command_type, panics));
     }
 
     /// From now on calls for one such command alone wait for each other, so many of them.
@@ -229,6 +245,16 @@ impl Storage for Vault {
         self.ask("save", records.len())?;
         // A turn for others, as a disk would give.
         tokio::task::yield_now().await;
+        if let Some(gate) = &self.saves {
+            gate.pass().await;
+        }
+        let unsaved = *self.unsaved.lock().expect("not poisoned");
+        if let Some((unsaved, panics)) = unsaved
+            && records.iter().any(|it| it.command.command_type == unsaved)
+        {
+            assert!(!panics, "a bad storage");
+            return Err(LaneError::Storage("too large".to_owned()));
+        }
         for record in records {
             self.put(record);
         }
@@ -298,7 +324,7 @@ impl Storage for Vault {
         self.ask("settle", settlements.len())?;
         let unsettled = *self.unsettled.lock().expect("not poisoned");
         if let Some((unsettled, panics)) = unsettled
-            && settlements.iter().any(|it| it.command_type == unsettled)
+            && settlements.iter().any(|it| *it.command_type == *unsettled)
         {
             assert!(!panics, "a bad storage");
             let meeting = self.refused_at.lock().expect("not poisoned").clone();

@@ -109,10 +109,11 @@ impl Store {
         mut seen: impl FnMut(bool),
     ) -> rusqlite::Result<()> {
         let mut numbers = Vec::with_capacity(ids.size_hint().0);
-        {
-            let mut rows = self.running.rows();
-            let removed = ids.map(|id| rows.remove(id));
-            for (key, number) in removed.inspect(|row| seen(row.is_some())).flatten() {
+        for id in ids {
+            // Not held for all: others start commands meanwhile.
+            let removed = self.running.rows().remove(id);
+            seen(removed.is_some());
+            if let Some((key, number)) = removed {
                 self.undo.push(Undo::Removed(Table::Commands, key, number));
                 self.ended.push((number, u32::MAX));
                 numbers.push(number);

@@ -60,7 +60,8 @@ pub(super) struct Settings {
 pub(super) struct Waiting {
     pub(super) change: Change,
     pub(super) settings: Settings,
-    done: oneshot::Sender<Outcome<usize>>,
+    /// Gets the change back, too: it is dropped by who has made it, as others wait for the thread that writes.
+    done: oneshot::Sender<Outcome<(usize, Change)>>,
     /// Where the call was made, if on a runtime.
     runtime: Option<runtime::Handle>,
 }
@@ -68,8 +69,9 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Tells how much was changed, for changes that count.
     pub(super) fn finish(self, outcome: Outcome<usize>) {
+        let Self { change, done, .. } = self;
         // Nobody listens when the call was dropped.
-        let _ = self.done.send(outcome);
+        let _ = done.send(outcome.map(|count| (count, change)));
     }
 
     /// Tells those whose changes are made. Many of one runtime are told by a task there: a task that is woken by another costs
@@ -347,7 +349,8 @@ impl Engine {
             done,
             runtime: runtime::Handle::try_current().ok(),
         };
-        self.request(Request::Change(waiting), outcome)
+        let made = self.request(Request::Change(waiting), outcome);
+        async { made.await.map(|(count, _spent)| count) }
     }
 
     /// Asks what is stored, after the changes that were asked for before.

@@ -23,8 +23,8 @@ impl Store {
             .execute(params![
                 number,
                 settlement.id,
-                settlement.command_type,
-                settlement.lane_id,
+                &*settlement.command_type,
+                &*settlement.lane_id,
                 from_time(settlement.settled_at),
                 code,
                 error,
