@@ -133,6 +133,9 @@ pub trait Storage: Send + Sync {
 
     /// Keeps commands with their options, each in place of one with the same id: all of them or, after an error, none.
     ///
+    /// Called once for all that are submitted to a lane at about the same time. After an error each of several is tried alone, so one that
+    /// was kept all the same may come again.
+    ///
     /// Default: [`save_command`](Self::save_command) for each, without the options; not atomic.
     ///
     /// # Errors
