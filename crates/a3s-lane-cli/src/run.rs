@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use a3s_lane::Storage as _;
 use a3s_lane::{EventEmitter, LocalStorage, QueueManager, QueueManagerBuilder, QueueMetrics};
 use tokio_util::sync::CancellationToken;
 
@@ -63,7 +64,7 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
     };
     let metrics = QueueMetrics::local();
     let kept = storage.as_ref().map(|(storage, _)| Arc::clone(storage));
-    let manager = build(&config, metrics.clone(), kept)
+    let manager = build(&config, metrics.clone(), kept.clone())
         .await
         .map_err(|error| match &args.config {
             Some(path) => format!("{}: {error}", path.display()),
@@ -153,6 +154,10 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
             .as_ref()
             .is_some_and(|path| path.as_os_str() == "-"),
     );
+    if let Some(storage) = kept {
+        // Everything is in its file then, and another process can have it at once.
+        storage.close().await.map_err(|error| error.to_string())?;
+    }
     Ok(exit_code(&interrupts, &ended))
 }
 

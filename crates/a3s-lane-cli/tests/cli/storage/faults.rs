@@ -25,6 +25,15 @@ fn a_file_that_cannot_be_read_is_an_error() {
     }
 }
 
+/// A run that has ended has closed its storage: a copy of the one file is a whole copy.
+#[test]
+fn a_run_leaves_no_log() {
+    for _ in 0..5 {
+        let place = with_letters();
+        assert!(!place.path("store/lanes.db-wal").exists());
+    }
+}
+
 /// Without its log there would be an older state: a run refuses it.
 #[test]
 fn a_damaged_log_is_told() {

@@ -573,3 +573,27 @@ async fn a_command_that_panics_when_it_is_asked_panics_at_its_submitter() {
     .expect("it ran");
     drained(&manager).await;
 }
+
+/// Neither by the group nor by who has gone on with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_kept_of_them() {
+    let vault = Vault::new();
+    for count in [1, 2, 40] {
+        let manager = manager_of(&vault, 1).await;
+        let log = Log::default();
+        let names: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+        let all = names
+            .iter()
+            .map(|name| tokio::spawn(submitting(&manager, &log, name)));
+        for receiver in futures::future::join_all(all.collect::<Vec<_>>()).await {
+            let receiver = receiver.expect("it does not panic").expect("accepted");
+            outcome(receiver).await.expect("it ran");
+        }
+        drained(&manager).await;
+        drop(manager);
+        eventually("only the test has the storage", async || {
+            Arc::strong_count(&vault) == 1
+        })
+        .await;
+    }
+}
