@@ -303,7 +303,7 @@ impl Engine {
     /// Puts a command into a lane, after the lane's storage has it.
     ///
     /// With a storage: when this future is dropped before it ends, the command does not run, but may stay stored, unless a drain or
-    /// an end has gone on with it. One that has entered in this moment is cancelled.
+    /// an end has gone on with it. One that has entered in this moment is cancelled, and may have begun.
     pub(crate) async fn submit(
         self: &Arc<Self>,
         target: Target<'_>,

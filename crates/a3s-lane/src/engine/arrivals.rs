@@ -177,7 +177,7 @@ impl Ticket {
 
 /// A submission on its way into a lane that has somebody to wait for.
 ///
-/// When it is dropped, its command does not enter. One that has entered in this moment is cancelled.
+/// When it is dropped, its command does not enter. One that has entered in this moment is cancelled, and may have begun.
 pub(super) enum Placing {
     Together(Arriving),
     Alone(Driven<Placed>),

@@ -38,7 +38,7 @@ impl QueueManager {
     /// # Cancel safety
     ///
     /// A call that is dropped while it waits has submitted nothing. With a storage the command may stay stored, and runs if a drain
-    /// or an end has gone on with it meanwhile; one that has entered in this moment is cancelled.
+    /// or an end has gone on with it meanwhile; one that has entered in this moment is cancelled, and may have begun.
     ///
     /// # Examples
     ///

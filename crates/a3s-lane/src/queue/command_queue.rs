@@ -181,7 +181,7 @@ impl CommandQueue {
     /// # Cancel safety
     ///
     /// With a storage: when the future is dropped, the command does not run, but may stay stored, unless a drain or an end
-    /// has gone on with it. One that has entered in this moment is cancelled. Cancel safe without.
+    /// has gone on with it. One that has entered in this moment is cancelled, and may have begun. Cancel safe without.
     pub async fn submit(
         &self,
         lane_id: &str,

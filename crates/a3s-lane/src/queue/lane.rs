@@ -102,7 +102,7 @@ impl Lane {
     /// # Cancel safety
     ///
     /// With a storage: when the future is dropped, the command does not run, but may stay stored, unless a drain or an end
-    /// has gone on with it. One that has entered in this moment is cancelled.
+    /// has gone on with it. One that has entered in this moment is cancelled, and may have begun.
     pub async fn enqueue(&self, command: Box<dyn Command>) -> oneshot::Receiver<Result<Value>> {
         let (reply, receiver) = oneshot::channel();
         if let Some((engine, key, Waiting { command, reply })) =
