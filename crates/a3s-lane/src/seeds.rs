@@ -26,27 +26,53 @@ pub(crate) fn cases(cases: u32) -> Config {
         RngSeed::Fixed(seed) => seed,
         RngSeed::Random => rand_seed(),
     };
-    print(&format!("{cases} cases, PROPTEST_RNG_SEED={seed}"));
-    Config {
+    let config = Config {
         cases,
         rng_seed: RngSeed::Fixed(seed),
         // What is found becomes a test with a name: a seed means other operations as soon as a strategy changes.
         failure_persistence: None,
         ..asked
-    }
+    };
+    announce(&config);
+    config
 }
 
-/// Plays a property, and fails if that took fewer than `least` operations.
-pub(crate) fn plays(cases: Config, least: usize, play: impl FnOnce(Config)) {
-    OPERATIONS.set(0);
-    play(cases);
-    let operations = OPERATIONS.get();
+/// How often a tenth of the cases is played on, for as long as there were too few operations.
+const EXTENSIONS: u64 = 10;
+
+/// Plays a property until that took `least` operations: how many there are in so many cases is random, too. Fails if twice the cases
+/// are not enough.
+pub(crate) fn plays(cases: Config, least: usize, play: impl Fn(Config)) {
     let least = least / SHARE as usize;
+    let RngSeed::Fixed(seed) = cases.rng_seed else {
+        unreachable!("`cases` sets a seed");
+    };
+    OPERATIONS.set(0);
+    play(cases.clone());
+    for extension in 1..=EXTENSIONS {
+        if OPERATIONS.get() >= least {
+            break;
+        }
+        let more = Config {
+            cases: cases.cases.div_ceil(10),
+            rng_seed: RngSeed::Fixed(seed.wrapping_add(extension)),
+            ..cases.clone()
+        };
+        announce(&more);
+        play(more);
+    }
+    let operations = OPERATIONS.get();
     print(&format!("{operations} random operations"));
     assert!(
         operations >= least,
         "{operations} random operations, not {least}"
     );
+}
+
+fn announce(config: &Config) {
+    if let RngSeed::Fixed(seed) = config.rng_seed {
+        print(&format!("{} cases, PROPTEST_RNG_SEED={seed}", config.cases));
+    }
 }
 
 fn rand_seed() -> u64 {

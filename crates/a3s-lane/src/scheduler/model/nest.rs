@@ -16,7 +16,8 @@
 //!
 //! By one call several parents may come to want the same slot. Nothing is promised about which of them gets it, nor about the
 //! order of those that are favoured by the same call: there the model does as the scheduler did ([`Model::heed`]), as long as
-//! each step is one of those that are due. `rivals` counts how often that was a choice.
+//! each step is one of those that are due, in an order in which as much as can be of what the scheduler did is due.
+//! `rivals` counts how often that was a choice.
 
 use std::collections::BTreeSet;
 
@@ -240,16 +241,37 @@ impl Model {
             let mut due = self.due();
             let missed = others.iter().filter(|other| !due.contains(other));
             self.nesting.rivals += missed.count();
-            let done = &self.nesting.favoured;
-            let place = |due: &Due| done.iter().position(|one| *one == (due.child, due.lender));
-            let order = |at: &usize| place(&due[*at]).unwrap_or(usize::MAX);
-            let Some(one) = (0..due.len()).min_by_key(order) else {
+            let Some(one) = self.next_step(&due) else {
                 return;
             };
             self.favour(due.remove(one));
             others = due;
         }
         panic!("what is set aside never settles");
+    }
+
+    /// Which of these steps is the next: one that the scheduler took, if there is one. Of those one that leaves the others due, else
+    /// the first in the scheduler's order.
+    fn next_step(&self, due: &[Due]) -> Option<usize> {
+        let done = &self.nesting.favoured;
+        let place = |due: &Due| done.iter().position(|one| *one == (due.child, due.lender));
+        let order = |at: &usize| place(&due[*at]).unwrap_or(usize::MAX);
+        let mut taken: Vec<usize> = (0..due.len())
+            .filter(|at| place(&due[*at]).is_some())
+            .collect();
+        taken.sort_by_key(order);
+        let spares_others = |at: &&usize| {
+            let mut after = self.clone();
+            after.favour(due[**at]);
+            let still_due = after.due();
+            let mut others = taken.iter().filter(|other| other != at);
+            others.all(|other| still_due.contains(&due[*other]))
+        };
+        let first = taken.first().copied().or((!due.is_empty()).then_some(0));
+        match taken.len() {
+            0 | 1 => first,
+            _ => taken.iter().find(spares_others).copied().or(first),
+        }
     }
 
     fn favour(&mut self, due: Due) {

@@ -41,6 +41,53 @@ fn play(setup: Setup, ops: &[Op]) -> Result<World, TestCaseError> {
     Ok(world)
 }
 
+/// A slot comes back, and by the same call a share: what is urged is lent the slot, after the share went to a sibling of the child
+/// that could start in its stead. The other way round that child would have got the share; neither is promised.
+#[test]
+fn what_is_set_aside_by_one_call_may_be_so_in_any_order() {
+    let lane = |configured_max| LaneRules {
+        configured_max,
+        ..LaneRules::default()
+    };
+    let setup = Setup {
+        lanes: vec![lane(2), lane(1)],
+        limiters: Vec::new(),
+        total: Some(2),
+    };
+    let spawn = |pick, lane, waits| Op::Spawn {
+        pick,
+        lane,
+        rules: CommandRules::default(),
+        waits,
+    };
+    let (pick, any, run) = (0, false, 0);
+    let ops = [
+        Op::Submit {
+            lane: 0,
+            count: 1,
+            rules: CommandRules::default(),
+            backwards: false,
+        },
+        Op::Next(1),
+        spawn(0, 1, false),
+        Op::Next(1),
+        Op::Await { pick, any, run },
+        // In the slot of the first.
+        spawn(1, 0, true),
+        Op::Next(1),
+        Op::Leave { pick, any, run },
+        spawn(0, 0, true),
+        spawn(1, 0, true),
+        spawn(1, 1, true),
+        Op::EndLeaf {
+            pick,
+            ending: Ending::Completed,
+        },
+    ];
+    let world = play(setup, &ops).expect("the scheduler answers as the model does");
+    assert_eq!(world.scheduler.all_favoured(), [(4, Some(1)), (6, Some(2))]);
+}
+
 /// How often each rule must be reached, and the most runs this may take.
 const OFTEN: usize = 6;
 const RUNS: usize = 2_000;
