@@ -7,7 +7,7 @@ const test = require('node:test');
 
 const { Lane, LaneError } = require('@a3s-lab/lane');
 const { ManualClock, createLane, submitScripted } = require('@a3s-lab/lane/testing');
-const { eventually, program, record } = require('./support.js');
+const { PATIENCE_MS, eventually, program, record } = require('./support.js');
 
 function started(options = {}) {
   const lane = Lane.withLanes([
@@ -169,8 +169,10 @@ test('events can be iterated, with the keys that are asked for', async () => {
 
 test('events are waited for, and an iteration may be left', async () => {
   const lane = started();
-  // Events of an open lane are nothing that keeps a process.
-  const keeper = setInterval(() => {}, 1000);
+  // Nothing more happens to what was submitted.
+  lane.pauseLane('work');
+  // Events of an open lane are nothing that keeps a process; nor does this, for ever, where the test fails.
+  const keeper = setTimeout(() => {}, PATIENCE_MS);
   const events = lane.events({ keys: ['queue.command.submitted'] });
   const next = [events.next(), events.next()];
   for (let n = 0; n < 3; n += 1) lane.enqueue('work', 'x');
@@ -184,7 +186,7 @@ test('events are waited for, and an iteration may be left', async () => {
   const waiting = other.next();
   await other.return();
   assert.equal((await waiting).done, true);
-  clearInterval(keeper);
+  clearTimeout(keeper);
 });
 
 test('a slow reader of events is told how many it has lost, and slows nobody', async () => {
