@@ -5,8 +5,11 @@
 //! the same call that brings what it has to say itself.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 
 use a3s_lane::{CommandContext, CommandStatus, EventLoop, ResultSink, StopReason};
 use serde_json::Value;
@@ -187,12 +190,12 @@ impl Bridge {
         result
     }
 
-    /// Calls `call` on the JavaScript thread, and then has `take` take as many messages as it wants. Returns what `call`
-    /// returned, and whether JavaScript should look again at once.
+    /// Calls `call` on the JavaScript thread, and then has `take`, which is shown what `call` returned, take as many messages as it
+    /// wants. Returns that, and whether JavaScript should look again at once.
     pub(crate) fn exchange<T>(
         &self,
         call: impl FnOnce() -> T,
-        take: impl FnOnce(&mut VecDeque<Message>),
+        take: impl FnOnce(&T, &mut VecDeque<Message>),
     ) -> (T, bool) {
         /// Also after a panic.
         struct End<'a>(&'a Bridge);
@@ -205,7 +208,7 @@ impl Bridge {
         let end = End(self);
         let spare = std::mem::take(&mut *lock(&self.spare));
         let mut messages = std::mem::replace(&mut *lock(&self.messages), spare);
-        take(&mut messages);
+        take(&result, &mut messages);
         let more = self.put_back(messages);
         drop(end);
         (result, more)
@@ -230,6 +233,11 @@ impl Bridge {
         self.signal.ask();
     }
 
+    /// Has JavaScript look again.
+    pub(crate) fn remind(&self) {
+        self.signal.ask();
+    }
+
     /// Tells JavaScript that a command was refused.
     pub(crate) fn refuse(&self, token: u32, fault: Fault) {
         self.push(Message::settled(token, Err(fault)));
@@ -241,7 +249,7 @@ impl Bridge {
         messages.iter().find_map(|message| message.status_of(token))
     }
 
-    /// Runs a future on the JavaScript thread, and tells JavaScript what became of a command.
+    /// Runs a future on the JavaScript thread, and tells JavaScript what became of a command: also when the future panics.
     pub(crate) fn settle_with(
         self: &Arc<Self>,
         token: u32,
@@ -249,7 +257,12 @@ impl Bridge {
     ) {
         let bridge = Arc::downgrade(self);
         self.event_loop.spawn(async move {
-            let result = work.await;
+            let mut work = pin!(work);
+            let result = poll_fn(|cx| {
+                catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))
+                    .unwrap_or_else(|panic| Poll::Ready(Err(Fault::panicked(&*panic))))
+            });
+            let result = result.await;
             if let Some(bridge) = bridge.upgrade() {
                 bridge.push(Message::settled(token, result));
             }

@@ -139,8 +139,16 @@ impl Queue {
         let mut writer = Writer::new(if says_only { &mut nothing } else { &mut outbox });
         let (heard, more) = bridge.exchange(
             || self.hear(bridge, inbox),
-            |messages| writer.write(bridge, messages),
+            |heard, messages| {
+                // With an error JavaScript gets no messages: the next call has them.
+                if heard.is_ok() {
+                    writer.write(bridge, messages);
+                }
+            },
         );
+        if heard.is_err() && more {
+            bridge.remind();
+        }
         heard?;
         Ok(writer.end(more))
     }

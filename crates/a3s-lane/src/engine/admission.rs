@@ -9,9 +9,9 @@ use super::attempt::guarded;
 use super::inbox::Posting;
 use super::job::{Job, Reply};
 use super::leave::{Departure, Leaving};
+use super::locked::Locked;
 use super::observer::Sample;
 use super::reserved::Reservation;
-use super::sync::MutexGuard;
 use super::trace::{self, SubmitSpan};
 use super::{Engine, LaneInfo, State};
 use crate::command::Command;
@@ -420,7 +420,7 @@ impl Engine {
     #[inline(never)]
     fn try_accept(
         self: &Arc<Self>,
-        mut state: MutexGuard<'_, State>,
+        mut state: Locked<'_>,
         target: Target<'_>,
         incoming: Incoming,
         has_waited: bool,
@@ -492,7 +492,7 @@ impl Engine {
 
     /// Starts what can start, and releases the lock.
     #[inline]
-    pub(super) fn release_lock(self: &Arc<Self>, state: MutexGuard<'_, State>) {
+    pub(super) fn release_lock(self: &Arc<Self>, state: Locked<'_>) {
         if unlikely(!self.calls_for_runners_only(&state)) {
             self.release_and_act(state);
         } else if state.wanted() > 0 {
@@ -502,7 +502,7 @@ impl Engine {
 
     /// As [`release_and_act`](Self::release_and_act), where nothing but runners can be called for.
     #[inline(never)]
-    fn release_and_run(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    fn release_and_run(self: &Arc<Self>, mut state: Locked<'_>) {
         let (resting, others) = state.take_runners();
         drop(state);
         if let Some(resting) = resting {
@@ -512,7 +512,7 @@ impl Engine {
     }
 
     #[inline(never)]
-    fn release_and_act(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    fn release_and_act(self: &Arc<Self>, mut state: Locked<'_>) {
         let follow_up = self.follow_up(&mut state);
         drop(state);
         self.act(follow_up);

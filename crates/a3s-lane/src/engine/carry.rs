@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::sync::MutexGuard;
+use super::Engine;
+use super::locked::Locked;
 use super::taken::{Hand, Stage, Taken};
-use super::{Engine, State};
 use crate::hint::{likely, unlikely};
 
 impl Engine {
@@ -13,7 +13,7 @@ impl Engine {
     pub(super) fn carry_on(
         self: &Arc<Self>,
         stage: &mut Stage,
-        mut state: MutexGuard<'_, State>,
+        mut state: Locked<'_>,
         take: bool,
         now: u64,
         hand: &mut Hand,
@@ -47,7 +47,7 @@ impl Engine {
     fn carry_on_here(
         self: &Arc<Self>,
         stage: &mut Stage,
-        mut state: MutexGuard<'_, State>,
+        mut state: Locked<'_>,
         take: bool,
         now: u64,
         hand: &mut Hand,
@@ -67,7 +67,7 @@ impl Engine {
     #[inline(never)]
     fn carry_on_and_act(
         self: &Arc<Self>,
-        mut state: MutexGuard<'_, State>,
+        mut state: Locked<'_>,
         elsewhere: Vec<Taken>,
         hand: &mut Hand,
     ) {

@@ -96,7 +96,7 @@ impl State {
             engine.emitter.report(|| What::Idle(Arc::clone(&lane.id)));
         }
         self.depart(engine, &lane, key, &mut job);
-        lane.room.freed();
+        self.to_wake.extend(lane.room.first());
         engine.settling.fetch_add(1, Ordering::SeqCst);
         Leaving {
             job,

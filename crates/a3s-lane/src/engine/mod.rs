@@ -32,6 +32,7 @@ mod leave;
 mod lifecycle;
 #[cfg(feature = "distributed")]
 mod limiters;
+mod locked;
 mod observer;
 mod placing;
 mod record;
@@ -53,7 +54,7 @@ mod unique;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicI64};
-use std::sync::{Arc, OnceLock, TryLockError};
+use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap as FastMap;
 use tokio::sync::Notify;
@@ -82,6 +83,7 @@ use job::Job;
 use kept::Kept;
 #[cfg(feature = "distributed")]
 pub(crate) use limiters::unknown as unknown_limiter;
+use locked::Locked;
 use observer::LaneObserver;
 pub(crate) use observer::Observers;
 use restore::Restore;
@@ -90,7 +92,7 @@ use room::Room;
 use runner::RestingRunner;
 #[cfg(shuttle)]
 pub(crate) use sync::model;
-use sync::{AtomicUsize, Clock, Mutex, MutexGuard, Runtime, lock};
+use sync::{AtomicUsize, Clock, Mutex, Runtime, lock};
 use timer::TimerState;
 use unique::Uniques;
 
@@ -218,6 +220,8 @@ struct State {
     announcing: bool,
     /// What was stopped at the end; kept from the start of an orderly end on.
     withdrawn: Option<Vec<Leftover>>,
+    /// Who waits for what was done under the lock: woken when it is released.
+    to_wake: Vec<Arc<Notify>>,
 }
 
 impl State {
@@ -287,6 +291,7 @@ impl Engine {
                 announced: false,
                 announcing: false,
                 withdrawn: None,
+                to_wake: Vec::new(),
             }),
             inbox: Inbox::default(),
             emitter,
@@ -333,21 +338,21 @@ impl Engine {
     }
 
     /// Everybody's way to the state: with it comes what waits in the inbox.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        let mut state = lock(&self.state);
+    fn lock(&self) -> Locked<'_> {
+        let mut state = Locked::new(&self.state);
         self.collect_posts(&mut state);
         state
     }
 
     /// Also says whether somebody else had it. Under the model checker always: doors then open wherever they may.
     #[inline]
-    fn lock_noting(&self) -> (MutexGuard<'_, State>, bool) {
-        match self.state.try_lock() {
-            Ok(mut state) => {
+    fn lock_noting(&self) -> (Locked<'_>, bool) {
+        match Locked::try_new(&self.state) {
+            Some(mut state) => {
                 self.collect_posts(&mut state);
                 (state, cfg!(shuttle))
             }
-            Err(error) => (self.lock(), matches!(error, TryLockError::WouldBlock)),
+            None => (self.lock(), true),
         }
     }
 

@@ -1,11 +1,13 @@
 //! Room in a lane whose pending commands are limited, and who waits for it.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
+use super::attempt::guarded;
 use super::sync::{AtomicUsize, Mutex, lock};
 
 /// Shared by a lane and those who wait to submit to it. They are served in the order in which they came: only the first
@@ -37,10 +39,19 @@ impl Room {
     }
 
     /// There may be room now, or there will never be: the first in line must look. Whoever leaves the line makes the next
-    /// one look.
+    /// one look. Not under a lock of the engine: see [`first`](Self::first).
     pub(super) fn freed(&self) {
-        if self.has_waiters() {
-            wake_first(&lock(&self.line));
+        if let Some(first) = self.first() {
+            wake(first);
+        }
+    }
+
+    /// The first in line, to be woken once no lock is held.
+    #[inline]
+    pub(super) fn first(&self) -> Option<Arc<Notify>> {
+        match self.has_waiters() {
+            true => lock(&self.line).front().cloned(),
+            false => None,
         }
     }
 
@@ -59,9 +70,47 @@ impl Room {
     }
 }
 
-fn wake_first(line: &VecDeque<Arc<Notify>>) {
-    if let Some(first) = line.front() {
-        first.notify_one();
+thread_local! {
+    /// Whom this thread wakes after the one that it is waking now.
+    static NEXT: RefCell<Option<VecDeque<Arc<Notify>>>> = const { RefCell::new(None) };
+}
+
+/// Wakes one who waits. An executor may drop what it is woken for, as one that is closed does. Then the next in line is woken, after
+/// this one and not within it: the line may be longer than a stack is deep.
+pub(super) fn wake(one: Arc<Notify>) {
+    let pushed = NEXT.try_with(|next| {
+        let mut next = next.borrow_mut();
+        let is_nested = next.is_some();
+        next.get_or_insert_default().push_back(Arc::clone(&one));
+        is_nested
+    });
+    match pushed {
+        Ok(true) => {}
+        Ok(false) => {
+            while let Some(one) = take_next() {
+                notify(&one);
+            }
+        }
+        // The thread ends.
+        Err(_) => notify(&one),
+    }
+}
+
+/// The next one whom this thread wakes; without one it has woken them all.
+fn take_next() -> Option<Arc<Notify>> {
+    NEXT.with_borrow_mut(|next| {
+        let one = next.as_mut().and_then(VecDeque::pop_front);
+        if one.is_none() {
+            *next = None;
+        }
+        one
+    })
+}
+
+fn notify(one: &Notify) {
+    if let Err(panic) = guarded(|| one.notify_one()) {
+        // Others are woken after this one.
+        tracing::error!(%panic, "the waker of a submission panicked");
     }
 }
 
@@ -94,8 +143,10 @@ impl Drop for WaitForRoom {
             line.remove(place);
         }
         self.room.waiting.store(line.len(), Ordering::SeqCst);
-        if place == Some(0) {
-            wake_first(&line);
+        let next = line.front().filter(|_| place == Some(0)).cloned();
+        drop(line);
+        if let Some(next) = next {
+            wake(next);
         }
     }
 }

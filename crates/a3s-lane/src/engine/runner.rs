@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::attempt::{self, Abort, Ended, Run};
+use super::locked::Locked;
 use super::observer::Sample;
 use super::settle::Finished;
-use super::sync::{MutexGuard, Runtime, yield_now};
+use super::sync::{Runtime, yield_now};
 use super::taken::{Hand, Stage, Taken};
 use super::trace::{ExecuteSpan, wants_spans};
 use super::{Engine, LaneInfo, State};
@@ -115,7 +116,7 @@ impl Engine {
     fn end_armed(
         self: &Arc<Self>,
         stage: &mut Stage,
-        mut state: MutexGuard<'_, State>,
+        mut state: Locked<'_>,
         now: u64,
         hand: &mut Hand,
     ) {

@@ -9,10 +9,10 @@ use super::attempt::drop_command;
 use super::ends::Group;
 use super::job::{Extras, Reply, Work};
 use super::leave::Leaving;
+use super::locked::Locked;
 use super::observer::Sample;
 use super::record;
 use super::runner::stop_error;
-use super::sync::MutexGuard;
 use super::taken::{Hand, Stage, Taken, command_type};
 use super::trace;
 use super::{Engine, LaneInfo, State};
@@ -266,7 +266,7 @@ impl Engine {
     fn finish_gone(
         self: &Arc<Self>,
         stage: &mut Stage,
-        state: MutexGuard<'_, State>,
+        state: Locked<'_>,
         (work, lane): (impl Sized, Arc<LaneInfo>),
         take: bool,
         hand: &mut Hand,
@@ -437,7 +437,7 @@ impl Engine {
     fn release<'a>(
         self: &'a Arc<Self>,
         stage: &mut Stage,
-        mut state: MutexGuard<'_, State>,
+        mut state: Locked<'_>,
         finished: Finished,
         outcome: Outcome,
         take: bool,

@@ -122,7 +122,7 @@ impl Engine {
                 false => None,
             };
             let lane = &state.lanes[start.lane.index()];
-            lane.room.freed();
+            state.to_wake.extend(lane.room.first());
             let wait_ns = start.wait_ns;
             let counts = || state.scheduler.lane(start.lane).counts;
             lane.observer.record(Sample::Started { wait_ns }, counts);

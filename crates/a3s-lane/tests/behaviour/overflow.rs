@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a3s_lane::{
-    LaneConfig, LaneOptions, OnConflict, Overflow, QueueManager, RetryPolicy, SubmitOptions, Unique,
+    EventLoop, LaneConfig, LaneOptions, OnConflict, Overflow, QueueManager, RetryPolicy,
+    SubmitOptions, Unique,
 };
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -118,6 +119,60 @@ async fn a_waiter_that_is_dropped_passes_its_turn_on() {
     gate.open();
     assert_eq!(within(stays).await.expect("no panic"), Value::Null);
     assert_eq!(log.entries(), ["stays"]);
+}
+
+/// An executor may drop what it is woken for, as a closed event loop does: also while others wait behind, more than a stack could hold,
+/// were one woken within the other.
+#[test]
+fn submissions_whose_executor_drops_them_leave_the_line() {
+    for makes_room in [Makes::Cancel, Makes::Start] {
+        let (done, ended) = std::sync::mpsc::channel();
+        // On a thread of its own: it would hang.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build();
+            runtime
+                .expect("a runtime")
+                .block_on(closes_the_loop_of_those_who_wait(makes_room));
+            done.send(())
+        });
+        let ended = ended.recv_timeout(Duration::from_secs(60));
+        assert_eq!(ended, Ok(()), "room by {makes_room:?}");
+    }
+}
+
+/// How room is made.
+#[derive(Debug, Clone, Copy)]
+enum Makes {
+    Cancel,
+    Start,
+}
+
+async fn closes_the_loop_of_those_who_wait(makes_room: Makes) {
+    let manager = Arc::new(started_with(waiting_lane(1)).await);
+    let log = Log::default();
+    manager.pause_lane("only").expect("it is there");
+    submit(&manager, "only", log.command("pending")).await;
+    let event_loop = EventLoop::new(|| {});
+    for _ in 0..20_000 {
+        let manager = Arc::clone(&manager);
+        event_loop.spawn(async move {
+            let submitted = manager.submit("only", nothing("waits")).await;
+            panic!("it was dropped: {submitted:?}");
+        });
+    }
+    for _ in 0..1_000 {
+        event_loop.turn();
+    }
+    event_loop.close();
+    match makes_room {
+        Makes::Cancel => assert_eq!(manager.cancel_lane("only").expect("it is there"), 1),
+        Makes::Start => manager.resume_lane("only").expect("it is there"),
+    }
+    let last = submit_later(&manager, &log, "last");
+    manager.resume_lane("only").expect("it is there");
+    assert_eq!(within(last).await.expect("no panic"), Value::Null);
 }
 
 #[tokio::test(start_paused = true)]

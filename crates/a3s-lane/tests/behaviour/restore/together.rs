@@ -31,6 +31,31 @@ fn submitting(manager: &Arc<QueueManager>, log: &Log, name: &str) -> Submitting 
     Box::pin(async move { manager.submit("only", command).await })
 }
 
+/// A manager with one slot, and what runs there.
+async fn one_slot(vault: &Arc<Vault>) -> (Arc<QueueManager>, Log) {
+    (manager_of(vault, 1).await, Log::default())
+}
+
+/// Is accepted and runs.
+async fn runs(submitting: Submitting) {
+    let receiver = within(submitting).await.expect("accepted");
+    outcome(receiver).await.expect("it ran");
+}
+
+async fn run_all<const N: usize>(all: [Submitting; N]) {
+    for submitting in all {
+        runs(submitting).await;
+    }
+}
+
+/// Waits until the storage has them.
+async fn is_asked_to_save(vault: &Vault) {
+    eventually("they are asked for", async || {
+        !asked(vault, "save").is_empty()
+    })
+    .await;
+}
+
 /// Polls each once.
 fn begin(all: &mut [&mut Submitting]) {
     for one in all {
@@ -81,8 +106,7 @@ fn end(runtime: tokio::runtime::Runtime) {
 async fn they_are_stored_in_one_call_and_enter_in_their_order() {
     in_a_task(async {
         let vault = Vault::new();
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let names: Vec<String> = (0..40).map(|number| number.to_string()).collect();
         let all = names.iter().map(|name| submitting(&manager, &log, name));
         for receiver in within(futures::future::join_all(all)).await {
@@ -121,8 +145,7 @@ async fn only_the_one_that_a_storage_cannot_save_is_refused() {
     in_a_task(async {
         let vault = Vault::new();
         vault.fail_to_save("bad", false);
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let all = ["first", "one", "bad", "two"].map(|name| submitting(&manager, &log, name));
         let mut answers = within(futures::future::join_all(all)).await;
         let error = answers.remove(2).expect_err("it cannot be saved");
@@ -145,8 +168,7 @@ async fn one_that_is_refused_after_its_group_is_not_stored() {
     in_a_task(async {
         let vault = Vault::new();
         vault.fail_to_save("bad", false);
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let all = ["one", "bad", "two"].map(|name| submitting(&manager, &log, name));
         let answers = within(futures::future::join_all(all)).await;
         assert!(answers[1].is_err());
@@ -161,8 +183,7 @@ async fn the_only_one_of_a_group_is_refused_after_one_call() {
     in_a_task(async {
         let vault = Vault::new();
         vault.fail_to_save("bad", false);
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let answer = within(submitting(&manager, &log, "bad")).await;
         answer.expect_err("it cannot be saved");
         drained(&manager).await;
@@ -176,8 +197,7 @@ async fn a_storage_that_panics_at_one_panics_at_its_submitter() {
     in_a_task(async {
         let vault = Vault::new();
         vault.fail_to_save("bad", true);
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let all = ["first", "one", "bad", "two"].map(|name| submitting(&manager, &log, name));
         let all = all.map(tokio::spawn);
         let mut panics = Vec::new();
@@ -197,17 +217,12 @@ async fn a_storage_that_panics_at_one_panics_at_its_submitter() {
 async fn one_that_is_dropped_before_the_storage_is_asked_is_not_stored() {
     in_a_task(async {
         let vault = Vault::new();
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let [mut first, mut one, mut dropped] =
             ["first", "one", "dropped"].map(|name| submitting(&manager, &log, name));
         begin(&mut [&mut first, &mut one, &mut dropped]);
         drop(dropped);
-        for submitting in [first, one] {
-            outcome(within(submitting).await.expect("accepted"))
-                .await
-                .expect("it ran");
-        }
+        run_all([first, one]).await;
         drained(&manager).await;
         assert_eq!(log.entries(), ["first", "one"]);
         assert_eq!(asked(&vault, "save"), ["save 2"]);
@@ -220,24 +235,16 @@ async fn one_that_is_dropped_while_it_is_stored_does_not_run() {
     in_a_task(async {
         let gate = Gate::new();
         let vault = Vault::with_saves_behind(&gate);
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let [mut first, mut one, mut dropped] =
             ["first", "one", "dropped"].map(|name| submitting(&manager, &log, name));
         begin(&mut [&mut first, &mut one, &mut dropped]);
-        eventually("they are asked for", async || {
-            !asked(&vault, "save").is_empty()
-        })
-        .await;
+        is_asked_to_save(&vault).await;
         drop(dropped);
         // What the storage is told now would come before what it was asked for.
         let_others_run().await;
         gate.open();
-        for submitting in [first, one] {
-            outcome(within(submitting).await.expect("accepted"))
-                .await
-                .expect("it ran");
-        }
+        run_all([first, one]).await;
         drained(&manager).await;
         assert_eq!(log.entries(), ["first", "one"]);
         assert_eq!(asked(&vault, "save"), ["save 3"]);
@@ -262,18 +269,11 @@ async fn one_that_is_dropped_while_it_is_stored_leaves_its_place() {
         let [mut first, mut one, mut dropped, mut more] =
             ["first", "one", "dropped", "more"].map(|name| submitting(&manager, &log, name));
         begin(&mut [&mut first, &mut one, &mut dropped]);
-        eventually("they are asked for", async || {
-            !asked(&vault, "save").is_empty()
-        })
-        .await;
+        is_asked_to_save(&vault).await;
         drop(dropped);
         begin(&mut [&mut more]);
         gate.open();
-        for submitting in [first, one, more] {
-            outcome(within(submitting).await.expect("accepted"))
-                .await
-                .expect("it ran");
-        }
+        run_all([first, one, more]).await;
         drained(&manager).await;
         assert_eq!(log.entries(), ["first", "one", "more"]);
     })
@@ -286,15 +286,11 @@ async fn those_that_are_refused_when_they_enter_do_not_stay_stored() {
     in_a_task(async {
         let gate = Gate::new();
         let vault = Vault::with_saves_behind(&gate);
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let [mut first, mut one, mut two] =
             ["first", "one", "two"].map(|name| submitting(&manager, &log, name));
         begin(&mut [&mut first, &mut one, &mut two]);
-        eventually("they are asked for", async || {
-            !asked(&vault, "save").is_empty()
-        })
-        .await;
+        is_asked_to_save(&vault).await;
         let options = LaneOptions::new().with_max_pending(1);
         manager
             .set_lane("only", LaneConfig::new(0, 1), options, 0)
@@ -319,8 +315,7 @@ async fn those_that_are_refused_when_they_enter_do_not_stay_stored() {
 async fn one_that_is_dropped_before_it_is_answered_is_cancelled() {
     in_a_task(async {
         let vault = Vault::new();
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let gate = Gate::new();
         let receiver = manager.submit("only", gate.command("holds the slot")).await;
         let holds = receiver.expect("accepted");
@@ -340,9 +335,7 @@ async fn one_that_is_dropped_before_it_is_answered_is_cancelled() {
         gate.open();
         outcome(holds).await.expect("it ran");
         outcome(first).await.expect("it ran");
-        outcome(within(one).await.expect("accepted"))
-            .await
-            .expect("it ran");
+        runs(one).await;
         drained(&manager).await;
         assert_eq!(log.entries(), ["first", "one"]);
         assert!(vault.records().is_empty(), "the storage was told of it");
@@ -355,8 +348,7 @@ async fn one_that_is_dropped_before_it_is_answered_is_cancelled() {
 async fn submissions_from_another_runtime_go_alone() {
     in_a_task(async {
         let vault = Vault::new();
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let all = ["first", "one"].map(|name| submitting(&manager, &log, name));
         let (runtime, [first, one]) = begin_elsewhere(all);
         let mut other = submitting(&manager, &log, "other");
@@ -470,8 +462,7 @@ async fn a_body_that_blocks_its_thread_holds_no_submission_up() {
 async fn an_end_goes_on_with_those_of_a_runtime_that_stands_still() {
     in_a_task(async {
         let vault = Vault::new();
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let all = ["first", "one", "two"].map(|name| submitting(&manager, &log, name));
         let (runtime, [first, one, two]) = begin_elsewhere(all);
         let drained = manager.drain(Duration::from_secs(60)).await;
@@ -479,11 +470,7 @@ async fn an_end_goes_on_with_those_of_a_runtime_that_stands_still() {
         let mut ran = log.entries();
         ran.sort();
         assert_eq!(ran, ["first", "one", "two"]);
-        for submitting in [first, one, two] {
-            outcome(within(submitting).await.expect("accepted"))
-                .await
-                .expect("it ran");
-        }
+        run_all([first, one, two]).await;
         end(runtime);
     })
     .await;
@@ -494,17 +481,12 @@ async fn when_their_runtime_ends_each_goes_on_alone() {
     in_a_task(async {
         let gate = Gate::new();
         let vault = Vault::with_saves_behind(&gate);
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let all = ["first", "one", "two"].map(|name| submitting(&manager, &log, name));
         let (runtime, [first, one, two]) = begin_elsewhere(all);
         end(runtime);
         gate.open();
-        for submitting in [first, one, two] {
-            outcome(within(submitting).await.expect("accepted"))
-                .await
-                .expect("it ran");
-        }
+        run_all([first, one, two]).await;
         drained(&manager).await;
         assert_eq!(log.entries(), ["first", "one", "two"]);
         let saves = ["save 3", "save 1", "save 1", "save 1"];
@@ -519,8 +501,7 @@ async fn when_their_runtime_ends_each_goes_on_alone() {
 async fn an_end_goes_on_with_those_that_go_on_alone() {
     in_a_task(async {
         let vault = Vault::new();
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let all = ["first", "one", "two"].map(|name| submitting(&manager, &log, name));
         let (runtime, [first, one, two]) = begin_elsewhere(all);
         end(runtime);
@@ -553,16 +534,13 @@ async fn a_command_that_panics_when_it_is_asked_panics_at_its_submitter() {
     }
 
     let vault = Vault::new();
-    let manager = manager_of(&vault, 1).await;
-    let log = Log::default();
+    let (manager, log) = one_slot(&vault).await;
     let mut first = submitting(&manager, &log, "first");
     begin(&mut [&mut first]);
     let own = Arc::clone(&manager);
     let bad = tokio::spawn(async move { own.submit("only", Box::new(Bad)).await.is_ok() });
     assert!(within(bad).await.expect_err("a panic").is_panic());
-    outcome(within(first).await.expect("accepted"))
-        .await
-        .expect("it ran");
+    runs(first).await;
     outcome(
         manager
             .submit("only", nothing("t"))
@@ -579,8 +557,7 @@ async fn a_command_that_panics_when_it_is_asked_panics_at_its_submitter() {
 async fn nothing_is_kept_of_them() {
     let vault = Vault::new();
     for count in [1, 2, 40] {
-        let manager = manager_of(&vault, 1).await;
-        let log = Log::default();
+        let (manager, log) = one_slot(&vault).await;
         let names: Vec<String> = (0..count).map(|number| number.to_string()).collect();
         let all = names
             .iter()
