@@ -5,6 +5,7 @@
 //! there, without a hop.
 
 mod event_loop;
+pub(crate) mod locks;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -56,12 +57,24 @@ pub trait Executor: Send + Sync {
 
 /// A piece of work for an [`Executor`]: runs until it has to wait. It comes back through
 /// [`schedule`](Executor::schedule) when it can go on.
-pub struct ExecutorTask(async_task::Runnable);
+///
+/// May be dropped anywhere: what it holds is dropped with it, though not while this thread holds a lock of the queue.
+pub struct ExecutorTask(Option<async_task::Runnable>);
 
 impl ExecutorTask {
     /// Runs the task on this thread. Panics of a command's body do not come through.
-    pub fn run(self) {
-        self.0.run();
+    pub fn run(mut self) {
+        if let Some(task) = self.0.take() {
+            task.run();
+        }
+    }
+}
+
+impl Drop for ExecutorTask {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            locks::drop_unlocked(task);
+        }
     }
 }
 
@@ -128,7 +141,7 @@ pub(crate) fn spawn(
         place: Arc::clone(&executor),
         runtime,
     };
-    let schedule = move |runnable| executor.schedule(ExecutorTask(runnable));
+    let schedule = move |runnable| executor.schedule(ExecutorTask(Some(runnable)));
     let (runnable, task) = async_task::spawn(hosted, schedule);
     // Detached: a task ends when it has nothing left to do.
     task.detach();

@@ -7,12 +7,13 @@ use tokio::sync::Notify;
 
 use super::sync::{Mutex, MutexGuard, lock};
 use super::{State, room};
+use crate::executor::locks::Lock;
 
-/// Whoever has this has the state. When it is released, those are woken who wait for what was done meanwhile: not before, since
-/// their executor may drop what it is woken for, which calls the engine.
+/// Whoever has this has the state. When it is released, those are woken who wait for what was done meanwhile.
 pub(super) struct Locked<'a> {
     // Dropped in this order.
     state: MutexGuard<'a, State>,
+    _lock: Lock,
     woken: Woken,
 }
 
@@ -34,8 +35,11 @@ impl<'a> Locked<'a> {
 
     #[inline]
     fn of(state: MutexGuard<'a, State>) -> Self {
-        let woken = Woken(Vec::new());
-        Self { state, woken }
+        Self {
+            state,
+            _lock: Lock::taken(),
+            woken: Woken(Vec::new()),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::support::{
-    Gate, Log, builder_with, command, let_others_run, nothing, settled, started_with, submit,
+    Gate, Log, builder_with, command, ends, let_others_run, nothing, settled, started_with, submit,
     submit_with, within,
 };
 
@@ -125,25 +125,14 @@ async fn a_waiter_that_is_dropped_passes_its_turn_on() {
 /// were one woken within the other.
 #[test]
 fn submissions_whose_executor_drops_them_leave_the_line() {
-    for makes_room in [Makes::Cancel, Makes::Start] {
-        let (done, ended) = std::sync::mpsc::channel();
-        // On a thread of its own: it would hang.
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build();
-            runtime
-                .expect("a runtime")
-                .block_on(closes_the_loop_of_those_who_wait(makes_room));
-            done.send(())
-        });
-        let ended = ended.recv_timeout(Duration::from_secs(60));
-        assert_eq!(ended, Ok(()), "room by {makes_room:?}");
-    }
+    ends(async || {
+        for makes_room in [Makes::Cancel, Makes::Start] {
+            closes_the_loop_of_those_who_wait(makes_room).await;
+        }
+    });
 }
 
 /// How room is made.
-#[derive(Debug, Clone, Copy)]
 enum Makes {
     Cancel,
     Start,

@@ -30,6 +30,20 @@ pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
         .expect("this takes no minute")
 }
 
+/// Runs a test that would block its thread for ever, were it to fail: it gets a thread and a runtime of its own.
+pub(crate) fn ends(test: impl AsyncFnOnce() + Send + 'static) {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(test());
+        done.send(())
+    });
+    let ended = ended.recv_timeout(Duration::from_secs(60));
+    ended.expect("it ends, and does not panic");
+}
+
 /// Looks until `holds` is true; fails after a minute of tokio's time.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let look = async {
