@@ -16,8 +16,8 @@
 //!
 //! By one call several parents may come to want the same slot. Nothing is promised about which of them gets it, nor about the
 //! order of those that are favoured by the same call: there the model does as the scheduler did ([`Model::heed`]), as long as
-//! each step is one of those that are due, in an order in which as much as can be of what the scheduler did is due.
-//! `rivals` counts how often that was a choice.
+//! each step is one of those that are due, in whatever order they lead to what the scheduler did. `rivals` counts how often that was
+//! a choice.
 
 use std::collections::BTreeSet;
 
@@ -52,6 +52,9 @@ struct Due {
     /// The stuck sibling that had the share so far.
     instead_of: Option<u64>,
 }
+
+/// How many steps are tried at most to find the order that the scheduler took.
+const SEARCHED: usize = 10_000;
 
 /// What the scheduler has done, and how often each rule has mattered.
 #[derive(Debug, Clone, Default)]
@@ -236,42 +239,66 @@ impl Model {
 
     fn set_aside(&mut self) {
         self.take_back();
-        let mut others: Vec<Due> = Vec::new();
+        if self.due().is_empty() {
+            return;
+        }
+        let before = self.clone();
         for _ in 0..1_000 {
-            let mut due = self.due();
-            let missed = others.iter().filter(|other| !due.contains(other));
-            self.nesting.rivals += missed.count();
-            let Some(one) = self.next_step(&due) else {
+            let steps = self.steps();
+            let Some(first) = steps.first() else {
+                if !self.is_as_told() {
+                    // The scheduler may have taken the same steps in another order.
+                    *self = before
+                        .search(&mut { SEARCHED })
+                        .unwrap_or_else(|| self.clone());
+                }
                 return;
             };
-            self.favour(due.remove(one));
-            others = due;
+            self.take(*first, &steps);
         }
         panic!("what is set aside never settles");
     }
 
-    /// Which of these steps is the next: one that the scheduler took, if there is one. Of those one that leaves the others due, else
-    /// the first in the scheduler's order.
-    fn next_step(&self, due: &[Due]) -> Option<usize> {
+    /// What is due, first that which the scheduler has done, in its order.
+    fn steps(&self) -> Vec<Due> {
         let done = &self.nesting.favoured;
         let place = |due: &Due| done.iter().position(|one| *one == (due.child, due.lender));
-        let order = |at: &usize| place(&due[*at]).unwrap_or(usize::MAX);
-        let mut taken: Vec<usize> = (0..due.len())
-            .filter(|at| place(&due[*at]).is_some())
-            .collect();
-        taken.sort_by_key(order);
-        let spares_others = |at: &&usize| {
-            let mut after = self.clone();
-            after.favour(due[**at]);
-            let still_due = after.due();
-            let mut others = taken.iter().filter(|other| other != at);
-            others.all(|other| still_due.contains(&due[*other]))
-        };
-        let first = taken.first().copied().or((!due.is_empty()).then_some(0));
-        match taken.len() {
-            0 | 1 => first,
-            _ => taken.iter().find(spares_others).copied().or(first),
+        let mut steps = self.due();
+        steps.sort_by_key(|due| place(due).unwrap_or(usize::MAX));
+        steps
+    }
+
+    /// Takes one of these steps. Others may not be due any more, since it has got what they wanted.
+    fn take(&mut self, step: Due, steps: &[Due]) {
+        self.favour(step);
+        let due = self.due();
+        let mut others = steps.iter().filter(|other| **other != step);
+        self.nesting.rivals += others.by_ref().filter(|other| !due.contains(other)).count();
+    }
+
+    /// The first order of steps, of so many, that leads to what the scheduler has set aside.
+    fn search(&self, left: &mut usize) -> Option<Self> {
+        let steps = self.steps();
+        if steps.is_empty() {
+            return self.is_as_told().then(|| self.clone());
         }
+        for step in &steps {
+            *left = left.checked_sub(1)?;
+            let mut next = self.clone();
+            next.take(*step, &steps);
+            if let Some(found) = next.search(left) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    fn is_as_told(&self) -> bool {
+        let lanes = self.lane_numbers().into_iter();
+        let ahead = lanes.flat_map(|lane| self.ahead(lane));
+        let lender = |command: &Command| command.ties.favour.and_then(|favour| favour.lender);
+        let ahead = ahead.map(|command| (command.serial, lender(command)));
+        ahead.eq(self.nesting.favoured.iter().copied())
     }
 
     fn favour(&mut self, due: Due) {

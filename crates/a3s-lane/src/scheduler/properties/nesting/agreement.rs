@@ -41,34 +41,42 @@ fn play(setup: Setup, ops: &[Op]) -> Result<World, TestCaseError> {
     Ok(world)
 }
 
-/// A slot comes back, and by the same call a share: what is urged is lent the slot, after the share went to a sibling of the child
-/// that could start in its stead. The other way round that child would have got the share; neither is promised.
-#[test]
-fn what_is_set_aside_by_one_call_may_be_so_in_any_order() {
-    let lane = |configured_max| LaneRules {
+/// Lanes with so many slots, and a number of commands that run in the first.
+fn plain(slots: &[usize], total: Option<usize>, running: u8) -> (Setup, Vec<Op>) {
+    let lane = |&configured_max| LaneRules {
         configured_max,
         ..LaneRules::default()
     };
     let setup = Setup {
-        lanes: vec![lane(2), lane(1)],
+        lanes: slots.iter().map(lane).collect(),
         limiters: Vec::new(),
-        total: Some(2),
+        total,
     };
-    let spawn = |pick, lane, waits| Op::Spawn {
+    let submit = Op::Submit {
+        lane: 0,
+        count: running,
+        rules: CommandRules::default(),
+        backwards: false,
+    };
+    (setup, vec![submit, Op::Next(running)])
+}
+
+fn spawn(pick: u8, lane: u8, waits: bool) -> Op {
+    Op::Spawn {
         pick,
         lane,
         rules: CommandRules::default(),
         waits,
-    };
+    }
+}
+
+/// A slot comes back, and by the same call a share: what is urged is lent the slot, after the share went to a sibling of the child
+/// that could start in its stead. The other way round that child would have got the share; neither is promised.
+#[test]
+fn a_slot_and_a_share_that_come_back_are_lent_in_any_order() {
+    let (setup, mut ops) = plain(&[2, 1], Some(2), 1);
     let (pick, any, run) = (0, false, 0);
-    let ops = [
-        Op::Submit {
-            lane: 0,
-            count: 1,
-            rules: CommandRules::default(),
-            backwards: false,
-        },
-        Op::Next(1),
+    ops.extend([
         spawn(0, 1, false),
         Op::Next(1),
         Op::Await { pick, any, run },
@@ -83,9 +91,26 @@ fn what_is_set_aside_by_one_call_may_be_so_in_any_order() {
             pick,
             ending: Ending::Completed,
         },
-    ];
+    ]);
     let world = play(setup, &ops).expect("the scheduler answers as the model does");
     assert_eq!(world.scheduler.all_favoured(), [(4, Some(1)), (6, Some(2))]);
+}
+
+/// As soon as there is a total three parents set their shares aside. What the second can do depends on the first, and what the third
+/// can do on the second: not the order in which their children stand in the lanes.
+#[test]
+fn shares_are_set_aside_in_any_order_when_there_is_a_total() {
+    let (setup, mut ops) = plain(&[3, 1, 1], None, 3);
+    ops.extend([
+        spawn(0, 2, true),
+        spawn(1, 2, true),
+        spawn(1, 1, true),
+        spawn(2, 1, true),
+        Op::SetTotal(Some(3)),
+    ]);
+    let world = play(setup, &ops).expect("the scheduler answers as the model does");
+    let favoured = world.scheduler.all_favoured();
+    assert_eq!(favoured, [(6, None), (7, None), (4, None)]);
 }
 
 /// How often each rule must be reached, and the most runs this may take.
