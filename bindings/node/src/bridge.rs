@@ -204,8 +204,8 @@ impl Bridge {
                 self.0.signal.end();
             }
         }
-        let result = self.visit(call);
         let end = End(self);
+        let result = self.visit(call);
         let spare = std::mem::take(&mut *lock(&self.spare));
         let mut messages = std::mem::replace(&mut *lock(&self.messages), spare);
         take(&result, &mut messages);

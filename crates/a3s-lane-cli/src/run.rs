@@ -58,13 +58,28 @@ fn unusable(message: &str) -> u8 {
 async fn run(args: &RunArgs) -> Result<u8, String> {
     let config = Config::load(args.config.as_deref())?;
     let names: Arc<[String]> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
-    let storage = match &args.storage {
-        Some(path) => Some(open(path, args, &names).await?),
-        None => None,
+    let Some(path) = &args.storage else {
+        return run_on(args, config, names, None).await;
     };
+    let stored = open(path, args, &names).await?;
+    let storage = Arc::clone(&stored.0);
+    let ended = run_on(args, config, names, Some(stored)).await;
+    // Everything is in its file then, and another process can have it at once.
+    let closed = storage.close().await;
+    let code = ended?;
+    closed.map_err(|error| error.to_string())?;
+    Ok(code)
+}
+
+async fn run_on(
+    args: &RunArgs,
+    config: Config,
+    names: Arc<[String]>,
+    storage: Option<(Arc<LocalStorage>, Stored)>,
+) -> Result<u8, String> {
     let metrics = QueueMetrics::local();
     let kept = storage.as_ref().map(|(storage, _)| Arc::clone(storage));
-    let manager = build(&config, metrics.clone(), kept.clone())
+    let manager = build(&config, metrics.clone(), kept)
         .await
         .map_err(|error| match &args.config {
             Some(path) => format!("{}: {error}", path.display()),
@@ -154,10 +169,6 @@ async fn run(args: &RunArgs) -> Result<u8, String> {
             .as_ref()
             .is_some_and(|path| path.as_os_str() == "-"),
     );
-    if let Some(storage) = kept {
-        // Everything is in its file then, and another process can have it at once.
-        storage.close().await.map_err(|error| error.to_string())?;
-    }
     Ok(exit_code(&interrupts, &ended))
 }
 
@@ -168,9 +179,14 @@ async fn open(
     lanes: &[String],
 ) -> Result<(Arc<LocalStorage>, Stored), String> {
     let storage = storage::open(path, args.durability, &args.kept).await?;
-    let stored = Stored::read(&storage, lanes).await;
-    let stored = stored.map_err(|error| error.to_string())?;
-    Ok((Arc::new(storage), stored))
+    match Stored::read(&storage, lanes).await {
+        Ok(stored) => Ok((Arc::new(storage), stored)),
+        Err(error) => {
+            // The error that was first is told.
+            let _closed = storage.close().await;
+            Err(error.to_string())
+        }
+    }
 }
 
 async fn build(

@@ -17,6 +17,8 @@ use tokio::runtime::Handle;
 
 pub use event_loop::EventLoop;
 
+use crate::engine::guarded;
+
 /// Runs tasks on threads of its own choice.
 ///
 /// # Examples
@@ -51,7 +53,7 @@ pub trait Executor: Send + Sync {
     ///
     /// Called from any thread, also from one that holds a lock of the queue: it must neither wait nor call the queue.
     /// A command whose task is dropped instead settles with [`LaneError::QueueError`](crate::LaneError::QueueError), and is
-    /// not tried again.
+    /// not tried again. So does one whose executor panics here; the panic is logged.
     fn schedule(&self, task: ExecutorTask);
 }
 
@@ -63,8 +65,9 @@ pub struct ExecutorTask(Option<async_task::Runnable>);
 
 impl ExecutorTask {
     /// Runs the task on this thread. Panics of a command's body do not come through.
-    pub fn run(mut self) {
-        if let Some(task) = self.0.take() {
+    pub fn run(self) {
+        let mut task = self;
+        if let Some(task) = task.0.take() {
             task.run();
         }
     }
@@ -114,7 +117,8 @@ impl Drop for Entered {
 
 /// A future of an executor. Boxed, so that it is moved once: a runner is large.
 struct Hosted<F> {
-    future: Pin<Box<F>>,
+    /// Until it is dropped.
+    future: Option<Pin<Box<F>>>,
     place: Arc<dyn Executor>,
     runtime: Option<Handle>,
 }
@@ -126,7 +130,20 @@ impl<F: Future<Output = ()>> Future for Hosted<F> {
         let this = &mut *self;
         let _runtime = this.runtime.as_ref().map(Handle::enter);
         let _entered = enter(&this.place);
-        this.future.as_mut().poll(cx)
+        match &mut this.future {
+            Some(future) => future.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+impl<F> Drop for Hosted<F> {
+    fn drop(&mut self) {
+        let future = self.future.take();
+        // What drops a task ends the process when that panics.
+        if let Err(panic) = guarded(|| drop(future)) {
+            tracing::error!(%panic, "the destructor of a task panicked");
+        }
     }
 }
 
@@ -137,11 +154,17 @@ pub(crate) fn spawn(
     runtime: Option<Handle>,
 ) {
     let hosted = Hosted {
-        future: Box::pin(future),
+        future: Some(Box::pin(future)),
         place: Arc::clone(&executor),
         runtime,
     };
-    let schedule = move |runnable| executor.schedule(ExecutorTask(Some(runnable)));
+    // Often called where the queue is in the middle of something: a panic does not get there.
+    let schedule = move |runnable| {
+        let task = ExecutorTask(Some(runnable));
+        if let Err(panic) = guarded(|| executor.schedule(task)) {
+            tracing::error!(%panic, "an executor panicked");
+        }
+    };
     let (runnable, task) = async_task::spawn(hosted, schedule);
     // Detached: a task ends when it has nothing left to do.
     task.detach();

@@ -18,6 +18,7 @@ use crate::command::Command;
 use crate::config::Overflow;
 use crate::error::{LaneError, Result};
 use crate::event::What;
+use crate::executor::locks::Lock;
 use crate::handle::CommandStatus;
 use crate::hint::{likely, unlikely};
 use crate::scheduler::{CommandKey, LaneKey, Terms};
@@ -504,6 +505,8 @@ impl Engine {
     #[inline(never)]
     fn release_and_run(self: &Arc<Self>, mut state: Locked<'_>) {
         let (resting, others) = state.take_runners();
+        // What else is dropped waits until the runners are there: it may wait for what they run.
+        let _lock = Lock::taken();
         drop(state);
         if let Some(resting) = resting {
             resting.wake();
@@ -514,6 +517,7 @@ impl Engine {
     #[inline(never)]
     fn release_and_act(self: &Arc<Self>, mut state: Locked<'_>) {
         let follow_up = self.follow_up(&mut state);
+        let _lock = Lock::taken();
         drop(state);
         self.act(follow_up);
     }

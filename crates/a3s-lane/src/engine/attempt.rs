@@ -241,8 +241,15 @@ pub(super) fn drop_command<T>(command: T, lane: &str) {
 
 /// Turns a panic of the user's code into an error.
 #[inline]
-pub(super) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| LaneError::Panicked(panic_message(&*panic)))
+pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| {
+        let message = panic_message(&*panic);
+        // The user's too: its destructor may panic.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            std::mem::forget(again);
+        }
+        LaneError::Panicked(message)
+    })
 }
 
 /// Turns a panic while the future is polled into an error.

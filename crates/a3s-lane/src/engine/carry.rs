@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::locked::Locked;
 use super::taken::{Hand, Stage, Taken};
+use crate::executor::locks::Lock;
 use crate::hint::{likely, unlikely};
 
 impl Engine {
@@ -76,6 +77,8 @@ impl Engine {
         if let Some(held) = hand.held_mut() {
             held.timer_first = follow_up.concerns_timer();
         }
+        // As in `release_and_run`.
+        let _lock = Lock::taken();
         drop(state);
         self.act(follow_up);
     }

@@ -73,7 +73,7 @@ use crate::testing::Hooks;
 
 pub(crate) use admission::Target;
 use arrivals::Arrivals;
-pub(crate) use attempt::AttemptCell;
+pub(crate) use attempt::{AttemptCell, guarded};
 pub(crate) use control::check_total;
 use driven::Held;
 use ends::Ends;
@@ -415,24 +415,30 @@ impl Engine {
         {
             policy.limiters = state.limiter_keys(&spec.options);
         }
+        // Of the user's are its recorder and its storage: dropped without the lock.
+        let replaced;
         let key = match known {
             Some(key) => {
                 state.scheduler.set_policy(key, policy, now);
-                state.lanes[key.index()] = info;
+                replaced = Some(std::mem::replace(&mut state.lanes[key.index()], info));
                 key
             }
             None => {
                 let key = state.scheduler.add_lane(policy);
                 state.names.insert(id, key);
-                match state.lanes.get_mut(key.index()) {
+                replaced = match state.lanes.get_mut(key.index()) {
                     // The place of a lane that was removed.
-                    Some(place) => *place = info,
-                    None => state.lanes.push(info),
-                }
+                    Some(place) => Some(std::mem::replace(place, info)),
+                    None => {
+                        state.lanes.push(info);
+                        None
+                    }
+                };
                 key
             }
         };
         self.release_lock(state);
+        drop(replaced);
         self.claim_later(&spec.id);
         // A larger limit may have made room.
         room.freed();

@@ -87,12 +87,24 @@ pub(super) fn wake(one: Arc<Notify>) {
     match pushed {
         Ok(true) => {}
         Ok(false) => {
+            let _rest = Rest;
             while let Some(one) = take_next() {
                 notify(&one);
             }
         }
         // The thread ends.
         Err(_) => notify(&one),
+    }
+}
+
+/// Whoever is left after a panic, as of what logs: the thread wakes others later.
+struct Rest;
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        while let Some(one) = take_next() {
+            let _logged = guarded(|| one.notify_one());
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use super::{Engine, LaneInfo, State};
 use crate::command::StopReason;
 use crate::error::{LaneError, Result};
 use crate::event::What;
+use crate::executor::locks::Lock;
 use crate::handle::CommandStatus;
 use crate::scheduler::{CommandKey, Ending, LaneKey, Released, Verdict};
 use crate::shutdown::Leftover;
@@ -235,6 +236,8 @@ impl Engine {
         };
         let (key, lane) = (attempt.key, attempt.lane);
         let run_ns = now.saturating_sub(attempt.started_at);
+        // What else is dropped waits until the receiver is told: it may wait for that.
+        let _lock = Lock::taken();
         // Should anything panic, these are dropped after the lock: the receiver is the user's, and is told all the same.
         let mut settling = Settling::not_yet(self);
         let answer;

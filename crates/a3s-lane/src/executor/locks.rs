@@ -2,28 +2,31 @@
 //!
 //! A queue wakes those who follow its events while it holds its lock. An executor may drop the task that it is handed then, as a closed
 //! one does, and what the task holds may call the queue when it is dropped: the thread would wait for itself. So such a task
-//! stays until the thread has released its last lock.
+//! stays until the thread has released its last lock, and has done what it owes for what it did under it.
 
 use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 
 use async_task::Runnable;
 
 thread_local! {
     static HELD: Cell<usize> = const { Cell::new(0) };
-    /// Whether there may be some in `DROPPED`, which costs more to look at.
+    /// Whether there is one in `DROPPED`, which costs more to look at.
     static ANY: Cell<bool> = const { Cell::new(false) };
-    static DROPPED: RefCell<Vec<Runnable>> = const { RefCell::new(Vec::new()) };
+    /// There also while the thread ends. It holds no memory where it is empty.
+    static DROPPED: RefCell<ManuallyDrop<Vec<Runnable>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
-/// This thread has taken a lock, and tells when it has released it by dropping this.
+/// This thread has taken a lock, or owes something for what it did under one, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Lock(());
+pub(crate) struct Lock(PhantomData<*const ()>);
 
 impl Lock {
     #[inline]
     pub(crate) fn taken() -> Self {
         HELD.set(HELD.get() + 1);
-        Self(())
+        Self(PhantomData)
     }
 }
 
@@ -40,15 +43,11 @@ impl Drop for Lock {
 
 #[cold]
 fn drop_all() {
-    ANY.set(false);
     // Not while the list is borrowed: to drop one may add others, or take a lock.
-    while let Some(task) = pop() {
-        drop(task);
+    while ANY.replace(false) {
+        let tasks = DROPPED.with_borrow_mut(|tasks| std::mem::take(&mut **tasks));
+        tasks.into_iter().for_each(drop);
     }
-}
-
-fn pop() -> Option<Runnable> {
-    DROPPED.try_with(|tasks| tasks.borrow_mut().pop()).ok()?
 }
 
 /// Drops a task that was not run, now or once this thread has released its locks.
@@ -56,7 +55,6 @@ pub(super) fn drop_unlocked(task: Runnable) {
     if HELD.get() == 0 {
         return drop(task);
     }
+    DROPPED.with_borrow_mut(|tasks| tasks.push(task));
     ANY.set(true);
-    // A thread that ends has no list any more.
-    let _ = DROPPED.try_with(|tasks| tasks.borrow_mut().push(task));
 }

@@ -2,13 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a3s_lane::event::{EventPayload, events};
-use a3s_lane::{EventLoop, EventStream, LaneConfig, LaneEvent, QueueManager, RetryPolicy};
+use a3s_lane::{EventStream, LaneConfig, LaneEvent, RetryPolicy};
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Gate, Log, builder_with, command, endless, ends, events_until, eventually, failing, finish,
-    manager_with, map, nothing, outcome, started, submit, within, words,
+    Gate, builder_with, command, endless, events_until, eventually, failing, finish, manager_with,
+    map, nothing, outcome, started, submit, within, words,
 };
 
 /// The events that are there already.
@@ -322,34 +322,4 @@ async fn a_late_subscriber_hears_only_what_comes() {
     let seen = ready(&mut late);
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].key, events::QUEUE_COMMAND_COMPLETED);
-}
-
-/// A queue wakes who follows its events while it holds its lock. An executor that is closed drops what it is handed then, and what
-/// that calls the queue for must wait until the lock is released.
-#[test]
-fn a_subscriber_whose_executor_is_closed_may_call_the_queue_when_it_is_dropped() {
-    struct Asks(Arc<QueueManager>, Log);
-
-    impl Drop for Asks {
-        fn drop(&mut self) {
-            let pending = self.0.snapshot().pending;
-            self.1.push(format!("{pending} pending"));
-        }
-    }
-
-    ends(async || {
-        let manager = Arc::new(started(LaneConfig::new(0, 1)).await);
-        manager.pause_lane("only").expect("it is there");
-        let log = Log::default();
-        let event_loop = EventLoop::new(|| {});
-        let (asks, mut events) = (Asks(Arc::clone(&manager), log.clone()), manager.subscribe());
-        event_loop.spawn(async move {
-            let event = events.next().await;
-            panic!("it was dropped: {event:?} {}", asks.1.entries().len());
-        });
-        event_loop.turn();
-        event_loop.close();
-        submit(&manager, "only", nothing("first")).await;
-        eventually("it is dropped", async || log.entries() == ["1 pending"]).await;
-    });
 }

@@ -7,6 +7,7 @@ mod context;
 mod dead_letters;
 mod ends;
 mod events;
+mod executor_faults;
 mod executors;
 mod handlers;
 mod lifecycle;

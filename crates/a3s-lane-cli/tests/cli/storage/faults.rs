@@ -31,6 +31,10 @@ fn a_run_leaves_no_log() {
     for _ in 0..5 {
         let place = with_letters();
         assert!(!place.path("store/lanes.db-wal").exists());
+        // Also one that could not begin.
+        let done = place.run(&["run", "nowhere.jsonl", "--storage", "store"]);
+        assert_eq!(done.code, 2, "{done:?}");
+        assert!(!place.path("store/lanes.db-wal").exists());
     }
 }
 

@@ -55,6 +55,8 @@ struct Due {
 
 /// How many steps are tried at most to find the order that the scheduler took.
 const SEARCHED: usize = 10_000;
+/// How many of them follow each other at most.
+const DEEPEST: usize = 100;
 
 /// What the scheduler has done, and how often each rule has mattered.
 #[derive(Debug, Clone, Default)]
@@ -249,7 +251,7 @@ impl Model {
                 if !self.is_as_told() {
                     // The scheduler may have taken the same steps in another order.
                     *self = before
-                        .search(&mut { SEARCHED })
+                        .search(DEEPEST, &mut { SEARCHED })
                         .unwrap_or_else(|| self.clone());
                 }
                 return;
@@ -277,7 +279,8 @@ impl Model {
     }
 
     /// The first order of steps, of so many, that leads to what the scheduler has set aside.
-    fn search(&self, left: &mut usize) -> Option<Self> {
+    fn search(&self, deepest: usize, left: &mut usize) -> Option<Self> {
+        let deepest = deepest.checked_sub(1)?;
         let steps = self.steps();
         if steps.is_empty() {
             return self.is_as_told().then(|| self.clone());
@@ -286,7 +289,7 @@ impl Model {
             *left = left.checked_sub(1)?;
             let mut next = self.clone();
             next.take(*step, &steps);
-            if let Some(found) = next.search(left) {
+            if let Some(found) = next.search(deepest, left) {
                 return Some(found);
             }
         }
